@@ -1,0 +1,139 @@
+"""From plain values to the schema's dataclasses, with errors that name the key and the nearest right one."""
+
+import dataclasses
+import types
+import typing
+from typing import Any, Literal, TypeVar, Union
+
+from distill.config.schema import Config, ProbabilitiesTeacher, TrainConfig
+from distill.errors import UserError, nearest
+
+C = TypeVar("C")
+
+VARIANT_NAMES = ("fp32", "int8")
+
+
+def build_config(values: dict[str, Any]) -> Config:
+    """A whole recipe as its dataclasses. Raises UserError for an unknown key, choice or type, and for values that
+    contradict each other."""
+    config = build(Config, values, "")
+    check(config)
+    return config
+
+
+def build(kind: type[C], values: Any, where: str) -> C:
+    """``values`` as the dataclass ``kind``; ``where`` is the path of keys that leads there, for the message."""
+    return typing.cast(C, _convert(kind, values, where))
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(typing.cast(Any, kind), value, where)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        choices = [a for a in arguments if a is not type(None)]
+        if len(choices) == 1:
+            return _convert(choices[0], value, where)
+        return _choice(choices, value, where)
+    if origin is Literal:
+        if value not in arguments or isinstance(value, bool):
+            raise UserError(f"{where} is {value!r}{nearest(str(value), map(str, arguments))}")
+        return value
+    if origin is tuple:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(items))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise UserError(f"{where} is {value!r}; expected a mapping such as {{a: b}}")
+        return {str(k): _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+    return _scalar(kind, value, where)
+
+
+def _scalar(kind: type, value: Any, where: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is float and isinstance(value, str):  # YAML reads 5e-5 as a text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+        raise UserError(f"{where} is {value!r}; expected {names.get(kind, kind.__name__)}")
+    return value
+
+
+def _choice(choices: list[Any], value: Any, where: str) -> Any:
+    """The dataclass among ``choices`` whose ``name`` is the value's."""
+    by_name = {typing.get_args(typing.get_type_hints(c)["name"])[0]: c for c in choices}
+    if not isinstance(value, dict) or "name" not in value:
+        raise UserError(f"{where} is {value!r}; expected a mapping with a name, one of {', '.join(by_name)}")
+    if value["name"] not in by_name:
+        raise UserError(f"{where}.name is {value['name']!r}{nearest(str(value['name']), by_name)}")
+    return _dataclass(by_name[value["name"]], value, where)
+
+
+def _dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise UserError(f"{where or 'the recipe'} is {value!r}; expected a mapping")
+    hints = typing.get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            path = f"{where}.{key}" if where else str(key)
+            raise UserError(f"unknown key '{path}'{nearest(str(key), hints)}")
+    for field in dataclasses.fields(kind):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and field.name not in value:
+            path = f"{where}.{field.name}" if where else field.name
+            raise UserError(f"'{path}' is missing; set it in the recipe")
+    return kind(**{k: _convert(hints[k], v, f"{where}.{k}" if where else str(k)) for k, v in value.items()})
+
+
+def check(config: Config) -> None:
+    """Rules over several values, and ranges."""
+
+    def require(holds: bool, message: str) -> None:
+        if not holds:
+            raise UserError(message)
+
+    require(bool(config.seeds), "seeds is empty; give at least one")
+    require(len(set(config.seeds)) == len(config.seeds), f"seeds is {list(config.seeds)}; give each once")
+    require(len(set(config.arms)) == len(config.arms), f"arms is {list(config.arms)}; give each once")
+    require("linear" in config.arms, "arms lacks 'linear', the floor that every other arm is compared with; add it")
+    require(len(config.arms) > 1, "arms has no student; add 'hard', 'soft' or 'soft+transfer'")
+    trains: dict[str, TrainConfig] = {"train": config.train}
+    if not isinstance(config.teacher, ProbabilitiesTeacher):
+        trains["teacher.train"] = config.teacher.train
+    for where, train in trains.items():
+        require(train.epochs > 0, f"{where}.epochs is {train.epochs}; give more than 0")
+        require(train.batch_size > 0, f"{where}.batch_size is {train.batch_size}; give at least 1")
+        require(train.accumulation > 0, f"{where}.accumulation is {train.accumulation}; give at least 1")
+        require(bool(train.learning_rates), f"{where}.learning_rates is empty; give at least one")
+        for rate in train.learning_rates:
+            require(0 < rate < 1, f"{where}.learning_rates has {rate}; give values between 0 and 1, such as 5e-5")
+        require(
+            0 <= train.warmup < 1, f"{where}.warmup is {train.warmup}; it is a share of the steps, from 0 to below 1"
+        )
+        require(train.clip > 0, f"{where}.clip is {train.clip}; give more than 0")
+    for share in ("validation_share", "test_share"):
+        value = getattr(config.data, share)
+        require(0 <= value < 1, f"data.{share} is {value}; it is a share, from 0 to below 1")
+    require(
+        config.data.max_length is None or config.data.max_length >= 3,
+        f"data.max_length is {config.data.max_length}; give at least 3",
+    )
+    require("fp32" in config.export.variants, "export.variants lacks fp32, which the others are compared with; add it")
+    for name in config.export.variants:
+        require(name in VARIANT_NAMES, f"export.variants has '{name}'{nearest(name, VARIANT_NAMES)}")
+    require(bool(config.objective.terms), "objective.terms is empty; give at least one term")
+    require(config.threads is None or config.threads > 0, f"threads is {config.threads}; give at least 1")
+    require(config.measure.threads > 0, f"measure.threads is {config.measure.threads}; give at least 1")
+    bad = [c for c in config.name if not (c.isalnum() or c in "-_.+=,")]
+    require(
+        bool(config.name) and not bad and not config.name.startswith("."),
+        f"name is '{config.name}'; it names a folder: use letters, digits, - _ . + only",
+    )

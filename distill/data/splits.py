@@ -1,0 +1,74 @@
+"""Holding a part of the rows out, the same part at every run with the same seed."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+from distill.errors import UserError
+from distill.text.example import Example
+
+
+def hold_out(
+    examples: Sequence[Example], count: int, seed: int, name: str, by_group: bool
+) -> tuple[list[Example], list[Example]]:
+    """Parts ``count`` examples, or a few more where groups stay together, from the others.
+
+    By group: groups are shuffled and taken until the count is reached. Else: stratified by label (for tags by the
+    rarest of a sentence), and the first two examples of each label are never taken.
+
+    Returns (kept, held out), both in the order of ``examples``. ``name`` gives each split a shuffle of its own.
+    Raises UserError when nothing would be kept, or nothing held out.
+    """
+    rng = random.Random(f"{name} {seed}")
+    taken = _by_group(examples, count, rng) if by_group else _stratified(examples, count, rng)
+    if not 0 < len(taken) < len(examples):
+        rule = "groups stay together" if by_group else "two of each label stay in train"
+        raise UserError(
+            f"{count} of {len(examples)} rows cannot be held out for {name} ({rule}); give more data, a {name} source,"
+            f" or set data.{name}_share"
+        )
+    kept = [example for index, example in enumerate(examples) if index not in taken]
+    return kept, [examples[index] for index in sorted(taken)]
+
+
+def sample(count: int, total: int, seed: int, name: str) -> set[int]:
+    """A seeded choice of ``count`` of the indices below ``total``."""
+    return set(random.Random(f"{name} {seed}").sample(range(total), count))
+
+
+def _by_group(examples: Sequence[Example], count: int, rng: random.Random) -> set[int]:
+    members: dict[object, list[int]] = {}
+    for index, example in enumerate(examples):
+        members.setdefault(example.group or index, []).append(index)  # a row without a group is one of its own
+    groups = list(members.values())
+    rng.shuffle(groups)
+    taken: set[int] = set()
+    for group in groups:
+        if len(taken) >= count:
+            break
+        taken.update(group)
+    return taken
+
+
+def _stratified(examples: Sequence[Example], count: int, rng: random.Random) -> set[int]:
+    frequency = Counter(tag for e in examples if isinstance(e.label, tuple) for tag in e.label)
+
+    def stratum(example: Example) -> str:
+        if isinstance(example.label, tuple):
+            return min(example.label, key=lambda tag: (frequency[tag], tag))
+        return example.label or ""
+
+    order = list(range(len(examples)))
+    rng.shuffle(order)
+    seen: Counter[str] = Counter()
+    candidates: list[tuple[str, int]] = []
+    for index in order:
+        label = stratum(examples[index])
+        seen[label] += 1
+        if seen[label] > 2:
+            candidates.append((label, index))
+    candidates.sort(key=lambda candidate: candidate[0])  # stable: shuffled inside a label
+    total = len(candidates)
+    count = min(count, total)
+    # every (total / count)th of them, so that each label gives its share
+    return {candidates[i][1] for i in range(total) if (i + 1) * count // total > i * count // total}

@@ -1,0 +1,20 @@
+"""The one exception that speaks to a person instead of a programmer."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input. The message says what was given, what was expected and how to mend it.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """A clause such as ``; did you mean 'soft'?``, or the choices themselves where none is near."""
+    known = sorted(map(str, choices))
+    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known: {', '.join(known)}" if known else ""

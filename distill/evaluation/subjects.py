@@ -1,0 +1,53 @@
+"""What can be evaluated: a bundle, or a teacher in a folder. Each gives its task and a function from examples to units."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from distill.errors import UserError
+from distill.runtime import load
+from distill.tasks import TASKS, Task, build
+from distill.tasks.task import Logits
+from distill.text import Encoder, Example
+
+Subject = tuple[Task, Callable[[Sequence[Example]], list[Logits]]]
+
+
+def bundle_subject(folder: Path, variant: str | None, threads: int | None) -> Subject:
+    """A bundle. Raises UserError where it is none."""
+    bundle = load(folder, variant, threads)
+    return bundle.task, bundle.logits
+
+
+def teacher_subject(folder: Path) -> Subject:
+    """A classifier in the layout of ``save_pretrained``, run by torch. Raises UserError where it has no known head."""
+    import torch
+
+    from distill.config import PretrainedTeacher, Source
+    from distill.models import load_teacher
+    from distill.models.loading import HEAD_SUFFIX, load_config, takes_types
+    from distill.text import pad
+
+    settings = load_config(str(folder), None, False)
+    heads = [str(a) for a in settings.architectures or ()]
+    names = [name for name in TASKS if any(head.endswith(HEAD_SUFFIX[name]) for head in heads)]
+    if not names:
+        raise UserError(
+            f"{folder} is neither a bundle nor a classifier: it is {', '.join(heads) or 'of no stated architecture'}"
+        )
+    labels = tuple(settings.id2label[i] for i in sorted(settings.id2label))
+    task = build(names[0], labels)
+    teacher = load_teacher(PretrainedTeacher("pretrained", Source(path=str(folder)), fine_tune="never"), task)
+    model = teacher.loaded.model
+    encoder = Encoder(teacher.loaded.tokenizer, min(teacher.longest, 4096))
+
+    def answer(examples: Sequence[Example]) -> list[Logits]:
+        units: list[Logits] = []
+        for encoded in encoder.encode(examples):
+            batch = {name: torch.from_numpy(array) for name, array in pad([encoded], encoder.pad_id).items()}
+            if not takes_types(model):
+                del batch["token_type_ids"]
+            with torch.inference_mode():
+                units += task.units(model(**batch).logits.numpy(), [encoded])
+        return units
+
+    return task, answer

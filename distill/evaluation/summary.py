@@ -1,0 +1,92 @@
+"""One arm's answers on test, as the report shows them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from distill.evaluation.agreement import agreement
+from distill.evaluation.intervals import bootstrap_seeds, gap_recovered
+from distill.metrics import Statistics, expected_calibration_error, negative_log_likelihood
+from distill.results import ArmResult, Candidate, SeedResult
+from distill.tasks import Task
+from distill.tasks.task import Logits, softmax
+from distill.text import Example
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is known of an arm before test is read."""
+
+    name: str
+    differs_in: str
+    texts: int
+    parameters: int | None
+    candidates: tuple[Candidate, ...]
+    learning_rate: float | None
+    seeds: tuple[SeedResult, ...]
+    """``test`` is NaN until it is read."""
+    units: tuple[Sequence[Logits], ...]
+    """One list of [U, C] logits on test a seed."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The floor and the teacher on test, which arms are compared with. Statistics are [n, K]."""
+
+    linear: Statistics
+    teacher: Statistics
+    teacher_answers: list[Any]
+
+
+def statistics(task: Task, units: Sequence[Logits], test: Sequence[Example]) -> Statistics:
+    """[n, K] of the primary metric."""
+    return task.metric.statistics(task.predictions(units, test), task.gold(test))
+
+
+def summarise(trained: Trained, task: Task, test: Sequence[Example], reference: Reference) -> ArmResult:
+    """Score with interval, share of the gap recovered, agreement, calibration and further metrics."""
+    stack = np.stack([statistics(task, units, test) for units in trained.units])
+    gold = task.gold(test)
+    answers = [task.predictions(units, test) for units in trained.units]
+    students = trained.name not in ("linear", "teacher")
+    calibration = [_calibration(task, units, test) for units in trained.units]
+    further = {
+        metric.name: float(np.mean([metric.score(a, gold) for a in answers]))
+        for metric in task.metrics
+        if metric.name != task.metric.name
+    }
+    seeds = tuple(
+        SeedResult(s.seed, s.validation, task.metric.reduce(one), s.best_step, s.steps, s.seconds, s.curve)
+        for s, one in zip(trained.seeds, stack, strict=True)
+    )
+    return ArmResult(
+        name=trained.name,
+        differs_in=trained.differs_in,
+        texts=trained.texts,
+        parameters=trained.parameters,
+        candidates=trained.candidates,
+        learning_rate=trained.learning_rate,
+        seeds=seeds,
+        score=bootstrap_seeds(task.metric, stack),
+        gap_recovered=gap_recovered(task.metric, stack, reference.linear, reference.teacher) if students else None,
+        agreement=(
+            float(np.mean([agreement(a, reference.teacher_answers) for a in answers]))
+            if trained.name != "teacher"
+            else None
+        ),
+        calibration_error=float(np.mean([c[0] for c in calibration])),
+        metrics={**further, "negative_log_likelihood": float(np.mean([c[1] for c in calibration]))},
+    )
+
+
+def _calibration(task: Task, units: Sequence[Logits], test: Sequence[Example]) -> tuple[float, float]:
+    """(expected calibration error, negative log-likelihood in nats) over units with a label and a prediction."""
+    probabilities = np.concatenate([softmax(u) for u in units])
+    gold = np.concatenate([task.targets(e, len(u)) for e, u in zip(test, units, strict=True)])
+    known = (gold >= 0) & ~np.isnan(probabilities[:, 0])
+    return (
+        expected_calibration_error(probabilities[known], gold[known]),
+        negative_log_likelihood(probabilities[known], gold[known]),
+    )

@@ -1,0 +1,159 @@
+"""A torch model as one ONNX graph with free batch and sequence axes."""
+
+import copy
+import inspect
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from distill.config.schema import ExportConfig
+
+PROTOBUF_LIMIT = 1_900_000_000
+"""Bytes of weights above which they stand in a second file, ``NAME_data``: a protobuf ends at 2 GiB."""
+
+
+class _Logits(nn.Module):
+    """The model with its output narrowed to the logits, its inputs by position."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
+        logits: Tensor = self.model(**inputs).logits
+        return logits
+
+
+def graph_inputs(model: nn.Module) -> tuple[str, ...]:
+    """Names of the inputs that the graph of this model has.
+
+    ``token_type_ids`` is one where the model's ``forward`` takes it and its configuration knows more than one type.
+    """
+    types = getattr(getattr(model, "config", None), "type_vocab_size", 0) or 0
+    if types > 1 and "token_type_ids" in inspect.signature(model.forward).parameters:
+        return ("input_ids", "attention_mask", "token_type_ids")
+    return ("input_ids", "attention_mask")
+
+
+def export_onnx(model: nn.Module, path: Path, config: ExportConfig, inputs: Sequence[str]) -> None:
+    """Writes ``model`` to ``path`` in fp32, with the graph inputs ``inputs`` (see :func:`graph_inputs`).
+
+    The model is called as transformers' are, ``model(input_ids=…, attention_mask=…[, token_type_ids=…]).logits``, with
+    inputs [B, L] of int64 and logits [B, C] or [B, L, C]; B and L are free in the graph, whose one output is
+    ``logits``. The model given is not changed: a copy of it is exported, in evaluation mode, on the CPU, with the
+    attention that is written out in matrix products, which makes the smallest graph.
+
+    The file carries no stack traces, so no paths of this machine. It is written aside and put in place by a rename.
+    Weights above 2 GB go to ``NAME_data`` beside it.
+
+    For 6 layers of 384 the tracing exporter, ``legacy``, takes 1.3 s and ``dynamo`` 6 s; their graphs run equally fast.
+    A model with a recurrent layer is always traced: the second such export by dynamo in one process fails.
+    """
+    exported = _Logits(copy.deepcopy(model).to("cpu", torch.float32)).eval()
+    set_attention = getattr(exported.model, "set_attn_implementation", None)
+    if set_attention is not None:
+        set_attention("eager")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    large = sum(tensor.numel() * tensor.element_size() for tensor in exported.state_dict().values()) > PROTOBUF_LIMIT
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        with torch.no_grad(), _quiet():
+            _export(exported, aside / "exported.onnx", config, tuple(inputs), large)
+        graph = onnx.load(aside / "exported.onnx")
+        strip_annotations(graph)
+        data = f"{path.name}_data"
+        onnx.save(graph, aside / path.name, save_as_external_data=large, location=data if large else None)
+        for name in [data, path.name] if large else [path.name]:
+            os.replace(aside / name, path.with_name(name))
+    finally:
+        shutil.rmtree(aside)
+
+
+def _export(model: nn.Module, path: Path, config: ExportConfig, inputs: tuple[str, ...], large: bool) -> None:
+    batch, length = 2, 5
+    ids = torch.full((batch, length), 2)
+    mask = torch.ones_like(ids)
+    mask[1, 3:] = 0  # a padded row: models may leave the mask out where it says nothing
+    values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    example = tuple(values[name] for name in inputs)
+    axes = {name: {0: "batch", 1: "sequence"} for name in inputs}
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    if config.exporter == "dynamo" and not recurrent:
+        torch.onnx.export(
+            model,
+            example,
+            path,
+            input_names=list(inputs),
+            output_names=["logits"],
+            opset_version=config.opset,
+            dynamo=True,
+            dynamic_shapes=tuple(axes.values()),
+            external_data=large,
+            verbose=False,
+        )
+    else:
+        per_token = model(*example).dim() == 3
+        torch.onnx.export(
+            model,
+            example,
+            str(path),
+            input_names=list(inputs),
+            output_names=["logits"],
+            opset_version=config.opset,
+            dynamo=False,
+            dynamic_axes={**axes, "logits": {0: "batch", 1: "sequence"} if per_token else {0: "batch"}},
+        )
+
+
+def strip_annotations(model: onnx.ModelProto) -> None:
+    """Removes doc strings, metadata (where exporters keep stack traces) and the shapes of inner values, in place.
+
+    onnxruntime infers the shapes for itself. Where it finds them written down, it fuses each residual sum into
+    ``SkipLayerNormalization``, whose kernel is slower than the two it replaces: 8 to 20 % more time in all in fp32, up
+    to 28 % in int8 (onnxruntime 1.32, 6 layers of 384, one thread).
+    """
+    del model.metadata_props[:]
+    model.doc_string = ""
+    graphs = [model.graph, *model.functions]
+    while graphs:
+        graph = graphs.pop()
+        del graph.value_info[:]
+        parts = [graph, *graph.node]
+        if isinstance(graph, onnx.GraphProto):
+            parts += [*graph.input, *graph.output, *graph.initializer]
+        for part in parts:
+            part.doc_string = ""
+            del part.metadata_props[:]
+        for attribute in (a for node in graph.node for a in node.attribute):
+            graphs += [attribute.g] if attribute.HasField("g") else []
+            graphs += attribute.graphs
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences what the exporters always say: parity is what tells whether the graph computes the same."""
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")  # "torchvision is not installed"
+    level = registration.level
+    registration.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            ignore = warnings.filterwarnings
+            ignore("ignore", message=".*legacy TorchScript-based ONNX export", category=DeprecationWarning)
+            ignore("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
+            ignore("ignore", message=".*LeafSpec", category=FutureWarning)
+            ignore("ignore", module=r"torch\.onnx\..*")
+            yield
+    finally:
+        registration.setLevel(level)

@@ -1,0 +1,132 @@
+"""Whether an fp32 graph computes what the torch model computes."""
+
+import copy
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from distill.progress import track
+from distill.results import Parity
+from distill.runtime import Graph, predict_units
+from distill.tasks import Task
+from distill.tasks.task import Logits
+from distill.text import Encoded, Encoder, Example, pad
+
+BATCHES = (1, 2, 7)
+LENGTHS = (2, 17)
+"""Tokens a row; the encoder's maximum is added."""
+
+Batch = dict[str, NDArray[np.int64]]
+
+
+def check_parity(
+    model: nn.Module,
+    graph: Graph,
+    encoder: Encoder,
+    task: Task,
+    questions: Sequence[Example],
+    vocabulary_size: int,
+    tolerance: float,
+) -> Parity:
+    """Compares the graph with the model, on the CPU in fp32.
+
+    First the logits at real positions, for every batch of 1, 2 and 7 rows, 2, 17 and the maximum of tokens, padded and
+    not, of random ids below ``vocabulary_size`` and of the ``questions``' own ids. Then from text to answer: each of
+    ``questions`` through :func:`distill.runtime.predict_units` against the model on the same encoding.
+
+    It passes where no logit differs by more than ``tolerance`` (absolute) and all answers are equal. An answer that
+    differs while its logits are within ``tolerance`` is a tie to this precision, not a failure; ties are counted in
+    ``detail``. A graph that does not run on some shape has not passed; that is a result, never an exception.
+    """
+    reference = copy.deepcopy(model).to("cpu", torch.float32).eval()
+    differences = [0.0]
+    cases = 0
+    answers_equal = True
+    remarks = []
+    try:
+        grid = list(_grid(encoder, questions, vocabulary_size, types="token_type_ids" in graph.inputs))
+        for batch in track(grid, "parity"):
+            cases += 1
+            real = batch["attention_mask"] == 1
+            expected, found = _torch_logits(reference, graph, batch), graph.run(batch)
+            if expected.ndim == 3 and found.shape == expected.shape:
+                expected, found = expected[real], found[real]
+            differences.append(_difference(expected, found))
+        if questions:
+            cases += len(questions)
+            of_torch = _torch_units(reference, graph, encoder, task, questions)
+            of_graph = predict_units(graph, encoder, task, questions, what="parity")
+            apart = [_difference(e, f) for e, f in zip(of_torch, of_graph, strict=True)]
+            differences += apart
+            answers = zip(task.predictions(of_torch, questions), task.predictions(of_graph, questions), strict=True)
+            unequal = [i for i, (expected_answer, answer) in enumerate(answers) if expected_answer != answer]
+            ties = sum(apart[i] <= tolerance for i in unequal)
+            answers_equal = ties == len(unequal)
+            remarks.append(f"{len(questions) - len(unequal)} of {len(questions)} answers equal from text to answer")
+            if ties:
+                remarks.append(f"{ties} answers differ where logits are tied within {tolerance:g}")
+    except Exception as error:
+        if not type(error).__module__.startswith("onnxruntime"):  # its classes share no base but Exception
+            raise
+        answers_equal = False
+        differences.append(float("inf"))
+        remarks.append(f"case {cases} did not run: {error}")
+    largest = float(np.max(differences))
+    remarks.insert(0, f"batch {_list(BATCHES)} x length {_list(_lengths(encoder))}, padded and not")
+    return Parity(largest <= tolerance and answers_equal, largest, tolerance, cases, answers_equal, "; ".join(remarks))
+
+
+def _lengths(encoder: Encoder) -> list[int]:
+    return sorted({min(length, encoder.max_length) for length in (*LENGTHS, encoder.max_length)})
+
+
+def _list(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _grid(encoder: Encoder, questions: Sequence[Example], vocabulary_size: int, types: bool) -> Iterator[Batch]:
+    """Batches of rows that are cut, or repeated, to the length wanted."""
+    generator = np.random.default_rng(0)
+    encoded = encoder.encode(questions) if questions else []
+    for rows, length, padded, real in itertools.product(BATCHES, _lengths(encoder), (False, True), (False, True)):
+        if real and not encoded:
+            continue
+        batch = []
+        for _ in range(rows):
+            n = int(generator.integers(1, length)) if padded else length
+            if real:
+                text = encoded[int(generator.integers(len(encoded)))]
+                ids, kinds = np.resize(text.input_ids, n), np.resize(text.token_type_ids, n)
+            else:
+                ids = generator.integers(vocabulary_size, size=n)
+                kinds = generator.integers(2 if types else 1, size=n)
+            batch.append(Encoded(ids, kinds, np.zeros(0, dtype=np.int64), False))
+        yield pad(batch, encoder.pad_id, length)
+
+
+def _torch_logits(model: nn.Module, graph: Graph, batch: Batch) -> Logits:
+    with torch.no_grad():
+        logits: Logits = model(**{name: torch.from_numpy(batch[name]) for name in graph.inputs}).logits.numpy()
+    return logits
+
+
+def _torch_units(
+    model: nn.Module, graph: Graph, encoder: Encoder, task: Task, questions: Sequence[Example]
+) -> list[Logits]:
+    """One text at a time, not padded: the simplest way there is, unlike the runtime's."""
+    units = []
+    for encoded in encoder.encode(questions):
+        units += task.units(_torch_logits(model, graph, pad([encoded], encoder.pad_id)), [encoded])
+    return units
+
+
+def _difference(expected: Logits, found: Logits) -> float:
+    """Largest absolute difference; NaN where only one is NaN, infinite where the shapes differ."""
+    if expected.shape != found.shape:
+        return float("inf")
+    compared = ~(np.isnan(expected) & np.isnan(found))  # a word without a piece is NaN on both sides
+    return float(np.abs(expected - found)[compared].max(initial=0.0))

@@ -1,0 +1,214 @@
+"""``python -m distill.measure.worker SPECIFICATION.json``: measures one ONNX file, prints one line of JSON.
+
+It runs in a process of its own, so that memory is the model's and no other's, and imports neither torch nor
+transformers, as a deployed model does not. Standard output is a :class:`~distill.results.Measurement`, or, where the
+specification says ``memory_only``, a :class:`~distill.results.Figure`.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from distill.errors import UserError
+from distill.measure.energy import EnergyMeter
+from distill.measure.memory import peak_resident_set, resident_set
+from distill.measure.processor import int8_flags
+from distill.measure.specification import Specification
+from distill.results import Figure, Measurement, from_json
+from distill.text import Encoded, pad
+
+BATCH_SIZE = 32
+FIXED_LENGTH = 128
+WARM_UP_RUNS = 3
+
+T = TypeVar("T")
+Batch = dict[str, NDArray[np.int64]]
+Run = Callable[[Batch], object]
+
+
+def run_of(specification: Specification) -> Run:
+    """A session over the model's file, as a function of a padded batch. The options are the runtime's."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = specification.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if specification.memory_only:
+        options.enable_cpu_mem_arena = False
+    try:
+        session = onnxruntime.InferenceSession(specification.model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises classes of its own that derive from Exception alone
+        raise UserError(f"onnxruntime cannot load {specification.model}: {error}") from error
+    taken = {i.name for i in session.get_inputs()}
+    if taken != set(specification.inputs):
+        raise UserError(
+            f"{specification.model} takes {sorted(taken)}, the specification says {sorted(specification.inputs)}"
+        )
+
+    def run(batch: Batch) -> object:
+        try:
+            return session.run(None, {name: batch[name] for name in specification.inputs})
+        except Exception as error:
+            shape = " x ".join(map(str, batch["input_ids"].shape))
+            raise UserError(f"{specification.model} fails on a batch of {shape} ids: {error}") from error
+
+    return run
+
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int) -> Batch:
+    """One batch, padded to its longest row: inputs [B, L]."""
+    nothing = np.empty(0, dtype=np.int64)
+    ids = [np.asarray(row, dtype=np.int64) for row in rows]
+    return pad([Encoded(row, np.zeros_like(row), nothing, False) for row in ids], pad_id)
+
+
+def batches_by_length(specification: Specification) -> list[Batch]:
+    """Batches of 32 texts of similar length, as the runtime makes them."""
+    rows = sorted(specification.token_ids, key=len)
+    return [padded(rows[i : i + BATCH_SIZE], specification.pad_id) for i in range(0, len(rows), BATCH_SIZE)]
+
+
+def row_of_length(token_ids: Sequence[Sequence[int]], length: int) -> list[int]:
+    """One row of exactly ``length`` real ids: texts one after another, from the first again where they are too few."""
+    row: list[int] = []
+    while len(row) < length:
+        for ids in token_ids:
+            row.extend(ids)
+    return row[:length]
+
+
+def warm_up(run: Callable[[T], object], work: Sequence[T], seconds: float) -> None:
+    """Runs ``work`` for ``seconds``, three runs at least; from its end, so that the longest batch comes first."""
+    end, runs = time.perf_counter() + seconds, 0
+    while runs < WARM_UP_RUNS or time.perf_counter() < end:
+        run(work[-1 - runs % len(work)])
+        runs += 1
+
+
+def durations(
+    run: Callable[[T], object], work: Sequence[T], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
+    """Seconds of each run, over whole passes until ``seconds`` are over: one pass at least.
+
+    A pass that stopped half way would weigh some texts more than others, and for each model other ones.
+    """
+    taken: list[float] = []
+    start = before = clock()
+    while before - start < seconds or not taken:
+        for item in work:
+            run(item)
+            after = clock()
+            taken.append(after - before)
+            before = after
+    return taken
+
+
+def latency(taken: Sequence[float], method: str) -> tuple[Figure, Figure]:
+    """Median and 95th percentile of durations in seconds, as figures in ms."""
+    p50, p95 = np.percentile(taken, [50, 95]) * 1e3
+    return (
+        Figure(float(p50), "ms", "measured", f"median of {len(taken):,} {method}"),
+        Figure(float(p95), "ms", "measured", f"95th percentile of {len(taken):,} {method}"),
+    )
+
+
+def file_size(model: Path) -> Figure:
+    """MB (1e6 bytes) of an ONNX file with the external data beside it (``model.onnx.data``, ``model.onnx_data`` …)."""
+    external = re.compile(rf"({re.escape(model.name)}|{re.escape(model.stem)})[._]data(_\d+)?")
+    files = [model, *(path for path in sorted(model.parent.iterdir()) if external.fullmatch(path.name))]
+    names = " + ".join(path.name for path in files)
+    return Figure(sum(path.stat().st_size for path in files) / 1e6, "MB", "measured", f"bytes of {names}")
+
+
+def measurement(specification: Specification) -> Measurement:
+    """All figures of one model, one after another in this process."""
+    before_load = resident_set()
+    run = run_of(specification)
+    after_load = resident_set()
+
+    seconds, lengths = specification.seconds, [len(ids) for ids in specification.token_ids]
+    n, threads = len(lengths), f"{specification.threads} thread{'s' * (specification.threads > 1)}"
+    texts = f"{n:,} texts of {min(lengths)} to {max(lengths)} tokens (mean {np.mean(lengths):.1f})"
+    how = f"after warm-up, {threads}, no spinning, perf_counter, tokenization not included"
+
+    singles = [padded([ids], specification.pad_id) for ids in specification.token_ids]
+    warm_up(run, singles, seconds / 5)
+    with EnergyMeter("cpu", specification.watts_per_core) as meter:
+        taken = durations(run, singles, seconds)
+    p50, p95 = latency(taken, f"runs at batch 1 over {texts}, {how}")
+    energy = per_thousand(meter.figure, len(taken))
+
+    length = min(FIXED_LENGTH, specification.max_length)
+    row = [padded([row_of_length(specification.token_ids, length)], specification.pad_id)]
+    warm_up(run, row, seconds / 5)
+    shorter = f" (the model's maximum, below {FIXED_LENGTH})" if length < FIXED_LENGTH else ""
+    fixed_p50, fixed_p95 = latency(durations(run, row, seconds), f"runs at batch 1 and {length} tokens{shorter}, {how}")
+
+    batches = batches_by_length(specification)
+    warm_up(run, batches, seconds / 5)
+    taken = durations(run, batches, seconds)
+    passes = len(taken) // len(batches)
+    rate = passes * n / sum(taken)
+    method = f"{passes:,} passes over {texts}, sorted by length, in batches of {BATCH_SIZE}, {how}"
+
+    imports = "after imports and reading the texts, before the model"
+    return Measurement(
+        threads=specification.threads,
+        runtime=f"onnxruntime {onnxruntime.__version__}, CPUExecutionProvider",
+        file_size=file_size(Path(specification.model)),
+        latency_p50=p50,
+        latency_p95=p95,
+        latency_128_p50=fixed_p50,
+        latency_128_p95=fixed_p95,
+        throughput=Figure(rate, "texts/s", "measured", method),
+        memory_peak=noted(peak_resident_set(), f"all runs at batch 1 and {BATCH_SIZE} in one process; memory arena on"),
+        memory_after_load=noted(after_load, "session made, nothing run"),
+        memory_before_load=noted(before_load, imports),
+        energy=energy,
+        cpu_flags=int8_flags(),
+    )
+
+
+def peak_without_arena(specification: Specification) -> Figure:
+    """MB: peak resident set after one pass in batches of 32, the arena as ``memory_only`` says."""
+    run = run_of(specification)
+    for batch in batches_by_length(specification):
+        run(batch)
+    return noted(peak_resident_set(), f"one pass in batches of {BATCH_SIZE}, sorted by length; memory arena off")
+
+
+def per_thousand(joules: Figure, texts: int) -> Figure:
+    """J of ``texts`` texts as J per 1,000 texts."""
+    value = None if joules.value is None else joules.value / texts * 1000
+    method = f"{texts:,} texts at batch 1: {joules.method}"
+    return Figure(value, "J per 1,000 texts", joules.how, method)
+
+
+def noted(figure: Figure, note: str) -> Figure:
+    """The figure with what it was taken after."""
+    return dataclasses.replace(figure, method=f"{figure.method}; {note}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status 1, with one line on stderr, where the specification cannot be measured."""
+    try:
+        specification = from_json(Specification, Path(arguments[0]).read_text(encoding="utf-8"))
+        result = (peak_without_arena if specification.memory_only else measurement)(specification)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(dataclasses.asdict(result)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

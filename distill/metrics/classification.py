@@ -1,0 +1,71 @@
+"""Metrics over integer class indices, one an example."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.metrics.metric import Metric, Statistics
+
+
+def macro_f1(classes: int) -> Metric:
+    """Unweighted mean over classes of F1 = 2 tp / (2 tp + fp + fn). Statistics are [n, 3 * classes]: tp, fp, fn.
+
+    A class that is neither in gold nor in the predictions has no F1 and is left out of the mean, as scikit-learn's
+    ``f1_score(average="macro")`` does without ``labels``; with ``labels=range(classes)`` it would count as 0. A class
+    in only one of the two counts as 0. In a resample the classes present are those of the resample.
+    """
+    if classes < 2:
+        raise ValueError(f"macro F1 of {classes} classes: at least 2 are needed")
+    return Metric("macro_f1", "macro F1", partial(_confusion, classes), _mean_f1)
+
+
+def class_indices(predictions: Sequence[int], gold: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Both as [n] integers. Raises ValueError where they are not whole, negative (no label), or not equally many."""
+    return _indices("predictions", predictions, len(gold)), _indices("gold", gold, len(gold))
+
+
+def _indices(what: str, values: Sequence[int], count: int) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.shape != (count,):
+        raise ValueError(f"{what}: expected {count} class indices, one an example, got shape {array.shape}")
+    if count and array.dtype.kind not in "iu":
+        raise ValueError(f"{what}: expected integer class indices, got {array.dtype}")
+    if count and array.min() < 0:
+        raise ValueError(f"{what}: {array.min()} is no class index; leave examples without a label out")
+    return array.astype(np.int64)
+
+
+def _correct(predictions: Sequence[int], gold: Sequence[int]) -> Statistics:
+    """[n, 2]: correct, total."""
+    predicted, true = class_indices(predictions, gold)
+    return np.stack([predicted == true, np.ones(len(true))], axis=1).astype(np.float64)
+
+
+def _confusion(classes: int, predictions: Sequence[int], gold: Sequence[int]) -> Statistics:
+    """[n, 3 * classes]: one-hot tp, fp, fn."""
+    predicted, true = class_indices(predictions, gold)
+    highest = max(predicted.max(initial=0), true.max(initial=0))
+    if highest >= classes:
+        raise ValueError(f"class index {highest} in a macro F1 of {classes} classes (0 to {classes - 1})")
+    one_hot = np.eye(classes)
+    p, g = one_hot[predicted], one_hot[true]
+    return np.concatenate([p * g, p * (1 - g), (1 - p) * g], axis=1)
+
+
+def _mean_f1(statistics: Statistics) -> float:
+    tp, fp, fn = statistics.sum(axis=0).reshape(3, -1)
+    denominator = 2 * tp + fp + fn
+    present = denominator > 0
+    return float((2 * tp[present] / denominator[present]).mean()) if present.any() else 0.0
+
+
+def ratio_of_sums(statistics: Statistics) -> float:
+    """[n, 2] of (part, whole) to sum of parts / sum of wholes; 0 where the whole is nothing."""
+    part, whole = statistics.sum(axis=0)
+    return float(part / whole) if whole else 0.0
+
+
+accuracy = Metric("accuracy", "accuracy", _correct, ratio_of_sums)
+"""Share of correct examples. Statistics are [n, 2]: correct, total."""

@@ -1,0 +1,147 @@
+"""Models with their tokenizers, to a folder and back, in the layout of ``save_pretrained``."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging as transformers_logging
+
+from distill.errors import UserError
+from distill.tasks import Task
+from distill.text.encoding import PAD_TOKENS
+
+transformers_logging.disable_progress_bar()  # bars of a few milliseconds, between our own
+transformers_logging.set_verbosity_error()  # a new head is what fine-tuning is for, not a warning
+
+HEADS = {
+    "text-classification": AutoModelForSequenceClassification,
+    "token-classification": AutoModelForTokenClassification,
+}
+HEAD_SUFFIX = {"text-classification": "ForSequenceClassification", "token-classification": "ForTokenClassification"}
+SPECIAL_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and the tokenizer it reads with."""
+
+    model: PreTrainedModel
+    tokenizer: Tokenizer
+    special_tokens: dict[str, str] = field(default_factory=dict)
+    """Role, such as ``cls_token``, to token."""
+
+
+def label_settings(task: Task) -> dict[str, Any]:
+    """What a model's configuration says of the labels."""
+    return {
+        "num_labels": len(task.labels),
+        "id2label": dict(enumerate(task.labels)),
+        "label2id": dict(task.index),
+        "problem_type": "single_label_classification" if not task.words else None,
+    }
+
+
+def load_tokenizer(
+    location: str, revision: str | None = None, trust: bool = False
+) -> tuple[Tokenizer, dict[str, str], int]:
+    """The tokenizer of a folder or hub id, the roles of its special tokens, and the longest input it states.
+
+    Raises UserError where there is none that the ``tokenizers`` library runs.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(location, revision=revision, trust_remote_code=trust)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"no tokenizer can be loaded from {location}: {error}") from error
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise UserError(
+            f"the tokenizer of {location} is written in Python; one with a tokenizer.json is needed, so that the "
+            "exported model can read text without transformers"
+        )
+    roles = {role: str(token) for role in SPECIAL_ROLES if (token := getattr(tokenizer, role, None)) is not None}
+    return backend, roles, int(min(tokenizer.model_max_length, 10**6))
+
+
+def load_model(directory: Path, task: Task) -> LoadedModel:
+    """Reads what :func:`save_model` wrote."""
+    model = HEADS[task.name].from_pretrained(directory, dtype=torch.float32)
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    settings = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
+    roles = {role: settings[role] for role in SPECIAL_ROLES if isinstance(settings.get(role), str)}
+    return LoadedModel(model.eval(), tokenizer, roles)
+
+
+def save_model(loaded: LoadedModel, directory: Path, max_length: int) -> None:
+    """Writes weights (safetensors), configuration and tokenizer, so that transformers' auto classes load the folder.
+
+    Written under another name and renamed.
+    """
+    aside = directory.with_name(f".{directory.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    loaded.model.save_pretrained(aside)
+    tokenizer = Tokenizer.from_str(loaded.tokenizer.to_str())
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    roles = {role: token for role, token in loaded.special_tokens.items() if tokenizer.token_to_id(token) is not None}
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **roles)
+    wrapped.model_input_names = (
+        ["input_ids", "token_type_ids", "attention_mask"]
+        if takes_types(loaded.model)
+        else [
+            "input_ids",
+            "attention_mask",
+        ]
+    )
+    wrapped.save_pretrained(aside)
+    shutil.rmtree(directory, ignore_errors=True)
+    aside.rename(directory)
+
+
+def takes_types(model: nn.Module) -> bool:
+    """Whether the model tells first from second text by ``token_type_ids``."""
+    return int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of parameters, trained or not."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def special_tokens_of(tokenizer: Tokenizer) -> dict[str, str]:
+    """Roles by the usual names, for a tokenizer that states none."""
+    usual: dict[str, Sequence[str]] = {
+        "pad_token": PAD_TOKENS,
+        "unk_token": ("[UNK]", "<unk>"),
+        "cls_token": ("[CLS]", "<s>"),
+        "sep_token": ("[SEP]", "</s>"),
+        "mask_token": ("[MASK]", "<mask>"),
+    }
+    found = {}
+    for role, names in usual.items():
+        present = next((name for name in names if tokenizer.token_to_id(name) is not None), None)
+        if present is not None:
+            found[role] = present
+    return found
+
+
+def load_config(location: str, revision: str | None, trust: bool) -> Any:
+    """The configuration of a folder or hub id. Raises UserError where there is none."""
+    try:
+        return AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=trust)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"no model can be loaded from {location}: {error}") from error

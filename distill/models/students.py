@@ -1,0 +1,166 @@
+"""Students: layers of the teacher, the in-repo transformer, or an LSTM."""
+
+import copy
+import re
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import PreTrainedModel
+
+from distill.config import Architecture, LayersStudent, LstmStudent, TransformerStudent
+from distill.errors import UserError
+from distill.models.loading import HEADS, LoadedModel, label_settings, special_tokens_of
+from distill.models.recurrent import LstmConfig
+from distill.models.transformer import EncoderConfig
+from distill.tasks import Task
+from distill.text import Encoder
+
+ID_SETTINGS = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
+
+
+def build_student(
+    config: LayersStudent | TransformerStudent | LstmStudent,
+    teacher: LoadedModel | None,
+    tokenizer: Tokenizer,
+    special_tokens: dict[str, str],
+    task: Task,
+    kept: NDArray[np.int64] | None,
+    max_length: int,
+    seed: int,
+) -> LoadedModel:
+    """A student that reads with ``tokenizer``; the seed fixes random weights.
+
+    Where that is the teacher's tokenizer trimmed, ``kept`` holds the old id of each new one.
+
+    Raises UserError for layers the teacher does not have, or where layers are asked of a teacher that is no model.
+    """
+    torch.manual_seed(seed)
+    if isinstance(config, LayersStudent):
+        if teacher is None:
+            raise ValueError("a student from layers needs a teacher that is a model")
+        model = student_from_layers(teacher.model, chosen_layers(config, teacher.model.config.num_hidden_layers))
+        if kept is not None:
+            keep_vocabulary(model, kept)
+        return LoadedModel(model, tokenizer, special_tokens)
+    if isinstance(config, TransformerStudent):
+        return build_transformer(config.architecture, tokenizer, special_tokens, task, max_length, seed)
+    settings = LstmConfig(
+        vocab_size=Encoder(tokenizer, max_length).vocabulary_size,
+        embedding_size=config.embedding_size,
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.layers,
+        bidirectional=config.bidirectional,
+        dropout=config.dropout,
+        pad_token_id=Encoder(tokenizer, max_length).pad_id,
+        **label_settings(task),
+    )
+    return LoadedModel(
+        HEADS[task.name].from_config(settings), tokenizer, special_tokens or special_tokens_of(tokenizer)
+    )
+
+
+def build_transformer(
+    architecture: Architecture,
+    tokenizer: Tokenizer,
+    special_tokens: dict[str, str],
+    task: Task,
+    max_length: int,
+    seed: int,
+) -> LoadedModel:
+    """The in-repo transformer encoder from random weights, as teacher or student."""
+    torch.manual_seed(seed)
+    encoder = Encoder(tokenizer, max_length)
+    if architecture.hidden_size % architecture.heads:
+        raise UserError(
+            f"hidden_size is {architecture.hidden_size} and heads is {architecture.heads}; hidden_size must be a multiple of heads"
+        )
+    settings = EncoderConfig(
+        vocab_size=encoder.vocabulary_size,
+        num_hidden_layers=architecture.layers,
+        hidden_size=architecture.hidden_size,
+        num_attention_heads=architecture.heads,
+        intermediate_size=architecture.intermediate_size,
+        dropout=architecture.dropout,
+        norm=architecture.norm,
+        positions=architecture.positions,
+        activation=architecture.activation,
+        max_position_embeddings=max_length,
+        pad_token_id=encoder.pad_id,
+        **label_settings(task),
+    )
+    return LoadedModel(
+        HEADS[task.name].from_config(settings), tokenizer, special_tokens or special_tokens_of(tokenizer)
+    )
+
+
+def chosen_layers(config: LayersStudent, available: int) -> list[int]:
+    """The teacher's layers a student starts from: those named, or ``count`` evenly spaced ones, the first among them."""
+    count = config.count or max(1, available // 2)
+    layers = list(config.layers) or [round(i * available / count) for i in range(count)]
+    wrong = [i for i in layers if not 0 <= i < available]
+    if wrong or len(set(layers)) != len(layers) or not layers:
+        raise UserError(
+            f"student.layers is {layers}, but the teacher has {available} layers; give different numbers from 0 to {available - 1}"
+        )
+    return layers
+
+
+def student_from_layers(teacher: PreTrainedModel, layers: list[int]) -> PreTrainedModel:
+    """A model of the teacher's kind with only these layers, all weights copied, embeddings and head included."""
+    settings = copy.deepcopy(teacher.config)
+    settings.num_hidden_layers = len(layers)
+    if getattr(settings, "layer_types", None):  # ModernBERT alternates local and global attention
+        settings.layer_types = [settings.layer_types[i] for i in layers]
+    student = type(teacher)(settings)
+    prefix = _layer_prefix(teacher)
+    position = {old: new for new, old in enumerate(layers)}
+    weights: dict[str, torch.Tensor] = {}
+    for name, tensor in teacher.state_dict().items():
+        match = re.match(re.escape(prefix) + r"\.(\d+)\.(.*)", name)
+        if match is None:
+            weights[name] = tensor.detach().cpu().clone()
+        elif int(match[1]) in position:
+            weights[f"{prefix}.{position[int(match[1])]}.{match[2]}"] = tensor.detach().cpu().clone()
+    try:
+        student.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"layers {layers} of {type(teacher).__name__} do not fit a smaller one of its kind (try to include layer 0): {error}"
+        ) from error
+    return student
+
+
+def _layer_prefix(model: PreTrainedModel) -> str:
+    """Name of the list of layers inside a model."""
+    count = model.config.num_hidden_layers
+    lists: list[str] = [name for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == count]
+    if not lists:
+        raise UserError(
+            f"the layers of {type(model).__name__} were not found; choose student=transformer or student=lstm"
+        )
+    return min(lists, key=len)
+
+
+def keep_vocabulary(model: PreTrainedModel, kept: NDArray[np.int64]) -> None:
+    """Keeps only these rows of the word embeddings, in this order, and renumbers the ids in the configuration."""
+    old: nn.Embedding = model.get_input_embeddings()
+    new_id: dict[int, int] = {int(old_id): index for index, old_id in enumerate(kept)}
+    if int(kept.max()) >= old.num_embeddings:
+        raise UserError(
+            f"the tokenizer has id {int(kept.max())}, but the teacher only {old.num_embeddings} word embeddings"
+        )
+    padding = None if old.padding_idx is None else new_id.get(old.padding_idx)
+    embeddings = nn.Embedding(len(kept), old.embedding_dim, padding_idx=padding)
+    with torch.no_grad():
+        embeddings.weight.copy_(old.weight[torch.from_numpy(kept)])
+    model.set_input_embeddings(embeddings)
+    settings: Any = model.config
+    settings.vocab_size = len(kept)
+    for role in ID_SETTINGS:
+        value = getattr(settings, f"{role}_token_id", None)
+        if isinstance(value, int):
+            setattr(settings, f"{role}_token_id", new_id.get(value))

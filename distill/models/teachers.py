@@ -1,0 +1,122 @@
+"""Teachers that transformers' auto classes load: fine-tuned already, or to be fine-tuned by the recipe."""
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from distill.config import PretrainedTeacher
+from distill.errors import UserError, nearest
+from distill.models.loading import HEAD_SUFFIX, HEADS, LoadedModel, label_settings, load_config, load_tokenizer
+from distill.sources import locate
+from distill.tasks import Task
+
+OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
+"""Families that number positions from the padding id + 1 on."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A loaded teacher, and whether it still has to be fine-tuned."""
+
+    loaded: LoadedModel
+    fine_tuned: bool
+    longest: int
+    """Tokens it takes, special tokens counted."""
+
+
+def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
+    """Loads a teacher for a task, its logits in the order of the task's labels. Weights are read in float32.
+
+    Raises UserError where nothing is there, where the checkpoint's labels are not the data's, or where they are
+    ``LABEL_0`` … without a map.
+    """
+    location, revision = (
+        (config.source.hub, config.source.revision) if config.source.hub else (str(locate(config.source)), None)
+    )
+    trust = config.trust_remote_code
+    settings = load_config(str(location), revision, trust)
+    tokenizer, roles, stated = load_tokenizer(str(location), revision, trust)
+    longest = min(stated, longest_input(settings))
+    if task is None:
+        raise ValueError("a task is needed to load a teacher")
+    has_head = any(str(a).endswith(HEAD_SUFFIX[task.name]) for a in settings.architectures or ())
+    fine_tuned = config.fine_tune == "never" or (config.fine_tune == "auto" and has_head)
+    if config.fine_tune == "never" and not has_head:
+        raise UserError(
+            f"teacher.fine_tune is never, but {location} has no head for {task.name} "
+            f"(it is {', '.join(settings.architectures or ['of no stated architecture'])}); set it to auto"
+        )
+    order = match_labels(settings.id2label, config.label_map, task, str(location)) if fine_tuned else None
+    extra = {} if fine_tuned else {**label_settings(task), "ignore_mismatched_sizes": True}
+    try:
+        model = HEADS[task.name].from_pretrained(
+            location, revision=revision, trust_remote_code=trust, dtype=torch.float32, **extra
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"the teacher {location} cannot be loaded for {task.name}: {error}") from error
+    if order is not None:
+        permute_labels(model, order)
+        for key, value in label_settings(task).items():
+            setattr(model.config, key, value)
+    return Teacher(LoadedModel(model.eval(), tokenizer, roles), fine_tuned, longest)
+
+
+def longest_input(settings: object) -> int:
+    """Tokens that the position embeddings allow."""
+    positions = int(getattr(settings, "max_position_embeddings", None) or 10**6)
+    if getattr(settings, "model_type", "") in OFFSET_POSITIONS:
+        positions -= int(getattr(settings, "pad_token_id", None) or 0) + 1
+    return positions
+
+
+def match_labels(id2label: dict[int, str], label_map: dict[str, str], task: Task, location: str) -> list[int]:
+    """For each label of the task, its index in the checkpoint. Labels are matched by name, never by index."""
+    names = [label_map.get(id2label[i], id2label[i]) for i in sorted(id2label)]
+    unknown = sorted(set(label_map) - set(id2label.values()))
+    if unknown:
+        raise UserError(
+            f"teacher.label_map names '{unknown[0]}', which is no label of {location}{nearest(unknown[0], id2label.values())}"
+        )
+    unnamed = [name for name in names if re.fullmatch(r"LABEL_\d+", name) and name not in task.index]
+    if unnamed:
+        raise UserError(
+            f"the teacher {location} calls its labels {', '.join(unnamed[:3])}: nothing says which is which; name them "
+            f"with teacher.label_map, such as {{{unnamed[0]}: {task.labels[0]}}}"
+        )
+    if sorted(names) != sorted(task.labels):
+        raise UserError(
+            f"the teacher's labels differ from the data's: {', '.join(names)} against {', '.join(task.labels)}; "
+            "name them alike with teacher.label_map or data.label_map"
+        )
+    return [names.index(label) for label in task.labels]
+
+
+def output_layer(model: PreTrainedModel) -> nn.Linear:
+    """The layer that gives the logits. Raises UserError where no such layer is found."""
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == model.config.num_labels]
+    if not layers:
+        raise UserError(f"no output layer with {model.config.num_labels} labels found in {type(model).__name__}")
+    return layers[-1]
+
+
+@torch.no_grad()
+def permute_labels(model: PreTrainedModel, order: list[int]) -> None:
+    """Reorders the rows of the output layer, so that logit i is the label that was ``order[i]``.
+
+    Checked on an input: raises UserError where the logits did not follow.
+    """
+    if order == sorted(order):
+        return
+    model.eval()
+    probe = torch.arange(5, 9).reshape(1, 4) % model.config.vocab_size
+    before = model(input_ids=probe, attention_mask=torch.ones_like(probe)).logits
+    layer = output_layer(model)
+    layer.weight.copy_(layer.weight[order].clone())
+    if layer.bias is not None:
+        layer.bias.copy_(layer.bias[order].clone())
+    after = model(input_ids=probe, attention_mask=torch.ones_like(probe)).logits
+    if not torch.allclose(before[..., order], after, atol=1e-5):
+        raise UserError(f"the labels of {type(model).__name__} could not be put into the data's order")

@@ -1,0 +1,129 @@
+"""What a report found, in words: the headline, what fell and why, what to be warned of."""
+
+import math
+
+from distill.report.formatting import number, p_value, percent, point_bounds, sentence_case
+from distill.results import ArmResult, Contrast, Figure, Report, SeedResult, VariantResult
+
+
+def arm_named(report: Report, name: str) -> ArmResult | None:
+    """The arm called ``name``, where the run had one."""
+    return next((arm for arm in report.arms if arm.name == name), None)
+
+
+def exported_seed(report: Report) -> SeedResult | None:
+    """The one training that was exported."""
+    arm = arm_named(report, report.exported_arm)
+    return next((seed for seed in arm.seeds if seed.seed == report.exported_seed), None) if arm else None
+
+
+def fell(variant: VariantResult) -> bool:
+    """True where parity or a gate was not passed."""
+    return any(check is not None and not check.passed for check in (variant.parity, variant.gate))
+
+
+def why_it_fell(variant: VariantResult) -> str:
+    """The check that was not passed, and why; empty where none fell."""
+    reasons = []
+    if variant.parity is not None and not variant.parity.passed:
+        parity = variant.parity
+        reasons.append(
+            f"parity: differs from torch by {parity.max_abs_difference:.2g} (at most {parity.tolerance:.2g} allowed), "
+            f"answers {'equal' if parity.answers_equal else 'not equal'}; {parity.detail}"
+        )
+    if variant.gate is not None and not variant.gate.passed:
+        reasons.append(f"gate: {variant.gate.reason}")
+    return "; ".join(reasons)
+
+
+def file_size(variant: VariantResult) -> Figure:
+    """MB of the model file: as measured beside latency, else what the file system said."""
+    if variant.measurement is not None:
+        return variant.measurement.file_size
+    if variant.file_bytes:
+        return Figure(variant.file_bytes / 1e6, "MB", "measured", "size of the file")
+    return Figure(None, "MB", "unavailable", "not recorded")
+
+
+def smallest_shipped(report: Report) -> VariantResult | None:
+    """The smallest student file in the bundle: the one that the headline is about."""
+    shipped = [v for v in report.variants if v.model == "student" and v.shipped]
+    return min(shipped, key=lambda v: file_size(v).value or math.inf, default=None)
+
+
+def teacher_reference(report: Report) -> VariantResult | None:
+    """The teacher's fp32 file, which students are set against."""
+    return next((v for v in report.variants if v.model == "teacher" and v.variant == "fp32"), None)
+
+
+def primary_contrasts(report: Report) -> tuple[Contrast, ...]:
+    """The contrasts that were named beforehand."""
+    return tuple(contrast for contrast in report.contrasts if contrast.primary)
+
+
+def contrast_in_words(contrast: Contrast) -> str:
+    """``soft against hard: no difference shown (+0.4 points [−0.6, +1.4], p = 0.412, McNemar)``."""
+    figures = f"{point_bounds(contrast.difference)}, {p_value(contrast.p_value)}, {contrast.test}"
+    return f"{contrast.arm} against {contrast.against}: {contrast.verdict} ({figures})"
+
+
+def headline(report: Report) -> str:
+    """One sentence: what the shipped student scores beside the teacher and ``linear``."""
+    shipped = smallest_shipped(report)
+    if shipped is None:
+        return "No student is shipped: no variant passed."
+    scores = [
+        (f"the {shipped.variant} student", shipped.score),
+        *((name, arm.score) for name in ("teacher", "linear") if (arm := arm_named(report, name))),
+    ]
+    known = [f"{name} {percent(score.value)} %" for name, score in scores if score and math.isfinite(score.value)]
+    if not known:
+        return f"The {shipped.variant} student is shipped; its {report.metric} was not evaluated."
+    return f"{sentence_case(report.metric)} on test: {', '.join(known)}."
+
+
+def savings(report: Report) -> tuple[str, ...]:
+    """How the shipped student's figures stand to the teacher's in fp32: ``15.6 times smaller`` …
+
+    A ratio is left out where a figure is missing or was not obtained in the same way.
+    """
+    student, teacher = smallest_shipped(report), teacher_reference(report)
+    if student is None or teacher is None:
+        return ()
+    pairs = [(file_size(teacher), file_size(student), "smaller", "larger")]
+    if student.measurement and teacher.measurement:
+        of_teacher, of_student = teacher.measurement, student.measurement
+        pairs += [
+            (of_teacher.latency_p50, of_student.latency_p50, "faster", "slower"),
+            (of_teacher.memory_peak, of_student.memory_peak, "less memory", "more memory"),
+        ]
+    words = []
+    for before, after, better, worse in pairs:
+        try:
+            ratio = before.ratio_to(after)
+        except (ValueError, ZeroDivisionError):
+            continue
+        if math.isfinite(ratio) and ratio > 0:
+            words.append(f"{number(max(ratio, 1 / ratio))} times {better if ratio >= 1 else worse}")
+    return tuple(words)
+
+
+def losses_to_linear(report: Report) -> tuple[str, ...]:
+    """One sentence for the exported arm and for each shipped variant that scores below ``linear`` on test."""
+    linear = arm_named(report, "linear")
+    if linear is None:
+        return ()
+    shipped = [(f"{v.model} {v.variant}", v.score.value) for v in report.variants if v.shipped and v.score is not None]
+    exported = arm_named(report, report.exported_arm)
+    if exported is not None and exported.name != "linear":
+        shipped.insert(0, (f"{exported.name} (mean over seeds)", exported.score.value))
+    return tuple(
+        f"{name} is shipped but loses to linear: {percent(score)} % against {percent(linear.score.value)} %."
+        for name, score in shipped
+        if score < linear.score.value
+    )
+
+
+def all_warnings(report: Report) -> tuple[str, ...]:
+    """The run's warnings, and anything shipped that loses to ``linear``; each once."""
+    return tuple(dict.fromkeys((*report.warnings, *losses_to_linear(report))))

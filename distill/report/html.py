@@ -1,0 +1,152 @@
+"""The report as one HTML file that asks nothing of the network."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from distill.report import findings, formatting, plots
+from distill.results import Figure, Measurement, Report
+
+QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure]], ...] = (
+    ("file size", "the model file", lambda m: m.file_size),
+    ("latency p50", "one text, real lengths", lambda m: m.latency_p50),
+    ("latency p95", "one text, real lengths", lambda m: m.latency_p95),
+    ("latency p50, 128 tokens", "one text", lambda m: m.latency_128_p50),
+    ("latency p95, 128 tokens", "one text", lambda m: m.latency_128_p95),
+    ("throughput", "batch 32", lambda m: m.throughput),
+    ("peak memory", "resident, whole process", lambda m: m.memory_peak),
+    ("memory after loading", "resident", lambda m: m.memory_after_load),
+    ("memory before loading", "resident", lambda m: m.memory_before_load),
+    ("energy", "per 1,000 texts", lambda m: m.energy),
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How quantities were obtained, and of what."""
+
+    quantities: tuple[str, ...]
+    how: str
+    method: str
+    subjects: tuple[str, ...]
+
+
+def render_html(report: Report) -> str:
+    """The whole report as HTML: no outside requests, readable in light and dark, on paper and on a phone.
+
+    The same report gives the same text, byte for byte. All names in it are escaped.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        {
+            "percent": formatting.percent,
+            "points": formatting.points,
+            "plus_minus": formatting.plus_minus,
+            "bounds": formatting.bounds,
+            "point_bounds": formatting.point_bounds,
+            "p_value": formatting.p_value,
+            "figure": formatting.figure,
+            "number": formatting.number,
+            "parameters": formatting.parameters,
+            "duration": formatting.duration,
+            "sentence_case": formatting.sentence_case,
+        }
+    )
+    drawn = {
+        "against_size": plots.score_against_size(report),
+        "against_latency": plots.score_against_latency(report),
+        "curves": plots.training_curves(report),
+        "seeds": plots.seeds_by_arm(report),
+    }
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        headline=findings.headline(report),
+        savings=findings.savings(report),
+        primary=findings.primary_contrasts(report),
+        secondary=[contrast for contrast in report.contrasts if not contrast.primary],
+        warnings=findings.all_warnings(report),
+        shipped=findings.smallest_shipped(report),
+        exported_arm=findings.arm_named(report, report.exported_arm),
+        exported_seed=findings.exported_seed(report),
+        fell=findings.fell,
+        why_it_fell=findings.why_it_fell,
+        file_size=findings.file_size,
+        tiles=_tiles(report),
+        quantities=QUANTITIES,
+        measured_variants=[variant for variant in report.variants if variant.measurement],
+        methods=_methods(report),
+        total_seconds=math.fsum(cost.seconds for cost in report.costs),
+        plots={name: plot and (plot, Markup(plot.svg)) for name, plot in drawn.items()},
+        settings=json.dumps(report.provenance.settings, indent=2, ensure_ascii=False, default=str),
+    )
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A quantity of the shipped student beside the teacher's."""
+
+    title: str
+    student: str
+    teacher: str
+    note: str = ""
+
+
+def _tiles(report: Report) -> list[Tile]:
+    student, teacher = findings.smallest_shipped(report), findings.teacher_reference(report)
+    if student is None:
+        return []
+
+    def score(estimate: Any) -> str:
+        return f"{formatting.percent(estimate.value)} %" if estimate else formatting.DASH
+
+    tiles = [Tile(report.metric, score(student.score), score(teacher.score if teacher else None))]
+    size_of_teacher = findings.file_size(teacher) if teacher else None
+    quantities = [("file", findings.file_size(student), size_of_teacher)]
+    if student.measurement:
+        other = teacher.measurement if teacher else None
+        quantities += [
+            ("p50 latency", student.measurement.latency_p50, other.latency_p50 if other else None),
+            ("peak memory", student.measurement.memory_peak, other.memory_peak if other else None),
+            ("energy per 1,000 texts", student.measurement.energy, other.energy if other else None),
+        ]
+    for title, mine, theirs in quantities:
+        if mine.value is None:
+            continue
+        estimated = "estimated" if "estimated" in (mine.how, theirs.how if theirs else "") else ""
+        tiles.append(Tile(title, _short(mine), _short(theirs), estimated))
+    return tiles
+
+
+def _short(figure: Figure | None) -> str:
+    """``171 J`` where the tile's title already says of what."""
+    return formatting.figure(figure).split(" per ")[0]
+
+
+def _methods(report: Report) -> list[Method]:
+    """Each way a figure was obtained, once, with the quantities and the files or stages it holds for."""
+    subjects: dict[tuple[str, str, str], list[str]] = {}
+    for variant in report.variants:
+        if variant.measurement is None:
+            continue
+        for quantity, _, read in QUANTITIES:
+            figure = read(variant.measurement)
+            subjects.setdefault((quantity, figure.how, figure.method), []).append(f"{variant.model} {variant.variant}")
+    for cost in report.costs:
+        key = ("energy of training", cost.energy.how, cost.energy.method)
+        subjects.setdefault(key, []).append(cost.stage)
+    quantities: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (quantity, how, method), names in subjects.items():
+        quantities.setdefault((how, method, tuple(names)), []).append(quantity)
+    return [Method(tuple(names), how, method, of) for (how, method, of), names in quantities.items()]

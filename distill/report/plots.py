@@ -1,0 +1,224 @@
+"""Plots as SVG to stand inside a page: colours are CSS variables of the page, text is text, output is deterministic."""
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from distill.report.findings import arm_named, fell, file_size
+from distill.report.formatting import number, sentence_case, shorten
+from distill.results import ArmResult, Estimate, Figure, Report, VariantResult
+
+# Matplotlib wants colours, the page has variables for light and dark: each of these stands for one of them.
+INK, MUTED, GRID, SURFACE = "#010101", "#020202", "#030303", "#040404"
+STUDENT, TEACHER, LINEAR = "#0a0a01", "#0a0a02", "#0a0a03"
+VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--line)",
+    SURFACE: "var(--surface)",
+    STUDENT: "var(--student)",
+    TEACHER: "var(--teacher)",
+    LINEAR: "var(--linear)",
+}
+SETTINGS = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a name may hold dollar signs
+    "font.family": "DejaVu Sans",  # comes with matplotlib; the page's own font takes its place
+    "font.size": 10,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.major.size": 0,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn plot with its words. ``svg`` is safe to put into a page as it is."""
+
+    title: str
+    caption: str
+    svg: str
+
+
+def score_against_size(report: Report) -> Plot | None:
+    """The metric on test against MB of the file, on a logarithmic axis; None where nothing was evaluated."""
+    points = [(variant, file_size(variant)) for variant in report.variants]
+    return _score_against(report, points, "size of the file, MB", f"{sentence_case(report.metric)} against size")
+
+
+def score_against_latency(report: Report) -> Plot | None:
+    """The metric on test against ms at batch 1, on a logarithmic axis; None where nothing was measured."""
+    points = [(v, v.measurement.latency_p50) for v in report.variants if v.measurement]
+    title = f"{sentence_case(report.metric)} against latency"
+    return _score_against(report, points, "p50 latency of one text at its real length, ms", title)
+
+
+def training_curves(report: Report) -> Plot | None:
+    """Validation by step, a panel an arm and a line a seed; None where no arm has a curve."""
+    arms = [arm for arm in report.arms if any(_finite_curve(seed.curve) for seed in arm.seeds)]
+    if not arms:
+        return None
+    columns = 2 if len(arms) == 4 else min(3, len(arms))
+    rows = math.ceil(len(arms) / columns)
+    with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": "curves"}):
+        canvas = Canvas(figsize=(9.2, 2.4 * rows + 0.4), layout="constrained")
+        grid = canvas.subplots(rows, columns, sharey=True, squeeze=False)
+        for axes, arm in zip(grid.flat, arms, strict=False):
+            colour = _colour(arm.name)
+            for seed in arm.seeds:
+                curve = _finite_curve(seed.curve)
+                axes.plot([s for s, _ in curve], [100 * v for _, v in curve], color=colour, linewidth=1.5, alpha=0.75)
+                best = [(s, 100 * v) for s, v in curve if s == seed.best_step]
+                axes.plot(
+                    [s for s, _ in best],
+                    [v for _, v in best],
+                    "o",
+                    color=colour,
+                    markersize=6,
+                    markeredgecolor=SURFACE,
+                )
+            axes.set_title(shorten(arm.name, 30), fontsize=10, loc="left", color=INK)
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(5))
+        for axes in list(grid.flat)[len(arms) :]:
+            axes.set_visible(False)
+        canvas.supxlabel("step", fontsize=10, color=MUTED)
+        canvas.supylabel(f"{report.metric} on validation, %", fontsize=10, color=MUTED)
+        svg = _svg(canvas, "Training curves")
+    caption = "A line a seed; the dot marks the checkpoint that was kept."
+    return Plot("Training curves", caption, svg)
+
+
+def seeds_by_arm(report: Report) -> Plot | None:
+    """A row an arm: each seed's score on test, the mean and its interval; None where no arm has a score."""
+    arms = [arm for arm in report.arms if math.isfinite(arm.score.value)]
+    if not arms:
+        return None
+    with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": "seeds"}):
+        canvas = Canvas(figsize=(9.2, 0.52 * len(arms) + 0.9), layout="constrained")
+        axes = canvas.subplots()
+        for row, arm in enumerate(arms):
+            _draw_arm(axes, row, arm)
+        axes.set_yticks(range(len(arms)), [shorten(arm.name, 30) for arm in arms], color=INK)
+        axes.set_ylim(len(arms) - 0.4, -0.6)
+        axes.grid(axis="y", visible=False)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(f"{report.metric} on test, %")
+        svg = _svg(canvas, "Seeds")
+    caption = "Small dots are seeds, the large dot is their mean, the bar its 95 % interval."
+    return Plot("Seeds and intervals", caption, svg)
+
+
+def _draw_arm(axes: Axes, row: int, arm: ArmResult) -> None:
+    colour = _colour(arm.name)
+    low, high = _finite_bounds(arm.score)
+    axes.plot([low, high], [row, row], color=colour, linewidth=7, alpha=0.28, solid_capstyle="round")
+    if len(arm.seeds) > 1:
+        seeds = [100 * seed.test for seed in arm.seeds if math.isfinite(seed.test)]
+        axes.plot(seeds, [row] * len(seeds), "o", color=SURFACE, markeredgecolor=colour, markersize=5)
+    axes.plot([100 * arm.score.value], [row], "o", color=colour, markersize=8, markeredgecolor=SURFACE)
+
+
+def _score_against(
+    report: Report, points: Sequence[tuple[VariantResult, Figure]], label: str, title: str
+) -> Plot | None:
+    drawn = [
+        (variant, 100 * variant.score.value, x.value, _finite_bounds(variant.score))
+        for variant, x in points
+        if variant.score and math.isfinite(variant.score.value) and x.value and math.isfinite(x.value)
+    ]
+    if not drawn:
+        return None
+    with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": label}):
+        canvas = Canvas(figsize=(5.4, 3.9), layout="constrained")
+        axes = canvas.subplots()
+        axes.set_xscale("log")
+        linear = arm_named(report, "linear")
+        xs = [x for _, _, x, _ in drawn]
+        axes.set_xlim(min(xs) / 1.6, max(xs) * 1.6)
+        if linear is not None and math.isfinite(linear.score.value):
+            axes.axhline(
+                100 * linear.score.value, color=LINEAR, linestyle=(0, (4, 3)), linewidth=1.5, label="linear, any size"
+            )
+        named = set()
+        for variant, score, x, (low, high) in drawn:
+            colour = TEACHER if variant.model == "teacher" else STUDENT
+            axes.plot([x, x], [low, high], color=colour, linewidth=5, alpha=0.28, solid_capstyle="round")
+            axes.plot(
+                [x],
+                [score],
+                "o",
+                color=SURFACE if fell(variant) else colour,
+                markeredgecolor=colour,
+                markersize=8,
+                label=variant.model if variant.model not in named else None,
+            )
+            named.add(variant.model)
+            name = shorten(variant.variant, 14)
+            axes.annotate(name, (x, high), (0, 6), textcoords="offset points", ha="center", fontsize=9)
+        axes.margins(y=0.12)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, frameon=False, fontsize=9)
+        _name_decades(axes)
+        axes.set_xlabel(label)
+        axes.set_ylabel(f"{report.metric} on test, %")
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        svg = _svg(canvas, title)
+    fallen = " Hollow points fell at parity or a gate." if any(fell(v) for v, *_ in drawn) else ""
+    return Plot(title, f"Bars are 95 % intervals; further left and up is better.{fallen}", svg)
+
+
+def _name_decades(axes: Axes) -> None:
+    """Ticks at 1, 2, 5, 10 … with plain numbers."""
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: number(x) if x < 1 else f"{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _finite_curve(curve: Sequence[Any]) -> list[tuple[int, float]]:
+    return [(point.step, point.validation) for point in curve if math.isfinite(point.validation)]
+
+
+def _finite_bounds(estimate: Estimate) -> tuple[float, float]:
+    """The interval in percent; the value itself twice where there is none."""
+    if math.isfinite(estimate.low) and math.isfinite(estimate.high):
+        return 100 * estimate.low, 100 * estimate.high
+    return 100 * estimate.value, 100 * estimate.value
+
+
+def _colour(arm: str) -> str:
+    return {"linear": LINEAR, "teacher": TEACHER}.get(arm, STUDENT)
+
+
+def _svg(canvas: Canvas, title: str) -> str:
+    """The drawing without prolog, metadata and group names, and with the page's colours."""
+    text = io.StringIO()
+    FigureCanvasSVG(canvas)
+    canvas.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # several drawings on one page would repeat them
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)

@@ -1,0 +1,56 @@
+"""The rows of the summary table, the same on the terminal and in the model card."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from distill.report.findings import arm_named, exported_seed, fell
+from distill.results import ArmResult, Estimate, Report, VariantResult
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: an arm (mean over seeds), the seed of it that was exported, or a variant."""
+
+    kind: Literal["arm", "seed", "variant"]
+    name: str
+    score: Estimate | None
+    gap_recovered: Estimate | None = None
+    agreement: float | None = None
+    parameters: int | None = None
+    variant: VariantResult | None = None
+    """What was measured, for variants."""
+    fallen: bool = False
+
+
+def summary_rows(report: Report) -> tuple[Row, ...]:
+    """``linear``, teacher and the arms in the report's order, then the teacher's and the student's variants.
+
+    Below the exported arm stands the seed of it that was exported, so that it is seen beside the mean.
+    """
+    rows = []
+    for arm in report.arms:
+        rows.append(_arm_row(arm))
+        seed = exported_seed(report) if arm.name == report.exported_arm else None
+        if seed is not None and len(arm.seeds) > 1:
+            alone = Estimate(seed.test, math.nan, math.nan, "one seed")
+            rows.append(Row("seed", f"seed {seed.seed}, exported", alone))
+    for model in ("teacher", "student"):
+        trained = arm_named(report, "teacher" if model == "teacher" else report.exported_arm)
+        rows += [
+            Row(
+                "variant",
+                f"{model} {variant.variant}",
+                variant.score,
+                parameters=trained.parameters if trained else None,
+                variant=variant,
+                fallen=fell(variant),
+            )
+            for variant in report.variants
+            if variant.model == model
+        ]
+    return tuple(rows)
+
+
+def _arm_row(arm: ArmResult) -> Row:
+    return Row("arm", arm.name, arm.score, arm.gap_recovered, arm.agreement, arm.parameters)

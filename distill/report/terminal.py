@@ -1,0 +1,215 @@
+"""The summary on the terminal: tables of 100 columns, also when piped."""
+
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from distill.report.findings import (
+    all_warnings,
+    arm_named,
+    contrast_in_words,
+    fell,
+    file_size,
+    savings,
+    smallest_shipped,
+    why_it_fell,
+)
+from distill.report.formatting import DASH, number, parameters, percent, plus_minus, shorten
+from distill.report.rows import Row, summary_rows
+from distill.results import Estimate, Figure, Report
+
+WIDTH = 100
+NAME_WIDTH = 28
+
+
+def print_table(report: Report, stream: TextIO | None = None) -> None:
+    """Prints the summary table of a run, and below it verdicts, fallen variants and warnings.
+
+    Args:
+        report: What the run found out.
+        stream: Where to; standard output when None.
+
+    Only measured figures stand in the table: estimates are left to the HTML report, where they are marked.
+    """
+    console = _console(stream)
+    rows = summary_rows(report)
+    with_energy = any(_measured(_energy(row)) != DASH for row in rows)
+    table = _table()
+    _name_column(table, "")
+    for concept, unit in [
+        (shorten(report.metric, 12), "% ± 95 %"),
+        ("gap", "%"),
+        ("agree", "%"),
+        ("params", ""),
+        ("size", "MB"),
+        ("p50", "ms"),
+        ("memory", "MB"),
+        *([("energy", "J/1,000")] if with_energy else []),
+    ]:
+        table.add_column(f"{concept}\n{unit}", justify="right", no_wrap=True)
+    previous = rows[0].kind if rows else "arm"
+    for row in rows:
+        if row.kind == "variant" and previous != "variant":
+            table.add_section()
+        previous = row.kind
+        table.add_row(*_cells(row, with_energy), style=_style(row))
+    console.print(
+        Text(shorten(f"{report.name} · {report.task} · teacher {report.teacher_source}", WIDTH), style="bold")
+    )
+    console.print(table)
+    console.print(Text(textwrap.fill(_legend(report), WIDTH), style="dim"))
+    _print_verdicts(console, report)
+
+
+def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
+    """Prints several runs side by side, a run a line: the arms every run has, and its smallest shipped file."""
+    console = _console(stream)
+    table = _table()
+    _name_column(table, "run\n")
+    for concept, unit in [
+        ("linear", "%"),
+        ("teacher", "%"),
+        ("exported", "% ± 95 %"),
+        ("gap", "%"),
+        ("shipped", "%"),
+        ("file", ""),
+        ("size", "MB"),
+        ("p50", "ms"),
+        ("memory", "MB"),
+    ]:
+        table.add_column(f"{concept}\n{unit}", justify="right", no_wrap=True)
+    for report in reports:
+        linear, teacher, exported = (arm_named(report, n) for n in ("linear", "teacher", report.exported_arm))
+        shipped = smallest_shipped(report)
+        measurement = shipped.measurement if shipped else None
+        table.add_row(
+            Text(shorten(report.name, 20)),
+            percent(linear.score.value) if linear else DASH,
+            percent(teacher.score.value) if teacher else DASH,
+            plus_minus(exported.score) if exported else DASH,
+            _gap(exported.gap_recovered if exported else None),
+            percent(shipped.score.value) if shipped and shipped.score else DASH,
+            Text(shorten(shipped.variant, 8)) if shipped else DASH,
+            _measured(file_size(shipped)) if shipped else DASH,
+            _measured(measurement.latency_p50) if measurement else DASH,
+            _measured(measurement.memory_peak) if measurement else DASH,
+        )
+    console.print(table)
+    metrics = dict.fromkeys(report.metric for report in reports)
+    legend = (
+        f"Scores on test ({', '.join(metrics)}); exported: the exported arm, mean over seeds; "
+        "shipped: the smallest file in the bundle, one seed."
+    )
+    console.print(Text(textwrap.fill(legend, WIDTH), style="dim"))
+    _print_list(console, "Exported arms", [f"{r.name}: {r.exported_arm}, seed {r.exported_seed}" for r in reports])
+    _print_list(console, "Warnings", _why_runs_differ(reports), style="yellow")
+
+
+def _console(stream: TextIO | None) -> Console:
+    return Console(file=stream or sys.stdout, width=WIDTH, highlight=False, markup=False, emoji=False)
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, show_edge=False, header_style="bold")
+
+
+def _name_column(table: Table, header: str) -> None:
+    """The only column that takes what the others leave, and gives way to them."""
+    table.add_column(header, ratio=1, no_wrap=True, overflow="ellipsis", min_width=12)
+
+
+def _style(row: Row) -> str:
+    return "red" if row.fallen else "dim" if row.kind == "seed" else ""
+
+
+def _cells(row: Row, with_energy: bool) -> list[Text]:
+    measurement = row.variant.measurement if row.variant else None
+    name = {"arm": "", "seed": "└ ", "variant": "✗ " if row.fallen else ""}[row.kind] + row.name
+    cells = [
+        shorten(name, NAME_WIDTH),
+        plus_minus(row.score),
+        _gap(row.gap_recovered),
+        percent(row.agreement),
+        parameters(row.parameters),
+        _measured(file_size(row.variant)) if row.variant else DASH,
+        _measured(measurement.latency_p50) if measurement else DASH,
+        _measured(measurement.memory_peak) if measurement else DASH,
+    ]
+    return [Text(cell) for cell in cells + ([_measured(_energy(row))] if with_energy else [])]
+
+
+def _gap(gap: Estimate | None) -> str:
+    return percent(gap.value, 0) if gap else DASH
+
+
+def _energy(row: Row) -> Figure | None:
+    return row.variant.measurement.energy if row.variant and row.variant.measurement else None
+
+
+def _measured(figure: Figure | None) -> str:
+    return number(figure.value) if figure is not None and figure.how == "measured" else DASH
+
+
+def _legend(report: Report) -> str:
+    seeds = max((len(arm.seeds) for arm in report.arms), default=0)
+    threads = sorted({v.measurement.threads for v in report.variants if v.measurement})
+    parts = [
+        f"Students' arms: mean of {seeds} seeds on test" if seeds > 1 else "Arms: one seed on test",
+        "files: one seed",
+        "gap: share of the way from linear to teacher",
+        "agree: same answer as the teacher",
+    ]
+    if threads:
+        count = ", ".join(map(str, threads))
+        parts.append(f"p50: one text at its real length, {count} thread{'' if count == '1' else 's'}")
+    return "; ".join(parts) + "."
+
+
+def _print_verdicts(console: Console, report: Report) -> None:
+    contrasts = sorted(report.contrasts, key=lambda contrast: not contrast.primary)
+    _print_list(
+        console,
+        "Verdicts",
+        [contrast_in_words(c) + (" [primary]" if c.primary and len(contrasts) > 1 else "") for c in contrasts],
+    )
+    shipped, saved = smallest_shipped(report), savings(report)
+    if shipped and saved:
+        _print_list(console, "Shipped", [f"{shipped.variant} beside the teacher in fp32: {', '.join(saved)}"])
+    _print_list(
+        console,
+        "Fell",
+        [f"{v.model} {v.variant}: {why_it_fell(v)}" for v in report.variants if fell(v)],
+        style="red",
+    )
+    _print_list(console, "Warnings", all_warnings(report), style="yellow")
+    estimated = any(v.measurement and v.measurement.energy.how == "estimated" for v in report.variants)
+    if estimated:
+        console.print(Text("Energy was estimated, for want of a counter: see the report.", style="dim"))
+
+
+def _print_list(console: Console, title: str, lines: Sequence[str], style: str = "") -> None:
+    if not lines:
+        return
+    console.print()
+    console.print(Text(title, style=f"bold {style}".strip()))
+    for line in lines:
+        console.print(Text(textwrap.fill(line, WIDTH, initial_indent=" • ", subsequent_indent="   ")))
+
+
+def _why_runs_differ(reports: Sequence[Report]) -> list[str]:
+    """What keeps figures of the runs from being compared."""
+    warnings = []
+    if len({report.metric for report in reports}) > 1 or len({report.data.source for report in reports}) > 1:
+        warnings.append("the runs differ in data or metric: scores are not comparable")
+    if len({tuple(sorted(report.provenance.machine.items())) for report in reports}) > 1:
+        warnings.append("the runs were measured on different machines: ms and memory are not comparable")
+    threads = {v.measurement.threads for report in reports for v in report.variants if v.measurement}
+    if len(threads) > 1:
+        warnings.append(f"latency was measured with different numbers of threads: {sorted(threads)}")
+    return warnings

@@ -1,0 +1,348 @@
+"""Frozen result types of a run, with their provenance, and their way to JSON and back.
+
+Everything that a report shows is in a :class:`Report`; rooms that measure or evaluate return the types below, the
+room that reports reads them and computes none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+SCHEMA_VERSION = 1
+
+How = Literal["measured", "estimated", "unavailable"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A quantity and how it was obtained. ``value`` is None exactly when ``how`` is ``unavailable``."""
+
+    value: float | None
+    unit: str
+    how: How
+    method: str
+    """The counter that was read, the model and constants of an estimate, or why there is none."""
+
+    def __post_init__(self) -> None:
+        if (self.value is None) != (self.how == "unavailable"):
+            raise ValueError(f"a figure is None exactly when unavailable, got {self.value!r} ({self.how})")
+        if self.value is not None and not math.isfinite(self.value):
+            raise ValueError(f"a figure is finite, got {self.value} {self.unit}")
+
+    def ratio_to(self, other: Figure) -> float:
+        """``self / other``; a ValueError where one is measured and the other estimated, or either is missing."""
+        if self.value is None or other.value is None:
+            raise ValueError("no ratio: a figure is unavailable")
+        if self.how != other.how:
+            raise ValueError(f"no ratio of a figure that is {self.how} to one that is {other.how}")
+        if self.unit != other.unit:
+            raise ValueError(f"no ratio of {self.unit} to {other.unit}")
+        return self.value / other.value
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A point estimate with its 95 % interval and the name of the method that made the interval."""
+
+    value: float
+    low: float
+    high: float
+    method: str
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One evaluation during training."""
+
+    step: int
+    train_loss: float
+    validation: float
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One training of an arm: scores are fractions of 1."""
+
+    seed: int
+    validation: float
+    test: float
+    best_step: int
+    steps: int
+    seconds: float
+    curve: tuple[CurvePoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A learning rate that was tried, with its validation score on the first seed."""
+
+    learning_rate: float
+    validation: float
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One way of training, over its seeds, on test. ``linear`` and the teacher are arms of one seed."""
+
+    name: str
+    differs_in: str
+    """In words: what is different about this arm."""
+    texts: int
+    """Number of texts trained on."""
+    parameters: int | None
+    candidates: tuple[Candidate, ...]
+    learning_rate: float | None
+    seeds: tuple[SeedResult, ...]
+    score: Estimate
+    """The primary metric on test, mean over seeds."""
+    gap_recovered: Estimate | None
+    """(arm - linear) / (teacher - linear); None where the teacher is not above linear, and for these two."""
+    agreement: float | None
+    """Share of test answers equal to the teacher's, mean over seeds; None where there is no teacher to compare."""
+    calibration_error: float | None
+    """Expected calibration error on test, mean over seeds."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Further metrics on test, mean over seeds."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A paired comparison of two arms on the same test texts."""
+
+    arm: str
+    against: str
+    primary: bool
+    difference: Estimate
+    """Score of ``arm`` minus score of ``against`` (fractions of 1)."""
+    p_value: float
+    test: str
+    """Name of the test that gave ``p_value``."""
+    verdict: str
+    """In words; "no difference shown" is one."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """fp32 ONNX against torch, over a grid of shapes and from text to answer."""
+
+    passed: bool
+    max_abs_difference: float
+    tolerance: float
+    cases: int
+    answers_equal: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A quantized variant against fp32 on validation. Scores are fractions of 1."""
+
+    passed: bool
+    drop: Estimate
+    """Score of fp32 minus score of the variant."""
+    max_drop: float
+    agreement: float
+    """Share of validation answers equal to fp32's."""
+    reason: str
+    """In words: why it passed or fell."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One model file at work in a fresh process. ``threads`` holds for all of it."""
+
+    threads: int
+    runtime: str
+    """For instance ``onnxruntime 1.32.0, CPUExecutionProvider``."""
+    file_size: Figure
+    """MB (1e6 bytes) of the model file."""
+    latency_p50: Figure
+    """ms at batch 1, at the texts' real lengths, tokenization not included."""
+    latency_p95: Figure
+    latency_128_p50: Figure
+    """ms at batch 1 and 128 tokens."""
+    latency_128_p95: Figure
+    throughput: Figure
+    """texts/s at batch 32."""
+    memory_peak: Figure
+    """MB, peak resident set of the process."""
+    memory_after_load: Figure
+    memory_before_load: Figure
+    energy: Figure
+    """J per 1,000 texts."""
+    cpu_flags: tuple[str, ...] = ()
+    """Flags of the processor that matter to int8."""
+    memory_peak_no_arena: Figure | None = None
+    """MB, as ``memory_peak``, in a second process that runs batches of 32 with onnxruntime's memory arena off."""
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """One set of ONNX files, of the teacher or of the exported student."""
+
+    model: Literal["teacher", "student"]
+    variant: str
+    shipped: bool
+    """In the bundle (students only)."""
+    parity: Parity | None
+    gate: Gate | None
+    score: Estimate | None
+    """Test score through the runtime, with an interval over texts; None where not evaluated."""
+    measurement: Measurement | None
+    file_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Time and energy of a stage of training."""
+
+    stage: str
+    seconds: float
+    energy: Figure
+    cached: bool = False
+    """True where the figures are those of the run that computed the stage."""
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What the data was, after cleaning."""
+
+    source: str
+    licence: str
+    labelled: int
+    transfer: int
+    """Texts without labels the student may learn on."""
+    validation: int
+    test: int
+    majority_share: float | None
+    """Share of the most frequent label in test; None where the task has none."""
+    truncated: dict[str, int] = field(default_factory=dict)
+    """Texts longer than the maximum length, by split."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Rows left out, by reason."""
+    max_length: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Versions, machine and settings that the results hold for."""
+
+    created: str
+    """UTC, ISO 8601."""
+    versions: dict[str, str]
+    machine: dict[str, str]
+    settings: dict[str, Any]
+    """The whole composed configuration."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one run found out."""
+
+    schema_version: int
+    name: str
+    recipe: str
+    task: str
+    metric: str
+    """Name of the primary metric."""
+    labels: tuple[str, ...]
+    data: DataSummary
+    teacher_source: str
+    teacher_licence: str
+    arms: tuple[ArmResult, ...]
+    """``linear``, ``teacher`` and the students' arms, in this order."""
+    contrasts: tuple[Contrast, ...]
+    exported_arm: str
+    exported_seed: int
+    variants: tuple[VariantResult, ...]
+    costs: tuple[StageCost, ...]
+    warnings: tuple[str, ...]
+    provenance: Provenance
+    samples: tuple[dict[str, str], ...] = ()
+    """Texts with answers; empty unless the recipe says ``report.show_texts: true``."""
+
+
+R = TypeVar("R")
+
+
+def to_json(result: Any) -> str:
+    """A dataclass of this module as JSON text. NaN and infinities become null."""
+    return json.dumps(_plain(dataclasses.asdict(result)), indent=2, ensure_ascii=False) + "\n"
+
+
+def from_json(kind: type[R], text: str) -> R:
+    """The inverse of :func:`to_json`. Raises ValueError where ``text`` does not fit ``kind``."""
+    return typing.cast(R, _decode(kind, json.loads(text), kind.__name__))
+
+
+def write_aside(path: Path, data: str | bytes) -> None:
+    """Writes a file under another name and renames it, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if isinstance(data, str):
+            aside.write_text(data, encoding="utf-8")
+        else:
+            aside.write_bytes(data)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if hasattr(value, "item"):  # a numpy scalar
+        return _plain(value.item())
+    return value
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _decode(kind: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _decode(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{where}: {value!r} is none of {arguments}")
+        return value
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}: expected an object, got {value!r}")
+        hints = typing.get_type_hints(kind)
+        unknown = set(value) - set(hints)
+        if unknown:
+            raise ValueError(f"{where}: unknown keys {sorted(unknown)}")
+        missing = [f.name for f in dataclasses.fields(kind) if f.name not in value and _required(f)]
+        if missing:
+            raise ValueError(f"{where}: missing keys {missing}")
+        return typing.cast(Any, kind)(**{k: _decode(hints[k], v, f"{where}.{k}") for k, v in value.items()})
+    if origin is tuple:
+        return tuple(_decode(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+    if origin is dict:
+        return {k: _decode(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+    if kind is float:
+        return math.nan if value is None else float(value)
+    if kind in (int, str, bool) and not isinstance(value, kind):
+        raise ValueError(f"{where}: expected {kind.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,56 @@
+"""One ONNX graph in an onnxruntime session."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from distill.errors import UserError
+from distill.progress import track
+from distill.tasks.task import Logits, Task
+from distill.text import Encoded, Encoder, Example, pad
+
+
+def usable_cores() -> int:
+    """Number of processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Graph:
+    """A session over one file. It feeds the inputs that the graph names and leaves out the others."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or usable_cores()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Spinning threads ruin latency on a busy machine.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises classes of its own that derive from Exception alone
+            raise UserError(f"onnxruntime cannot load {path}: {error}") from error
+        self.inputs = tuple(i.name for i in self.session.get_inputs())
+
+    def run(self, batch: dict[str, NDArray[np.int64]]) -> Logits:
+        """Logits for one padded batch of :func:`distill.text.pad`."""
+        result: Logits = self.session.run(["logits"], {name: batch[name] for name in self.inputs})[0]
+        return result
+
+
+def predict_units(
+    graph: Graph, encoder: Encoder, task: Task, examples: Sequence[Example], batch_size: int = 32, what: str = "predict"
+) -> list[Logits]:
+    """Logits of each example, [U, C], in the order given; batches are of similar length."""
+    encoded: list[Encoded] = encoder.encode(examples)
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
+    units: list[Logits | None] = [None] * len(encoded)
+    for start in track(range(0, len(order), batch_size), what):
+        rows = order[start : start + batch_size]
+        batch = [encoded[i] for i in rows]
+        for i, unit in zip(rows, task.units(graph.run(pad(batch, encoder.pad_id)), batch), strict=True):
+            units[i] = unit
+    return [u for u in units if u is not None]

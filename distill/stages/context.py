@@ -1,0 +1,148 @@
+"""What every stage needs, and what stages hand on to each other."""
+
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.config import Config
+from distill.data import Dataset
+from distill.results import Candidate, Gate, Parity, StageCost
+from distill.runtime.graph import usable_cores
+from distill.stages.artifacts import Artifact, Artifacts
+from distill.tasks import Task
+from distill.text import Encoder, Example
+
+TRAINING_ROOMS = ("training", "models", "objectives", "text", "tasks", "data/batches.py")
+TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every stage needs to know."""
+
+    config: Config
+    device: str
+    precision: str
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Shared by all runs under the same outputs folder."""
+        from distill.measure import EnergyMeter
+
+        kind: Any = self.device
+        return Artifacts(
+            Path(self.config.outputs) / "artifacts", lambda: EnergyMeter(kind, self.config.measure.watts_per_core)
+        )
+
+    @cached_property
+    def accelerator(self) -> Any:
+        """Made when the first model needs it."""
+        from distill.training import make_accelerator
+
+        return make_accelerator(self.device, self.precision, self.config.threads or usable_cores())
+
+    @property
+    def compute(self) -> dict[str, Any]:
+        """What a trained model depends on besides its inputs."""
+        return {"device": self.device, "precision": self.precision}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The data and the tokenizer it is read with."""
+
+    dataset: Dataset
+    task: Task
+    encoder: Encoder
+    special_tokens: dict[str, str]
+    tokenizer: Artifact
+
+    @property
+    def training(self) -> list[Example]:
+        """Labelled texts first, then those without labels."""
+        return [*self.dataset.train, *self.dataset.transfer]
+
+    @property
+    def everything(self) -> list[Example]:
+        """All splits."""
+        return [*self.training, *self.dataset.validation, *self.dataset.test]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """The teacher and what it says of every text."""
+
+    model: Artifact | None
+    """None where the teacher is a file."""
+    answers: Artifact
+    validation_score: float
+    training: dict[str, Any]
+    """Learning rate, candidates and curve, where the recipe fine-tuned it."""
+    warnings: tuple[str, ...]
+    costs: tuple[StageCost, ...]
+
+
+@dataclass(frozen=True)
+class TrainedArm:
+    """An arm's chosen learning rate and its models."""
+
+    name: str
+    transfer: bool
+    learning_rate: float
+    candidates: tuple[Candidate, ...]
+    models: tuple[Artifact, ...]
+    """One a seed."""
+    results: tuple[dict[str, Any], ...]
+    costs: tuple[StageCost, ...]
+
+    @property
+    def validation(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean([r["validation"] for r in self.results]))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The ONNX variants of one model, with parity and gates."""
+
+    artifact: Artifact
+    parity: Parity
+    gates: dict[str, Gate]
+    inputs: tuple[str, ...]
+
+    def shipped(self, variant: str) -> bool:
+        """Whether a variant kept what it must."""
+        return self.parity.passed and (variant == "fp32" or self.gates[variant].passed)
+
+    def file(self, variant: str) -> Path:
+        """The ONNX file of a variant."""
+        return self.artifact.directory / graph_file(variant)
+
+
+def device_of(config: Config) -> tuple[str, str]:
+    """Device and precision. torch is imported only where a GPU may be there."""
+    if config.device == "cpu" or (config.device == "auto" and not Path("/proc/driver/nvidia").exists() and _linux()):
+        return "cpu", "fp32" if config.precision == "auto" else config.precision
+    from distill.training import resolve_device
+
+    return resolve_device(config.device, config.precision)
+
+
+def _linux() -> bool:
+    return sys.platform == "linux"
+
+
+def graph_file(variant: str) -> str:
+    """Where a variant stands in a bundle: one suffix a variant, as in the hub's ONNX repositories."""
+    return "onnx/model.onnx" if variant == "fp32" else f"onnx/model_{variant}.onnx"
+
+
+def open_store(artifact: Artifact) -> Any:
+    """The soft-label store of an artifact; numpy alone."""
+    from distill.training.soft_labels import SoftLabelStore
+
+    return SoftLabelStore(artifact.directory / "store")

@@ -1,0 +1,140 @@
+"""The arms: the same student, trained in each way; and the linear floor."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from distill.config import LayersStudent
+from distill.results import Candidate
+from distill.stages.artifacts import Artifact, plain, save_units
+from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, TrainedArm, open_store
+
+
+def train_arm(
+    this: Run, texts: Texts, signal: Signal, student_texts: Texts, tokenizer: Artifact, name: str
+) -> TrainedArm:
+    """Chooses the learning rate on validation with the first seed, then trains the other seeds with it."""
+    config, dataset, task = this.config, student_texts.dataset, student_texts.task
+    transfer = name.endswith("+transfer")
+    rows = [*dataset.train, *dataset.transfer] if transfer else list(dataset.train)
+    train_config = dataclasses.replace(
+        config.train, epochs=config.train.transfer_epochs if transfer else config.train.epochs
+    )
+
+    def fit(rate: float, seed: int) -> Artifact:
+        what = f"student {name}, seed {seed}, learning rate {rate:g}"
+
+        def compute(directory: Path) -> None:
+            from distill.models import build_student, load_model, parameter_count, save_model
+            from distill.training import make_arm, train
+
+            arm = make_arm(name, config.objective)
+            teacher = None
+            if isinstance(config.student, LayersStudent) and signal.model is not None:
+                teacher = load_model(signal.model.directory / "model", task)
+            kept = tokenizer.directory / "kept.npy"
+            student = build_student(
+                config.student,
+                teacher,
+                student_texts.encoder.tokenizer,
+                texts.special_tokens,
+                task,
+                np.load(kept, allow_pickle=False) if kept.is_file() else None,
+                student_texts.encoder.max_length,
+                seed,
+            )
+            trained = train(
+                student.model,
+                student_texts.encoder,
+                task,
+                rows,
+                dataset.validation,
+                arm.objective,
+                open_store(signal.answers) if arm.objective.reads_teacher else None,
+                train_config,
+                rate,
+                seed,
+                this.accelerator,
+                what,
+                directory / "work",
+            )
+            shutil.rmtree(directory / "work", ignore_errors=True)
+            save_model(student, directory / "model", student_texts.encoder.max_length)
+            result = {**plain(trained), "parameters": parameter_count(student.model)}
+            (directory / "result.json").write_text(json.dumps(result))
+
+        reads_teacher = name != "hard"
+        starts_from_teacher = isinstance(config.student, LayersStudent)
+        return this.artifacts.stage(
+            "student",
+            what,
+            {
+                "arm": name,
+                "objective": config.objective if reads_teacher else None,
+                "student": config.student,
+                "train": {
+                    k: v for k, v in plain(train_config).items() if k not in ("learning_rates", "transfer_epochs")
+                },
+                "learning_rate": rate,
+                "seed": seed,
+                "signal": signal.answers.fingerprint if reads_teacher else None,
+                "teacher": signal.model.fingerprint if starts_from_teacher and signal.model else None,
+                "tokenizer": tokenizer.fingerprint,
+                "data": dataset.fingerprint,
+                **this.compute,
+            },
+            TRAINING_ROOMS,
+            TRAINING_LIBRARIES,
+            compute,
+        )
+
+    first = {rate: fit(rate, config.seeds[0]) for rate in config.train.learning_rates}
+    candidates = tuple(Candidate(rate, a.read("result.json")["validation"]) for rate, a in first.items())
+    rate = max(candidates, key=lambda c: c.validation).learning_rate
+    models = (first[rate], *(fit(rate, seed) for seed in config.seeds[1:]))
+    others = [a.cost for r, a in first.items() if r != rate]
+    return TrainedArm(
+        name,
+        transfer,
+        rate,
+        candidates,
+        models,
+        tuple(a.read("result.json") for a in models),
+        (*others, *(a.cost for a in models)),
+    )
+
+
+def fit_floor(this: Run, texts: Texts) -> Artifact:
+    """The linear model's answers on test."""
+    dataset, task = texts.dataset, texts.task
+
+    def compute(directory: Path) -> None:
+        from distill.training import fit_linear
+
+        floor = fit_linear(task, dataset.train, dataset.validation)
+        save_units(directory / "test.npz", floor.units(dataset.test))
+        result = {
+            "validation": floor.validation,
+            "parameters": floor.parameters,
+            "regularization": floor.regularization,
+        }
+        (directory / "result.json").write_text(json.dumps(result))
+
+    return this.artifacts.stage(
+        "linear",
+        "linear floor",
+        {"data": dataset.fingerprint, "task": task.section()},
+        ("training/linear.py", "tasks"),
+        ("scikit-learn", "numpy"),
+        compute,
+    )
+
+
+def choose(arms: Sequence[TrainedArm]) -> tuple[TrainedArm, int]:
+    """What is exported: the arm that is best on validation over its seeds, and of it the best seed."""
+    best = max(arms, key=lambda arm: arm.validation)
+    return best, int(np.argmax([r["validation"] for r in best.results]))

@@ -1,0 +1,255 @@
+"""The teacher, and what it says of every text."""
+
+import dataclasses
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.config import Config, HardTerm, PretrainedTeacher, ProbabilitiesTeacher, Source
+from distill.errors import UserError
+from distill.stages.artifacts import Artifact, plain
+from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, open_store
+from distill.tasks import Task
+from distill.tasks.task import AGREEMENT, Logits
+from distill.text import Example
+
+OVERFIT_POINTS = 0.10
+"""A teacher that is better on its training texts than on validation by more than this is warned about."""
+
+
+def ask_teacher(this: Run, texts: Texts) -> Signal:
+    """The teacher, fine-tuned or trained where it must be, and its logits on every text, computed once."""
+    config, dataset, task = this.config, texts.dataset, texts.task
+    model = None if isinstance(config.teacher, ProbabilitiesTeacher) else prepare_teacher(this, texts)
+
+    def compute(directory: Path) -> None:
+        from distill.training import SoftLabelStore
+
+        if model is None:
+            SoftLabelStore.write(directory / "store", *probabilities_of_file(config, texts))
+            return
+        from distill.models import load_model
+        from distill.training import predict
+
+        loaded = load_model(model.directory / "model", task)
+        loaded.model.to(this.accelerator.device)
+        units = predict(loaded.model, texts.encoder, task, texts.everything, this.accelerator, "soft labels")
+        SoftLabelStore.write(directory / "store", texts.everything, units)
+
+    inputs: dict[str, Any] = {"data": dataset.fingerprint, "tokenizer": texts.tokenizer.fingerprint, **this.compute}
+    if model is None:
+        inputs["teacher"] = config.teacher
+        inputs["file"] = file_fingerprint(config.teacher.source)  # type: ignore[union-attr]
+        inputs["task"] = task.section()
+    else:
+        inputs["teacher"] = model.fingerprint
+    answers = this.artifacts.stage(
+        "soft-labels", "soft labels of the teacher", inputs, TRAINING_ROOMS, TRAINING_LIBRARIES, compute
+    )
+    store = open_store(answers)
+    warnings: tuple[str, ...] = ()
+    validation_score = 1.0
+    if config.data.label is not None:
+        predictions = task.predictions([store[e] for e in dataset.validation], dataset.validation)
+        gold = task.gold(dataset.validation)
+        validation_score = task.metric.score(predictions, gold)
+        check_floor(config, task, predictions, gold)
+        warnings = overfit_warning(texts, store, validation_score, model)
+    costs = tuple(a.cost for a in (model, answers) if a is not None)
+    training = {} if model is None else model.read("result.json")
+    return Signal(model, answers, validation_score, training, warnings, costs)
+
+
+def prepare_teacher(this: Run, texts: Texts) -> Artifact:
+    """A model that answers the task: as it is, fine-tuned, or trained from nothing."""
+    config, dataset, task = this.config, texts.dataset, texts.task
+    settings = config.teacher
+    assert not isinstance(settings, ProbabilitiesTeacher)
+
+    def build(seed: int) -> tuple[Any, bool]:
+        from distill.models import build_transformer, load_teacher
+
+        if isinstance(settings, PretrainedTeacher):
+            import torch
+
+            torch.manual_seed(seed)  # a new head starts from random weights
+            teacher = load_teacher(settings, task)
+            return teacher.loaded, teacher.fine_tuned
+        return (
+            build_transformer(settings.architecture, texts.encoder.tokenizer, {}, task, texts.encoder.max_length, seed),
+            False,
+        )
+
+    def compute(directory: Path) -> None:
+        from distill.models import save_model
+        from distill.objectives import Objective
+        from distill.training import train
+
+        result: dict[str, Any] = {"fine_tuned_before": True, "validation": None, "candidates": []}
+        best = -math.inf
+        for rate in settings.train.learning_rates:
+            loaded, fine_tuned = build(config.seeds[0])
+            if fine_tuned:
+                save_model(loaded, directory / "model", texts.encoder.max_length)
+                break
+            if not dataset.train:
+                raise UserError("the teacher is not fine-tuned and there are no labels to fine-tune it on")
+            trained = train(
+                loaded.model,
+                texts.encoder,
+                task,
+                dataset.train,
+                dataset.validation,
+                Objective([HardTerm("hard")]),
+                None,
+                settings.train,
+                rate,
+                config.seeds[0],
+                this.accelerator,
+                f"teacher at {rate:g}",
+                directory / f"work-{rate:g}",
+            )
+            result["candidates"].append({"learning_rate": rate, "validation": trained.validation})
+            if trained.validation > best:
+                best = trained.validation
+                save_model(loaded, directory / "model", texts.encoder.max_length)
+                result.update(plain(trained), learning_rate=rate, fine_tuned_before=False)
+        for work in directory.glob("work-*"):
+            shutil.rmtree(work)
+        result["parameters"] = sum(p.numel() for p in loaded.model.parameters())
+        (directory / "result.json").write_text(json.dumps(result))
+
+    fine_tune: Any = settings.train
+    return this.artifacts.stage(
+        "teacher",
+        "teacher",
+        {
+            "teacher": settings,
+            "file": file_fingerprint(getattr(settings, "source", None)),
+            "train": fine_tune,
+            "seed": config.seeds[0],
+            "data": dataset.fingerprint,
+            "task": task.section(),
+            "tokenizer": texts.tokenizer.fingerprint,
+            **this.compute,
+        },
+        TRAINING_ROOMS,
+        TRAINING_LIBRARIES,
+        compute,
+    )
+
+
+def file_fingerprint(source: Source | None) -> Any:
+    """What tells one state of a local source from another: names, sizes and times. A wheel is fixed by its sha256."""
+    if source is None or not source.path:
+        return None
+    from distill.sources import locate
+
+    path = locate(source)
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
+
+
+def probabilities_of_file(config: Config, texts: Texts) -> tuple[list[Example], list[Logits]]:
+    """Logarithms of the probabilities in a file, for every text of the run.
+
+    Raises UserError for a text without a row, for labels that differ, and for values that are no distribution.
+    """
+    from distill.data import read_rows
+
+    assert isinstance(config.teacher, ProbabilitiesTeacher)
+    settings, task, data = config.teacher, texts.task, config.data
+    name = settings.source.path or "the teacher's file"
+    found: dict[bytes, Logits] = {}
+    for number, row in enumerate(read_rows(settings.source, "train", {}), start=1):
+        where = f"{name}, row {number}"
+        for column in (data.text, *([data.pair] if data.pair else []), settings.column):
+            if column not in row:
+                raise UserError(f"{where} has no column '{column}'; it has {', '.join(map(str, row))}")
+        value = row[settings.column]
+        objects = value if isinstance(value, list) else [value]
+        matrix = np.empty((len(objects), len(task.labels)), dtype=np.float32)
+        for i, probabilities in enumerate(objects):
+            if isinstance(probabilities, str):
+                probabilities = json.loads(probabilities)
+            if not isinstance(probabilities, dict):
+                raise UserError(
+                    f'{where}: {settings.column} is {probabilities!r}; expected {{"label": probability, …}}'
+                )
+            if sorted(probabilities) != sorted(task.labels):
+                raise UserError(
+                    f"{where}: the teacher's labels {sorted(probabilities)} differ from the data's {sorted(task.labels)}"
+                )
+            p = np.array([float(probabilities[label]) for label in task.labels])
+            if not np.isfinite(p).all() or (p < 0).any() or abs(p.sum() - 1) > 0.01:
+                raise UserError(f"{where}: the probabilities sum to {p.sum():.4g}; they must be 0 or more and sum to 1")
+            matrix[i] = np.log(np.maximum(p / p.sum(), 1e-12))
+        text = row[data.text]
+        example = Example(
+            tuple(text) if isinstance(text, list) else str(text), str(row[data.pair]) if data.pair else None
+        )
+        found[example.key] = matrix
+    missing = [e for e in texts.everything if e.key not in found]
+    if missing:
+        raise UserError(
+            f"{name} has no row for {len(missing)} of {len(texts.everything)} texts of the data; ask the teacher about these "
+            "too, or leave them out of the data (texts must be equal to the letter)"
+        )
+    return texts.everything, [found[e.key] for e in texts.everything]
+
+
+def check_floor(config: Config, task: Task, predictions: Sequence[Any], gold: Sequence[Any]) -> None:
+    """Stops where the teacher is not shown to beat the most frequent answer: it would teach noise."""
+    from distill.evaluation import wilson
+
+    correct, total = task.correct(predictions, gold)
+    reached, floor = wilson(correct, total), task.majority(gold)
+    if config.teacher_floor and reached.low <= floor:
+        raise UserError(
+            f"the teacher is right on {reached.value:.1%} of {total} validation answers (95 % interval from {reached.low:.1%}), "
+            f"and always giving the most frequent answer is right on {floor:.1%}: it has not learnt the task, and its soft "
+            "labels would be noise. Train it longer (teacher.train.epochs), give it more labels, check that its labels are "
+            "in order (teacher.label_map), or set teacher_floor=false to go on all the same"
+        )
+
+
+def overfit_warning(texts: Texts, store: Any, validation_score: float, model: Artifact | None) -> tuple[str, ...]:
+    """Soft labels on texts that a teacher knows by heart say little more than the hard ones."""
+    task, train = texts.task, texts.dataset.train
+    if not train:
+        return ()
+    score = task.metric.score(task.predictions([store[e] for e in train], train), task.gold(train))
+    if score - validation_score <= OVERFIT_POINTS:
+        return ()
+    return (
+        f"the teacher scores {score:.1%} on the labelled training texts and {validation_score:.1%} on validation: it knows "
+        "the training texts by heart, and its soft labels on them say little more than the data's labels; texts it has not "
+        "seen teach more",
+    )
+
+
+def label_by_teacher(texts: Texts, signal: Signal) -> Texts:
+    """Where nothing is labelled, the teacher's answers stand in for labels, and quality is agreement with it."""
+    if texts.task.metric.name != AGREEMENT:
+        return texts
+    store, task, dataset = open_store(signal.answers), texts.task, texts.dataset
+
+    def label(examples: Sequence[Example]) -> tuple[Example, ...]:
+        predictions = task.predictions([store[e] for e in examples], examples)
+        names = [tuple(p) if task.words else task.labels[p] for p in predictions]
+        return tuple(dataclasses.replace(e, label=name) for e, name in zip(examples, names, strict=True))
+
+    answered = dataclasses.replace(
+        dataset,
+        train=label([*dataset.train, *dataset.transfer]),
+        transfer=(),
+        validation=label(dataset.validation),
+        test=label(dataset.test),
+        labels=task.labels,
+    )
+    return dataclasses.replace(texts, dataset=answered)

@@ -1,0 +1,136 @@
+"""Data, tokenizer and maximum length."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from distill import tasks
+from distill.config import Config, PretrainedTeacher, Source, SourceTokenizer, TrainedTokenizer
+from distill.data import Dataset, load_data
+from distill.errors import UserError
+from distill.stages.artifacts import Artifact
+from distill.stages.context import Run, Texts
+from distill.tasks.task import AGREEMENT
+from distill.text import Encoder
+
+SHORTEST_MAXIMUM = 16
+"""The maximum length is never set below this many tokens."""
+
+
+def read_data(config: Config) -> Dataset:
+    """Reads, cleans and splits. Raises UserError for anything that is wrong with the data."""
+    dataset = load_data(config.data, config.task)
+    if not dataset.test:
+        raise UserError("there are no test texts; set data.test, or data.test_share above 0")
+    if not dataset.transfer and any(arm.endswith("+transfer") for arm in config.arms):
+        raise UserError(
+            "there are no texts without labels, so the arms with +transfer would repeat the others; set data.labelled or "
+            "data.transfer, or leave these arms out with arms=[linear,hard,soft]"
+        )
+    if config.data.label is None and "hard" in config.arms:
+        raise UserError("data.label is null, so there are no labels for the arm hard; set arms=[linear,soft]")
+    return dataset
+
+
+def prepare_texts(this: Run, dataset: Dataset) -> Texts:
+    """The tokenizer, and the maximum length: the 99th percentile of the training texts, as far as the teacher reads."""
+    config = this.config
+
+    def compute(directory: Path) -> None:
+        from tokenizers import Tokenizer
+
+        from distill.sources import locate
+        from distill.text import train_tokenizer
+
+        special: dict[str, str] = {}
+        longest = 10**6
+        source: Source | None = None
+        if isinstance(config.tokenizer, TrainedTokenizer):
+            tokenizer = train_tokenizer([*dataset.train, *dataset.transfer], config.tokenizer.vocabulary_size)
+        else:
+            if isinstance(config.tokenizer, SourceTokenizer):
+                source = config.tokenizer.source
+            else:
+                assert isinstance(config.teacher, PretrainedTeacher)
+                source = config.teacher.source
+            from distill.models.loading import load_config, load_tokenizer
+            from distill.models.teachers import longest_input
+
+            location = source.hub or str(locate(source))
+            trust = getattr(config.teacher, "trust_remote_code", False)
+            if Path(location).is_file():
+                tokenizer = Tokenizer.from_file(location)
+            else:
+                tokenizer, special, longest = load_tokenizer(location, source.revision, trust)
+            if isinstance(config.teacher, PretrainedTeacher):
+                longest = min(longest, longest_input(load_config(location, source.revision, trust)))
+        maximum = config.data.max_length
+        if maximum is not None and maximum > longest:
+            raise UserError(f"data.max_length is {maximum}, but the teacher reads at most {longest} tokens; lower it")
+        if maximum is None:
+            encoder = Encoder(tokenizer, min(longest, 4096))
+            lengths = [len(e.input_ids) for e in encoder.encode([*dataset.train, *dataset.transfer])]
+            maximum = min(longest, max(SHORTEST_MAXIMUM, math.ceil(np.percentile(lengths, 99))))
+        tokenizer.save(str(directory / "tokenizer.json"))
+        (directory / "tokenizer_settings.json").write_text(json.dumps({"max_length": maximum, "special": special}))
+
+    artifact = this.artifacts.stage(
+        "tokenizer",
+        "tokenizer and maximum length",
+        {
+            "tokenizer": config.tokenizer,
+            "teacher": getattr(config.teacher, "source", None)
+            if isinstance(config.teacher, PretrainedTeacher)
+            else None,
+            "max_length": config.data.max_length,
+            "data": dataset.fingerprint,
+        },
+        ("text",),
+        ("tokenizers", "transformers"),
+        compute,
+    )
+    settings = artifact.read("tokenizer_settings.json")
+    encoder = Encoder.from_file(artifact.directory / "tokenizer.json", settings["max_length"])
+    labels = dataset.labels or teacher_labels(config)
+    metric = AGREEMENT if config.data.label is None else config.task.metric
+    return Texts(dataset, tasks.build(config.task.name, labels, metric), encoder, settings["special"], artifact)
+
+
+def teacher_labels(config: Config) -> tuple[str, ...]:
+    """The labels of a fine-tuned teacher, for data that has none."""
+    from distill.models.loading import load_config
+    from distill.sources import locate
+
+    assert isinstance(config.teacher, PretrainedTeacher)
+    source = config.teacher.source
+    settings = load_config(source.hub or str(locate(source)), source.revision, config.teacher.trust_remote_code)
+    return tuple(config.teacher.label_map.get(name, name) for _, name in sorted(settings.id2label.items()))
+
+
+def prepare_student(this: Run, texts: Texts) -> tuple[Texts, Artifact]:
+    """The student's tokenizer: the run's, or what trimming leaves of it."""
+    vocabulary = this.config.student.vocabulary
+
+    def compute(directory: Path) -> None:
+        from distill.text import trim_vocabulary
+
+        tokenizer = texts.encoder.tokenizer
+        if vocabulary.trim:
+            trimmed = trim_vocabulary(tokenizer, texts.training, vocabulary.min_count)
+            tokenizer = trimmed.tokenizer
+            np.save(directory / "kept.npy", trimmed.kept)
+        tokenizer.save(str(directory / "tokenizer.json"))
+
+    artifact = this.artifacts.stage(
+        "student-tokenizer",
+        "student's vocabulary",
+        {"vocabulary": vocabulary, "tokenizer": texts.tokenizer.fingerprint, "data": texts.dataset.fingerprint},
+        ("text",),
+        ("tokenizers",),
+        compute,
+    )
+    encoder = Encoder.from_file(artifact.directory / "tokenizer.json", texts.encoder.max_length)
+    return dataclasses.replace(texts, encoder=encoder), artifact

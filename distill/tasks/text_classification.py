@@ -1,0 +1,83 @@
+"""One label for a text or a pair of texts."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.errors import UserError
+from distill.metrics import Metric, accuracy, macro_f1
+from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax
+from distill.text import Encoded, Example
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The label of a text, with probabilities that sum to 1."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+class TextClassification(Task):
+    """Single sentence or sentence pair; one unit an example."""
+
+    name = "text-classification"
+    words = False
+
+    def _metrics(self) -> tuple[Metric, ...]:
+        return (accuracy, macro_f1(len(self.labels)))
+
+    def question(self, value: Any) -> Example:
+        """A text, a pair (list of two texts), or an object with ``text`` and perhaps ``text_pair``."""
+        if isinstance(value, str):
+            return Example(value)
+        if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, str) for v in value):
+            return Example(value[0], value[1])
+        if isinstance(value, dict) and isinstance(value.get("text"), str):
+            pair = value.get("text_pair")
+            if pair is None or isinstance(pair, str):
+                return Example(value["text"], pair)
+        raise UserError(f'expected a text, a pair of texts or {{"text": …, "text_pair": …}}, got {value!r}')
+
+    def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
+        """[B, C] to B arrays of [1, C]."""
+        return [row[None] for row in logits]
+
+    def targets(self, example: Example, count: int | None = None) -> NDArray[np.int64]:
+        """[1]"""
+        return np.array([NO_LABEL if example.label is None else self.index[str(example.label)]], dtype=np.int64)
+
+    def predictions(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[int]:
+        """Index of the best label."""
+        return [int(u[0].argmax()) for u in units]
+
+    def gold(self, examples: Sequence[Example]) -> list[int]:
+        """Index of the label."""
+        return [int(self.targets(e)[0]) for e in examples]
+
+    def answers(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[Answer]:
+        """One :class:`Classification` a text."""
+        answers: list[Answer] = []
+        for u in units:
+            probabilities = softmax(u)[0]
+            best = int(probabilities.argmax())
+            by_label = {label: float(p) for label, p in zip(self.labels, probabilities, strict=True)}
+            answers.append(Classification(self.labels[best], float(probabilities[best]), by_label))
+        return answers
+
+    def correct(self, predictions: Sequence[int], gold: Sequence[int]) -> tuple[int, int]:
+        """Texts."""
+        return sum(p == g for p, g in zip(predictions, gold, strict=True)), len(gold)
+
+    def majority(self, gold: Sequence[int]) -> float:
+        """Share of the most frequent label."""
+        return Counter(gold).most_common(1)[0][1] / len(gold) if gold else 0.0

@@ -1,0 +1,107 @@
+"""One tag for each word of a sentence."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.errors import UserError
+from distill.metrics import Metric, entity_f1, token_accuracy
+from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax
+from distill.text import Encoded, Example
+
+
+@dataclass(frozen=True)
+class Tagging:
+    """The words of a sentence with their tags; the probability of a word without a prediction is None."""
+
+    words: list[str]
+    tags: list[str]
+    probabilities: list[float | None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+class TokenClassification(Task):
+    """Tags such as parts of speech or entities in BIO; the first piece of a word speaks for it, one unit a word.
+
+    A word that truncation cut off, or that the tokenizer writes with no piece, gets the outside tag ``O`` (or the first
+    tag where there is no ``O``).
+    """
+
+    name = "token-classification"
+    words = True
+
+    def _metrics(self) -> tuple[Metric, ...]:
+        bio = any(label.startswith("B-") for label in self.labels)
+        return (entity_f1, token_accuracy) if bio else (token_accuracy,)
+
+    @property
+    def outside(self) -> str:
+        """The tag of a word without a prediction."""
+        return "O" if "O" in self.index else self.labels[0]
+
+    def question(self, value: Any) -> Example:
+        """A sentence (cut at white space), a list of words, or an object with ``words``."""
+        if isinstance(value, dict) and ("words" in value or "text" in value):
+            value = value.get("words", value.get("text"))
+        if isinstance(value, str):
+            return Example(tuple(value.split()))
+        if isinstance(value, (list, tuple)) and all(isinstance(w, str) for w in value):
+            return Example(tuple(value))
+        raise UserError(f'expected a sentence, a list of words or {{"words": [...]}}, got {value!r}')
+
+    def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
+        """[B, L, C] to one [W, C] an example; NaN where a word has no piece."""
+        cut = []
+        for row, e in zip(logits, encoded, strict=True):
+            unit = row[np.maximum(e.word_starts, 0)].astype(np.float32)
+            unit[e.word_starts < 0] = np.nan
+            cut.append(unit)
+        return cut
+
+    def targets(self, example: Example, count: int | None = None) -> NDArray[np.int64]:
+        """[W]"""
+        size = len(example.text) if count is None else count
+        if example.label is None:
+            return np.full(size, NO_LABEL, dtype=np.int64)
+        return np.array([self.index[tag] for tag in example.label[:size]], dtype=np.int64)
+
+    def predictions(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[list[str]]:
+        """The tags of each sentence."""
+        tagged = []
+        for unit, example in zip(units, examples, strict=True):
+            tags = [self.outside] * len(example.text)
+            for i, row in enumerate(unit):
+                if not np.isnan(row[0]):
+                    tags[i] = self.labels[int(row.argmax())]
+            tagged.append(tags)
+        return tagged
+
+    def gold(self, examples: Sequence[Example]) -> list[list[str]]:
+        """The tags of each sentence."""
+        return [list(e.label or ()) for e in examples]
+
+    def answers(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[Answer]:
+        """One :class:`Tagging` a sentence."""
+        answers: list[Answer] = []
+        for unit, example, tags in zip(units, examples, self.predictions(units, examples), strict=True):
+            best = softmax(unit).max(axis=-1) if len(unit) else np.zeros(0)
+            known: list[float | None] = [None if np.isnan(p) else float(p) for p in best]
+            answers.append(Tagging(list(example.text), tags, known + [None] * (len(tags) - len(known))))
+        return answers
+
+    def correct(self, predictions: Sequence[list[str]], gold: Sequence[list[str]]) -> tuple[int, int]:
+        """Words."""
+        pairs = [(p, g) for ps, gs in zip(predictions, gold, strict=True) for p, g in zip(ps, gs, strict=True)]
+        return sum(p == g for p, g in pairs), len(pairs)
+
+    def majority(self, gold: Sequence[list[str]]) -> float:
+        """Share of the most frequent tag among words."""
+        counts = Counter(tag for tags in gold for tag in tags)
+        return counts.most_common(1)[0][1] / counts.total() if counts else 0.0

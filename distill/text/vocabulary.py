@@ -1,0 +1,148 @@
+"""A tokenizer's vocabulary: trimmed to what texts need, or trained on them.
+
+In a small model the embedding matrix is most of the file, so a vocabulary of the 8,000 pieces that the texts use
+instead of 30,522 is the largest saving there is.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from distill.errors import UserError
+from distill.text.example import Example
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+@dataclass(frozen=True)
+class TrimmedVocabulary:
+    """A tokenizer with fewer pieces, and where each piece stood before."""
+
+    tokenizer: Tokenizer
+    kept: NDArray[np.int64]
+    """[V'], the old id of each new id: rows of the old embedding matrix, in order"""
+
+
+def _texts(examples: Iterable[Example]) -> Iterable[str]:
+    for example in examples:
+        yield " ".join(example.text) if isinstance(example.text, tuple) else example.text
+        if example.pair is not None:
+            yield example.pair
+
+
+def trim_vocabulary(tokenizer: Tokenizer, examples: Sequence[Example], min_count: int = 1) -> TrimmedVocabulary:
+    """Keeps special tokens, pieces that occur at least ``min_count`` times in the texts, and what is needed to still
+    write every word (single characters; for BPE all base symbols and the merges that lead to a kept piece).
+
+    With ``min_count=1`` the texts themselves are cut into the same pieces as before. Raises UserError for a kind of
+    tokenizer that cannot be trimmed.
+    """
+    plain = Tokenizer.from_str(tokenizer.to_str())
+    plain.no_padding()
+    plain.no_truncation()
+    counts: Counter[int] = Counter()
+    texts = list(_texts(examples))
+    for start in range(0, len(texts), 1024):
+        for encoding in plain.encode_batch_fast(texts[start : start + 1024], add_special_tokens=False):
+            counts.update(encoding.ids)
+    if examples and isinstance(examples[0].text, tuple):  # pieces of words given one by one can differ
+        for encoding in plain.encode_batch_fast(
+            [list(e.text) for e in examples], is_pretokenized=True, add_special_tokens=False
+        ):
+            counts.update(encoding.ids)
+    data: dict[str, Any] = json.loads(tokenizer.to_str())
+    model = data["model"]
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    special = {token["content"] for token in data["added_tokens"]}
+    if model.get("unk_token"):
+        special.add(model["unk_token"])
+    used = {token for token, token_id in vocabulary.items() if counts[token_id] >= min_count}
+    kind = model.get("type")
+    if kind == "WordPiece":
+        prefix = model["continuing_subword_prefix"]
+        single = {t for t in vocabulary if len(t.removeprefix(prefix)) == 1}
+    elif kind == "Unigram":
+        single = {t for t in vocabulary if len(t) == 1}
+        special.add(model["vocab"][model["unk_id"]][0])
+    elif kind == "BPE":
+        merged = {"".join(_pair(merge)): _pair(merge) for merge in model["merges"]}
+        single = {t for t in vocabulary if t not in merged}
+        waiting = list(used)
+        while waiting:  # the pieces that a kept piece is merged from
+            for part in merged.get(waiting.pop(), ()):
+                if part not in used:
+                    used.add(part)
+                    waiting.append(part)
+    else:
+        raise UserError(
+            f"a {kind} tokenizer cannot be trimmed (WordPiece, BPE and Unigram can); set vocabulary.trim=false"
+        )
+    keep = special | used | single
+    order = sorted((token_id, token) for token, token_id in vocabulary.items() if token in keep)
+    new = {token: index for index, (_, token) in enumerate(order)}
+    if kind == "Unigram":
+        pieces = [(piece, score) for piece, score in model["vocab"] if piece in keep]
+        unknown = model["vocab"][model["unk_id"]][0]
+        if [piece for piece, _ in pieces] != [token for _, token in order][: len(pieces)]:
+            raise UserError("this Unigram tokenizer has added tokens between its pieces; set vocabulary.trim=false")
+        model["vocab"], model["unk_id"] = pieces, new[unknown]
+    else:
+        model["vocab"] = {token: new[token] for token in model["vocab"] if token in keep}
+    if kind == "BPE":
+        model["merges"] = [m for m in model["merges"] if all(t in keep for t in (*_pair(m), "".join(_pair(m))))]
+    for token in data["added_tokens"]:
+        token["id"] = new[token["content"]]
+    if data.get("post_processor"):
+        _renumber(data["post_processor"], new)
+    if data.get("padding"):
+        data["padding"]["pad_id"] = new[data["padding"]["pad_token"]]
+    return TrimmedVocabulary(Tokenizer.from_str(json.dumps(data)), np.array([i for i, _ in order], dtype=np.int64))
+
+
+def _pair(merge: str | Sequence[str]) -> tuple[str, str]:
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return left, right
+
+
+def _renumber(processor: dict[str, Any], new: dict[str, int]) -> None:
+    """Puts new ids into a post-processor, in place."""
+    kind = processor["type"]
+    if kind == "Sequence":
+        for inner in processor["processors"]:
+            _renumber(inner, new)
+    elif kind == "TemplateProcessing":
+        for token in processor["special_tokens"].values():
+            token["ids"] = [new[t] for t in token["tokens"]]
+    elif kind in ("RobertaProcessing", "BertProcessing"):
+        for key in ("sep", "cls"):
+            processor[key] = [processor[key][0], new[processor[key][0]]]
+    elif kind != "ByteLevel":
+        raise UserError(f"a tokenizer with a {kind} post-processor cannot be trimmed; set vocabulary.trim=false")
+
+
+def train_tokenizer(examples: Iterable[Example], vocabulary_size: int) -> Tokenizer:
+    """A lower-casing WordPiece tokenizer with BERT's special tokens, trained on the texts.
+
+    Pieces that occur once are left out, so the vocabulary can be smaller than asked for.
+    """
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary_size, min_frequency=2, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+    )
+    tokenizer.train_from_iterator(_texts(examples), trainer)
+    cls_id, sep_id = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", cls_id), ("[SEP]", sep_id)],
+    )
+    return tokenizer

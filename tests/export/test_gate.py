@@ -1,0 +1,34 @@
+from distill.export.gate import gate
+from distill.results import Estimate, Gate
+
+
+def test_a_variant_within_the_limit_passes() -> None:
+    drop = Estimate(0.004, -0.002, 0.009, "paired bootstrap")
+    assert gate(drop, 0.97, 1.0) == Gate(
+        True,
+        drop,
+        0.01,
+        0.97,
+        "loses 0.40 points against fp32 on validation, 1 allowed; 95 % interval of the loss -0.20 to 0.90",
+    )
+
+
+def test_a_variant_below_the_limit_falls_and_the_reason_says_by_how_much() -> None:
+    result = gate(Estimate(0.021, 0.011, 0.031, "paired bootstrap"), 0.9, 1.0)
+    assert not result.passed
+    assert result.reason.startswith("loses 2.10 points against fp32 on validation, 1 allowed")
+
+
+def test_the_limit_is_in_points_and_itself_allowed() -> None:
+    assert gate(Estimate(0.01, 0.01, 0.01, ""), 1.0, 1.0).passed
+    assert not gate(Estimate(0.0101, 0.0, 0.01, ""), 1.0, 1.0).passed
+
+
+def test_a_pass_that_few_examples_support_says_so() -> None:
+    result = gate(Estimate(0.005, -0.01, 0.02, ""), 0.95, 1.0)
+    assert result.passed
+    assert result.reason.endswith("so a loss of more than allowed is not ruled out")
+
+
+def test_a_variant_that_scores_better_gains() -> None:
+    assert gate(Estimate(-0.003, -0.01, 0.004, ""), 0.98, 1.0).reason.startswith("gains 0.30 points")

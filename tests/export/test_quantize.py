@@ -1,0 +1,134 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
+
+from distill.config.schema import ExportConfig
+from distill.export import quantize
+from distill.export.onnx_export import export_onnx, graph_inputs
+from distill.export.quantize import VARIANTS, quantize_embeddings, quantize_int8
+from distill.models.recurrent import LstmConfig, LstmForSequenceClassification
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``bert.onnx`` and ``lstm.onnx`` with weights of a size that trained ones have."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("graphs")
+    bert = BertForSequenceClassification(
+        BertConfig(
+            vocab_size=500,
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=128,
+            num_labels=4,
+        )
+    )
+    lstm = LstmForSequenceClassification(LstmConfig(vocab_size=500, embedding_size=64, hidden_size=64, num_labels=4))
+    models: dict[str, nn.Module] = {"bert": bert, "lstm": lstm}
+    for name, model in models.items():
+        for parameter in model.parameters():
+            parameter.data *= 4
+        export_onnx(model, path / f"{name}.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    return path
+
+
+def logits(path: Path) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(path))
+    generator = np.random.default_rng(0)
+    rows = []
+    for _ in range(100):
+        ids = generator.integers(500, size=(1, 12))
+        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        rows.append(session.run(["logits"], {i.name: feed[i.name] for i in session.get_inputs()})[0][0])
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("name", ["bert", "lstm"])
+def test_int8_graph_follows_fp32_and_is_a_fraction_of_it(name: str, folder: Path, tmp_path: Path) -> None:
+    quantize_int8(folder / f"{name}.onnx", tmp_path / "int8.onnx")
+    expected, found = logits(folder / f"{name}.onnx"), logits(tmp_path / "int8.onnx")
+    assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.99
+    weights = [numpy_helper.to_array(t) for t in onnx.load(tmp_path / "int8.onnx").graph.initializer]
+    assert max(w.size for w in weights if w.dtype == np.float32) <= 512  # scales, biases and norms only
+    assert [p.name for p in tmp_path.iterdir()] == ["int8.onnx"]
+
+
+def test_lstm_is_quantized_itself(folder: Path, tmp_path: Path) -> None:
+    quantize_int8(folder / "lstm.onnx", tmp_path / "int8.onnx")
+    kinds = [node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node]
+    assert kinds.count("DynamicQuantizeLSTM") == 2
+    assert "LSTM" not in kinds
+
+
+def test_weights_of_products_cannot_overflow_sixteen_bits(folder: Path, tmp_path: Path) -> None:
+    """vpmaddubsw adds two products of an activation (at most 255) and a weight in a signed 16-bit number."""
+    quantize_int8(folder / "bert.onnx", tmp_path / "int8.onnx")
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    weights = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    products = [weights[node.input[1]] for node in graph.node if node.op_type == "MatMulInteger"]
+    assert len(products) >= 12
+    assert max(2 * 255 * int(np.abs(w.astype(int)).max()) for w in products) <= 32767
+    assert max(int(np.abs(w.astype(int)).max()) for w in products) == 64
+
+
+def test_int8_file_carries_no_metadata_and_no_paths(folder: Path, tmp_path: Path) -> None:
+    quantize_int8(folder / "bert.onnx", tmp_path / "int8.onnx")
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert not model.metadata_props
+    assert str(tmp_path).encode() not in model.SerializeToString()
+
+
+def test_fp32_variant_is_the_file_itself(folder: Path, tmp_path: Path) -> None:
+    assert set(VARIANTS) == {"fp32", "int8"}
+    VARIANTS["fp32"](folder / "bert.onnx", tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").read_bytes() == (folder / "bert.onnx").read_bytes()
+
+
+def lookup(extra: list[onnx.NodeProto], axis: int = 0) -> tuple[onnx.ModelProto, np.ndarray]:
+    weight = (
+        np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+        * np.logspace(-3, 3, 50, dtype=np.float32)[:, None]
+    )
+    weight[7] = 0
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["weight", "ids"], ["rows"], axis=axis), *extra],
+        "lookup",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, [None])],
+        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), weight
+
+
+def test_each_row_of_an_embedding_has_its_own_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantize, "SMALLEST_EMBEDDING", 0)
+    model, weight = lookup([])
+    quantize_embeddings(model)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    rows = session.run(None, {"ids": np.arange(50)})[0]
+    largest = np.abs(weight).max(axis=1, keepdims=True)
+    assert (np.abs(rows - weight) <= largest / 127 * 0.501).all()  # half a step of its own row, a row of zeros exactly
+    assert {t.data_type for t in model.graph.initializer} == {TensorProto.INT8, TensorProto.FLOAT}
+
+
+@pytest.mark.parametrize(
+    ("extra", "axis"),
+    [([], 1), ([helper.make_node("Identity", ["weight"], ["tied"])], 0)],
+    ids=["columns are looked up", "something else reads the matrix"],
+)
+def test_a_matrix_that_is_no_plain_embedding_stays(
+    extra: list[onnx.NodeProto], axis: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize, "SMALLEST_EMBEDDING", 0)
+    model, _ = lookup(extra, axis)
+    before = model.SerializeToString()
+    quantize_embeddings(model)
+    assert model.SerializeToString() == before

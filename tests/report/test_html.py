@@ -1,0 +1,155 @@
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from distill.report import render_html
+from distill.results import Report, from_json, to_json
+
+VOID = {"meta", "link", "br", "path", "use", "rect"}
+
+
+class Page(HTMLParser):
+    """Elements, text and what is requested; fails where elements do not close in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def badges(self, how: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.elements if attributes.get("class") == f"badge {how}"]
+
+
+def test_page_asks_nothing_of_the_network(report: Report) -> None:
+    page = render_html(report)
+    for tag, attributes in Page(page).elements:
+        assert tag not in {"script", "img", "iframe", "object", "embed"}
+        for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:")), (tag, name, value)
+    assert "@import" not in page
+    assert "@font-face" not in page
+    assert all(target.startswith("#") for target in re.findall(r"url\(['\"]?([^)]*)", page))
+
+
+def test_same_report_gives_the_same_page(report: Report) -> None:
+    assert render_html(report) == render_html(report)
+
+
+def test_names_are_escaped_everywhere(hostile: Report) -> None:
+    page = render_html(hostile)
+    assert "<script" not in page
+    assert "alert('x')</script>" in Page(page).text
+
+
+def test_plots_are_drawn_with_the_pages_colours(report: Report) -> None:
+    page = render_html(report)
+    drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(drawings) == 4
+    assert all("var(--ink)" in drawing for drawing in drawings)
+    assert all("<metadata" not in drawing for drawing in drawings)
+    assert not re.search(r"#0[1-4]0[1-4]0[1-4]|#0a0a0", page)
+    for name in ("soft+transfer", "linear", "teacher"):
+        assert any(f">{name}</text>" in drawing for drawing in drawings)
+
+
+def test_every_figure_says_how_it_was_obtained(report: Report) -> None:
+    page = Page(render_html(report))
+    estimated = [b["title"] for b in page.badges("estimated") if b.get("title")]
+    assert estimated.count("CPU seconds x 12 W a core (constant, not a counter)") == 4
+    assert [b["title"] for b in page.badges("unavailable") if b.get("title")].count("no /proc on this system") == 4
+    assert len([b for b in page.badges("measured") if b.get("title")]) == 4 * 8
+    assert "perf_counter, 200 calls after 20 to warm up" in page.text
+
+
+def test_fallen_variant_is_shown_with_its_reason(report: Report) -> None:
+    page = Page(render_html(report))
+    assert "student int4: gate: loses 4.2 points on validation, at most 1.0 allowed" in page.text
+    assert len([a for _, a in page.elements if a.get("class") == "fallen"]) == 1
+    assert "gate failed" in page.text
+
+
+def test_failed_parity_is_shown_with_its_difference(report: Report) -> None:
+    parity = report.variants[0].parity
+    assert parity is not None
+    broken = dataclasses.replace(
+        report.variants[2],
+        shipped=False,
+        parity=dataclasses.replace(parity, passed=False, max_abs_difference=0.0312, answers_equal=False),
+    )
+    variants = (*report.variants[:2], broken, *report.variants[3:])
+    text = Page(render_html(dataclasses.replace(report, variants=variants))).text
+    assert "student fp32: parity: differs from torch by 0.031 (at most 0.0001 allowed), answers not equal" in text
+
+
+def test_verdict_intervals_and_data_are_there(report: Report) -> None:
+    text = " ".join(Page(render_html(report)).text.split())
+    assert "Accuracy on test: the int8 student 80.4 %, teacher 84.2 %, linear 73.8 %." in text
+    assert "soft+transfer recovers 60 % [49, 71] of the gap" in text
+    assert "1,500labelled" in text.replace(" ", "")
+    assert "1,920 plot rows, 41 duplicates" in text
+    assert "12 in train, 3 in test" in text
+    assert "2.13.0" in text
+    assert "hidden_size" in text
+    assert "unknown (snippets of reviews, research use)" in text
+
+
+def test_ratio_of_measured_to_estimated_is_left_out(report: Report) -> None:
+    student = report.variants[3]
+    assert student.measurement is not None
+    guess = dataclasses.replace(student.measurement.latency_p50, how="estimated")
+    student = dataclasses.replace(student, measurement=dataclasses.replace(student.measurement, latency_p50=guess))
+    page = render_html(dataclasses.replace(report, variants=(*report.variants[:3], student, report.variants[4])))
+    assert "times faster" in render_html(report)
+    assert "times faster" not in page
+    assert "times smaller" in page
+
+
+def test_texts_of_the_data_stand_only_in_samples(report: Report) -> None:
+    assert "Samples" not in render_html(report)
+    shown = dataclasses.replace(report, samples=({"text": "a <b>gorgeous</b> movie", "answer": "positive"},))
+    assert "a &lt;b&gt;gorgeous&lt;/b&gt; movie" in render_html(shown)
+
+
+def test_nothing_known_renders_without_nan(sparse: Report) -> None:
+    text = Page(render_html(sparse)).text
+    assert not re.search(r"\bnan\b", text, flags=re.IGNORECASE)
+    assert "None" not in text
+
+
+def test_bare_report_without_arms_or_variants_renders(report: Report) -> None:
+    bare = dataclasses.replace(report, arms=(), contrasts=(), variants=(), costs=(), warnings=())
+    assert "No student is shipped" in Page(render_html(bare)).text
+
+
+@pytest.mark.parametrize("kind", ["report", "hostile"])
+def test_report_is_the_same_after_json(kind: str, request: pytest.FixtureRequest) -> None:
+    report = request.getfixturevalue(kind)
+    assert from_json(Report, to_json(report)) == report
+
+
+def test_nan_survives_json_as_nan(sparse: Report) -> None:
+    text = to_json(sparse)
+    assert "NaN" not in text
+    assert to_json(from_json(Report, text)) == text
+    assert render_html(from_json(Report, text)) == render_html(sparse)

@@ -1,0 +1,156 @@
+import dataclasses
+import io
+
+import pytest
+from rich.cells import cell_len
+
+from distill.report import compare, print_table
+from distill.results import Figure, Report
+
+
+def printed(report: Report) -> str:
+    stream = io.StringIO()
+    print_table(report, stream)
+    return stream.getvalue()
+
+
+def row(text: str, name: str) -> list[str]:
+    return next(line for line in text.splitlines() if line.startswith(name)).removeprefix(name).split()
+
+
+def with_energy(report: Report, energy: Figure) -> Report:
+    variants = tuple(
+        dataclasses.replace(v, measurement=v.measurement and dataclasses.replace(v.measurement, energy=energy))
+        for v in report.variants
+    )
+    return dataclasses.replace(report, variants=variants)
+
+
+@pytest.mark.parametrize("kind", ["report", "hostile", "sparse"])
+def test_no_line_is_wider_than_100_columns(kind: str, request: pytest.FixtureRequest) -> None:
+    lines = printed(request.getfixturevalue(kind)).splitlines()
+    assert max(map(cell_len, lines)) == 100
+
+
+def test_width_does_not_follow_the_terminal(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = printed(report)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert printed(report) == wide
+
+
+def test_rows_stand_in_order_with_the_exported_seed_below_its_arm(report: Report) -> None:
+    names = [line.strip() for line in printed(report).split("─\n")[1].split("Students' arms")[0].splitlines()]
+    starts = [" ".join(name.split()[:2]) for name in names if name]
+    assert [s.split()[0] for s in starts[:5]] == ["linear", "teacher", "hard", "soft", "soft+transfer"]
+    assert starts[5] == "└ seed"
+    assert starts[6:] == ["teacher fp32", "teacher int8", "student fp32", "student int8", "✗ student"]
+
+
+def test_figures_are_those_of_the_report_and_missing_ones_are_dashes(report: Report) -> None:
+    text = printed(report)
+    assert row(text, "linear") == ["73.8", "±", "1.4", "–", "77.1", "–", "–", "–", "–"]
+    assert row(text, "soft+transfer") == ["80.1", "±", "1.4", "60", "89.7", "3.4", "M", "–", "–", "–"]
+    assert row(text, "└ seed 2, exported") == ["80.7", "–", "–", "–", "–", "–", "–"]
+    assert row(text, "student int8") == ["80.4", "±", "1.9", "–", "–", "3.4", "M", "3.60", "0.94", "71.0"]
+
+
+def test_fallen_variant_verdicts_and_warnings_are_said_in_words(report: Report) -> None:
+    text = printed(report)
+    assert "student int4: gate: loses 4.2 points on validation, at most 1.0 allowed" in text
+    assert "soft against hard: no difference shown (+0.5 points [−0.6, +1.6], p = 0.412, McNemar)" in text
+    assert "9 points higher on its training texts" in text
+    assert "25.2 times smaller" in text  # 90.8 / 3.6
+
+
+def test_shipped_variant_that_loses_to_linear_is_warned_of(report: Report) -> None:
+    linear = dataclasses.replace(
+        report.arms[0], score=dataclasses.replace(report.arms[0].score, value=0.805, low=0.79, high=0.82)
+    )
+    text = printed(dataclasses.replace(report, arms=(linear, *report.arms[1:])))
+    assert "student int8 is shipped but loses to linear: 80.4 % against 80.5 %." in text
+    assert "soft+transfer (mean over seeds) is shipped but loses to linear: 80.1 % against 80.5 %." in text
+    assert "student fp32 is shipped but loses" not in text
+    assert "loses to linear" not in printed(report)
+
+
+def test_estimates_never_stand_in_the_terminal_table(report: Report) -> None:
+    text = printed(report)
+    assert "J/1,000" not in text
+    assert "19.9" not in text
+    assert "11.5" not in text
+    assert "Energy was estimated" in text
+    variants = tuple(
+        dataclasses.replace(
+            v,
+            measurement=v.measurement
+            and dataclasses.replace(v.measurement, memory_peak=Figure(777.0, "MB", "estimated", "guess")),
+        )
+        for v in report.variants
+    )
+    assert "777" not in printed(dataclasses.replace(report, variants=variants))
+
+
+def test_measured_energy_has_a_column(report: Report) -> None:
+    text = printed(with_energy(report, Figure(33.3, "J per 1,000 texts", "measured", "RAPL")))
+    assert "J/1,000" in text
+    assert row(text, "student int8")[-1] == "33.3"
+    assert max(map(cell_len, text.splitlines())) == 100
+    assert "Energy was estimated" not in text
+
+
+def test_long_names_are_shortened_in_their_middle_and_keep_to_one_line(report: Report) -> None:
+    name = "soft+transfer+hidden-states-of-every-layer (rate 1e-3)"
+    arms = (*report.arms[:2], dataclasses.replace(report.arms[2], name=name), *report.arms[3:])
+    text, short = printed(dataclasses.replace(report, arms=arms)), printed(report)
+    table_lines = text[: text.index("Students'")].splitlines()
+    assert len(table_lines) == len(short[: short.index("Students'")].splitlines())
+    line = next(line for line in table_lines if "(rate 1e-3)" in line)
+    assert "…" in line
+    assert line.startswith("soft+transfer…")
+
+
+def test_nothing_known_prints_dashes_and_no_nan(sparse: Report) -> None:
+    text = printed(sparse)
+    assert "nan" not in text.lower()
+    assert "–" in row(text, "hard")
+
+
+def test_names_are_not_taken_for_rich_markup(hostile: Report) -> None:
+    assert "[red]" in printed(hostile)
+
+
+def test_compare_puts_runs_side_by_side_in_100_columns(report: Report, hostile: Report, sparse: Report) -> None:
+    stream = io.StringIO()
+    slower = dataclasses.replace(
+        report,
+        name="quickstart-student-lstm",
+        provenance=dataclasses.replace(report.provenance, machine={"processor": "another"}),
+    )
+    compare([report, slower, hostile, sparse], stream)
+    text = stream.getvalue()
+    assert max(map(cell_len, text.splitlines())) == 100
+    assert row(text, "quickstart ") == [
+        "73.8",
+        "84.2",
+        "80.1",
+        "±",
+        "1.4",
+        "60",
+        "80.4",
+        "int8",
+        "3.60",
+        "0.94",
+        "71.0",
+    ]
+    assert "measured on different machines" in text
+
+
+def test_compare_of_like_runs_warns_of_nothing(report: Report) -> None:
+    stream = io.StringIO()
+    compare([report, report], stream)
+    assert "Warnings" not in stream.getvalue()
+
+
+def test_standard_output_is_the_default(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(report)
+    assert "soft+transfer" in capsys.readouterr().out
