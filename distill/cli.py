@@ -22,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and options.command != "run":
         parser.error(f"unknown argument {rest[0]}; `distill {options.command} --help` shows what there is")
     options.rest = rest
+    # Threads of torch that wait for each other in a busy loop make training five times slower where another program
+    # wants a core, too. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         return int(options.function(options))
     except UserError as error:

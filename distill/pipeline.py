@@ -16,6 +16,7 @@ from distill.config import (
     TeacherTokenizer,
 )
 from distill.errors import UserError
+from distill.export.bundle import check_place
 from distill.sources import validate
 from distill.stages.artifacts import Artifact
 from distill.stages.comparison import evaluate
@@ -65,6 +66,7 @@ def check_before(config: Config) -> None:
             Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{where}={folder} cannot be made: {error.strerror}; name another folder") from error
+    check_place(Path(config.exports) / config.name)
     for where, source in sources_of(config).items():
         validate(source, where)
     if isinstance(config.teacher, ProbabilitiesTeacher):

@@ -262,7 +262,8 @@ class ExportConfig:
     """Points that a quantized variant may lose against fp32 on validation."""
     tolerance: float = 1e-4
     """Largest absolute difference of logits between fp32 ONNX and torch."""
-    exporter: Literal["dynamo", "legacy"] = "dynamo"
+    exporter: Literal["legacy", "dynamo"] = "legacy"
+    """``legacy``, the tracing exporter, is four times as fast and writes an equally fast graph."""
     opset: int = 20
 
 

@@ -104,25 +104,15 @@ def randomisation_test(
 
 
 def verdict(arm: str, against: str, difference: Estimate, p_value: float) -> str:
-    """``soft is better than hard by 1.2 points (95 % interval 0.3 to 2.1)``, or that no difference was shown.
+    """``soft is better than hard``, that it is worse, or ``no difference shown``.
 
-    Better and worse are said only where the interval excludes 0 and p < 0.05. A point is 0.01 of the score.
+    Better and worse are said only where the interval excludes 0 and p < 0.05.
     """
     if difference.low > 0 and p_value < SIGNIFICANCE:
-        word, value, low, high = "better", difference.value, difference.low, difference.high
-    elif difference.high < 0 and p_value < SIGNIFICANCE:
-        word, value, low, high = "worse", -difference.value, -difference.high, -difference.low
-    else:
-        signed = [f"{100 * d:+.1f}".replace("-", "−") for d in (difference.value, difference.low, difference.high)]
-        interval = f"95 % interval {signed[1]} to {signed[2]}"
-        return f"no difference shown ({arm} minus {against}: {signed[0]} points, {interval}, p = {p_value:.2g})"
-    # more digits where a bound that excludes 0 would be printed as 0
-    digits = 1 if 100 * low >= 0.05 else 3
-    value, low, high = (100 * d for d in (value, low, high))
-    return (
-        f"{arm} is {word} than {against} by {value:.{digits}f} points "
-        f"(95 % interval {low:.{digits}f} to {high:.{digits}f})"
-    )
+        return f"{arm} is better than {against}"
+    if difference.high < 0 and p_value < SIGNIFICANCE:
+        return f"{arm} is worse than {against}"
+    return "no difference shown"
 
 
 def _exchanged_differences(

@@ -62,8 +62,8 @@ def primary_contrasts(report: Report) -> tuple[Contrast, ...]:
 
 
 def contrast_in_words(contrast: Contrast) -> str:
-    """``soft against hard: no difference shown (+0.4 points [−0.6, +1.4], p = 0.412, McNemar)``."""
-    figures = f"{point_bounds(contrast.difference)}, {p_value(contrast.p_value)}, {contrast.test}"
+    """``soft against hard: no difference shown (+0.4 points [−0.6, +1.4], p = 0.412)``."""
+    figures = f"{point_bounds(contrast.difference)}, {p_value(contrast.p_value)}"
     return f"{contrast.arm} against {contrast.against}: {contrast.verdict} ({figures})"
 
 

@@ -50,7 +50,8 @@ def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
                 VARIANTS[variant](source, file)
             graph = Graph(file)
             for split, examples in (("validation", dataset.validation), ("test", dataset.test)):
-                units = predict_units(graph, texts.encoder, task, examples, what=f"{what} {variant} on {split}")
+                # One at a time: int8 scales activations over a batch, and an answer must not depend on its neighbours.
+                units = predict_units(graph, texts.encoder, task, examples, 1, f"{what} {variant} on {split}")
                 save_units(directory / f"{split}-{variant}.npz", units)
                 if split == "validation":
                     answers[variant] = units

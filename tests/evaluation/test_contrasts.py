@@ -115,7 +115,7 @@ def test_contrast_of_macro_f1_and_entity_f1_takes_the_difference_of_mean_scores(
     result = contrast(metric, "soft", statistics[0], "hard", statistics[1], primary=True)
     scores = [np.mean([metric.score(p, gold) for p in system]) for system in (arm, against)]
     assert result.difference.value == pytest.approx(scores[0] - scores[1])
-    assert result.verdict.startswith("soft is better than hard by")
+    assert result.verdict.startswith("soft is better than hard")
     assert result.primary
     assert result.test == "paired approximate randomisation over 200 texts, 5,000 permutations"
     # no entity anywhere: zero against zero
@@ -127,15 +127,12 @@ def test_verdict_says_better_or_worse_only_where_interval_and_test_agree() -> No
     def said(value: float, low: float, high: float, p: float) -> str:
         return verdict("soft", "hard", Estimate(value, low, high, ""), p)
 
-    assert said(0.012, 0.003, 0.021, 0.01) == "soft is better than hard by 1.2 points (95 % interval 0.3 to 2.1)"
-    assert said(-0.012, -0.021, -0.003, 0.01) == "soft is worse than hard by 1.2 points (95 % interval 0.3 to 2.1)"
-    assert said(0.004, -0.003, 0.011, 0.31) == (
-        "no difference shown (soft minus hard: +0.4 points, 95 % interval −0.3 to +1.1, p = 0.31)"
-    )
+    assert said(0.012, 0.003, 0.021, 0.01) == "soft is better than hard"
+    assert said(-0.012, -0.021, -0.003, 0.01) == "soft is worse than hard"
+    assert said(0.004, -0.003, 0.011, 0.31) == "no difference shown"
     assert said(0.012, 0.003, 0.021, 0.06).startswith("no difference shown")
     assert said(0.012, -0.001, 0.021, 0.01).startswith("no difference shown")
     assert said(0.012, 0.0, 0.021, 0.01).startswith("no difference shown")
-    assert said(0.0012, 0.0002, 0.003, 0.01).endswith("0.120 points (95 % interval 0.020 to 0.300)")
 
 
 def test_one_text_shows_nothing() -> None:
