@@ -1,4 +1,4 @@
-"""The main job, top to bottom: data, teacher, soft labels, students arm by arm, evaluation, export, measurement, report.
+"""The main job, top to bottom: data, teacher, soft labels, arms, evaluation, export, measurement, report.
 
 One short function a stage, in ``distill/stages``. Each takes the artifacts of the stages before it and returns its own.
 Heavy imports stand inside the stages, so that a run with nothing to do ends in seconds.

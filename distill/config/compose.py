@@ -74,8 +74,8 @@ def groups() -> list[str]:
 def run_with_hydra(recipe: str, overrides: Sequence[str], flags: Sequence[str], task: Callable[[Config], Any]) -> Any:
     """Composes a recipe and calls ``task`` with it; under ``--multirun`` once a job.
 
-    ``flags`` are Hydra's own (``--multirun``, ``--cfg job`` …). A key is added where it is not in the YAML files, and the
-    schema rejects what it does not know, with the nearest right key.
+    ``flags`` are Hydra's own (``--multirun``, ``--cfg job`` …). A key is added where it is not in the YAML files, and
+    the schema rejects what it does not know, with the nearest right key.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting with 1
     import hydra

@@ -1,4 +1,4 @@
-"""What can be evaluated: a bundle, or a teacher in a folder. Each gives its task and a function from examples to units."""
+"""What can be evaluated, a bundle or a teacher in a folder: its task, and a function from examples to units."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

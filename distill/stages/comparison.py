@@ -109,7 +109,7 @@ def evaluate(
         )
     summaries = [summarise(t, task, test, reference) for t in trained]
     stacks = {t.name: np.stack([statistics(task, u, test) for u in t.units]) for t in trained}
-    pairs = [("soft", "hard", True), ("soft+transfer", "hard", False), ("soft+transfer", "pseudo+transfer", False)]
+    pairs = [("soft", "hard", True), ("soft+transfer", "hard", True), ("soft+transfer", "pseudo+transfer", False)]
     contrasts = [
         contrast(task.metric, arm, stacks[arm], against, stacks[against], primary)
         for arm, against, primary in pairs

@@ -17,6 +17,9 @@ from distill.tasks import Task
 from distill.text import Encoder, Example
 
 TRAINING_ROOMS = ("training", "models", "objectives", "text", "tasks", "data/batches.py")
+NVIDIA_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
+"""One of them is there where torch may see a CUDA GPU; ``dxg`` is Windows' subsystem for Linux."""
+
 TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 
@@ -125,15 +128,12 @@ class Exported:
 
 def device_of(config: Config) -> tuple[str, str]:
     """Device and precision. torch is imported only where a GPU may be there."""
-    if config.device == "cpu" or (config.device == "auto" and not Path("/proc/driver/nvidia").exists() and _linux()):
+    no_gpu = sys.platform == "linux" and not any(Path(device).exists() for device in NVIDIA_DEVICES)
+    if config.device == "cpu" or (config.device == "auto" and no_gpu):
         return "cpu", "fp32" if config.precision == "auto" else config.precision
     from distill.training import resolve_device
 
     return resolve_device(config.device, config.precision)
-
-
-def _linux() -> bool:
-    return sys.platform == "linux"
 
 
 def graph_file(variant: str) -> str:

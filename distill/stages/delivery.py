@@ -180,8 +180,8 @@ def missed_target(config: Config, report: Report) -> str:
     if lost <= config.max_teacher_drop:
         return ""
     return (
-        f"target not met: {variant.variant} loses {lost:.2f} points to the teacher on test, {config.max_teacher_drop:g} are "
-        "allowed; more texts, more layers (student.count) or more epochs (train.transfer_epochs) bring it nearer"
+        f"target not met: {variant.variant} loses {lost:.2f} points to the teacher on test, {config.max_teacher_drop:g} "
+        "are allowed; more texts, more layers (student.count) or more epochs (train.transfer_epochs) bring it nearer"
     )
 
 

@@ -183,7 +183,8 @@ def probabilities_of_file(config: Config, texts: Texts) -> tuple[list[Example], 
                 )
             if sorted(probabilities) != sorted(task.labels):
                 raise UserError(
-                    f"{where}: the teacher's labels {sorted(probabilities)} differ from the data's {sorted(task.labels)}"
+                    f"{where}: the teacher's labels {sorted(probabilities)} differ from the data's "
+                    f"{sorted(task.labels)}"
                 )
             p = np.array([float(probabilities[label]) for label in task.labels])
             if not np.isfinite(p).all() or (p < 0).any() or abs(p.sum() - 1) > 0.01:
@@ -197,8 +198,8 @@ def probabilities_of_file(config: Config, texts: Texts) -> tuple[list[Example], 
     missing = [e for e in texts.everything if e.key not in found]
     if missing:
         raise UserError(
-            f"{name} has no row for {len(missing)} of {len(texts.everything)} texts of the data; ask the teacher about these "
-            "too, or leave them out of the data (texts must be equal to the letter)"
+            f"{name} has no row for {len(missing)} of {len(texts.everything)} texts of the data; ask the teacher "
+            "about these too, or leave them out of the data (texts must be equal to the letter)"
         )
     return texts.everything, [found[e.key] for e in texts.everything]
 
@@ -211,10 +212,10 @@ def check_floor(config: Config, task: Task, predictions: Sequence[Any], gold: Se
     reached, floor = wilson(correct, total), task.majority(gold)
     if config.teacher_floor and reached.low <= floor:
         raise UserError(
-            f"the teacher is right on {reached.value:.1%} of {total} validation answers (95 % interval from {reached.low:.1%}), "
-            f"and always giving the most frequent answer is right on {floor:.1%}: it has not learnt the task, and its soft "
-            "labels would be noise. Train it longer (teacher.train.epochs), give it more labels, check that its labels are "
-            "in order (teacher.label_map), or set teacher_floor=false to go on all the same"
+            f"the teacher is right on {reached.value:.1%} of {total} validation answers (95 % interval from "
+            f"{reached.low:.1%}), and always giving the most frequent answer is right on {floor:.1%}: it has not learnt the task, "
+            "and its soft labels would be noise. Train it longer (teacher.train.epochs), give it more labels, check that its "
+            "labels are in order (teacher.label_map), or set teacher_floor=false to go on all the same"
         )
 
 
@@ -227,9 +228,9 @@ def overfit_warning(texts: Texts, store: Any, validation_score: float, model: Ar
     if score - validation_score <= OVERFIT_POINTS:
         return ()
     return (
-        f"the teacher scores {score:.1%} on the labelled training texts and {validation_score:.1%} on validation: it knows "
-        "the training texts by heart, and its soft labels on them say little more than the data's labels; texts it has not "
-        "seen teach more",
+        f"the teacher scores {score:.1%} on the labelled training texts and {validation_score:.1%} on validation: "
+        "it knows the training texts by heart, and its soft labels on them say little more than the data's labels; texts "
+        "it has not seen teach more",
     )
 
 

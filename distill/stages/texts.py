@@ -27,8 +27,8 @@ def read_data(config: Config) -> Dataset:
         raise UserError("there are no test texts; set data.test, or data.test_share above 0")
     if not dataset.transfer and any(arm.endswith("+transfer") for arm in config.arms):
         raise UserError(
-            "there are no texts without labels, so the arms with +transfer would repeat the others; set data.labelled or "
-            "data.transfer, or leave these arms out with arms=[linear,hard,soft]"
+            "there are no texts without labels, so the arms with +transfer would repeat the others; set data.labelled "
+            "or data.transfer, or leave these arms out with arms=[linear,hard,soft]"
         )
     if config.data.label is None and "hard" in config.arms:
         raise UserError("data.label is null, so there are no labels for the arm hard; set arms=[linear,soft]")

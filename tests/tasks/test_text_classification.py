@@ -59,7 +59,11 @@ def test_answers_give_the_softmax_by_label_name(task: tasks.Task) -> None:
 
 def test_probabilities_of_huge_and_infinite_logits_are_finite(task: tasks.Task) -> None:
     logits = np.array([[1e30, -1e30, -np.inf]], dtype=np.float32)
-    assert task.answers([logits], [Example("x")])[0].as_dict()["probabilities"] == {"bad": 1.0, "fine": 0.0, "good": 0.0}
+    assert task.answers([logits], [Example("x")])[0].as_dict()["probabilities"] == {
+        "bad": 1.0,
+        "fine": 0.0,
+        "good": 0.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,21 @@ def test_a_question_is_a_text_a_pair_or_an_object(task: tasks.Task, value: Any, 
 
 @pytest.mark.parametrize(
     "value",
-    [None, 3, 1.5, True, b"bytes", [], ["one"], ["a", "b", "c"], ["a", 1], {}, {"txt": "a"}, {"text": 1}, {"text": None}]
+    [
+        None,
+        3,
+        1.5,
+        True,
+        b"bytes",
+        [],
+        ["one"],
+        ["a", "b", "c"],
+        ["a", 1],
+        {},
+        {"txt": "a"},
+        {"text": 1},
+        {"text": None},
+    ]
     + [{"text": "a", "text_pair": 2}],
 )
 def test_anything_else_is_refused_and_shown(task: tasks.Task, value: Any) -> None:

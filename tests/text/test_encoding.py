@@ -74,7 +74,9 @@ def test_words_give_the_ids_and_the_first_pieces_of_transformers_word_ids(
     (encoded,) = Encoder(tokenizer, 16).encode([Example(words)])
     assert encoded.input_ids.tolist() == expected["input_ids"]
     of_position = expected.word_ids()
-    assert encoded.word_starts.tolist() == [of_position.index(w) for w in sorted({w for w in of_position if w is not None})]
+    assert encoded.word_starts.tolist() == [
+        of_position.index(w) for w in sorted({w for w in of_position if w is not None})
+    ]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -213,7 +215,9 @@ def test_a_saved_encoder_reads_back_to_the_same_ids(tokenizer: Tokenizer, tmp_pa
     encoder.save(tmp_path / "tokenizer.json")
     again = Encoder.from_file(tmp_path / "tokenizer.json", 12)
     for text in TEXTS:
-        assert again.encode([Example(text)])[0].input_ids.tolist() == encoder.encode([Example(text)])[0].input_ids.tolist()
+        assert (
+            again.encode([Example(text)])[0].input_ids.tolist() == encoder.encode([Example(text)])[0].input_ids.tolist()
+        )
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "no json", '{"model": {"type": "WordPiece"}}'])
@@ -240,7 +244,7 @@ def test_the_key_of_an_example_is_its_content_without_label_and_group() -> None:
         Example(("a",)),
         Example(("a", "b")),
         Example("ab"),
-        Example("[\"a\", \"b\"]"),
+        Example('["a", "b"]'),
         Example("a", "null"),
     ]
     assert len({e.key for e in examples}) == len(examples)

@@ -1,0 +1,110 @@
+"""``predict`` and ``evaluate`` of a bundle work where torch, transformers, hydra and rich cannot be imported."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_graphs import MakeBundle
+
+from distill import load
+
+BLOCKED = (
+    *("torch", "transformers", "hydra", "omegaconf", "rich", "accelerate", "datasets", "sklearn", "scipy", "onnx"),
+    *("onnxscript", "matplotlib", "jinja2", "psutil", "pynvml", "safetensors", "pyarrow", "yaml", "pandas"),
+)
+PROGRAM = f"""
+import sys
+for name in {BLOCKED!r}:
+    sys.modules[name] = None
+from distill.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def _distill(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+def test_the_block_holds(make_bundle: MakeBundle) -> None:
+    done = _distill("compress", str(make_bundle()), "--texts", __file__)
+    assert done.returncode == 2
+    assert "install distill[train]" in done.stderr
+
+
+def test_predict_prints_label_and_probability(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    texts = ["a gorgeous witty movie", "fine", ""]
+    done = _distill("predict", str(folder), *texts, "--threads", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = [answer.as_dict() for answer in load(folder)(texts)]
+    assert done.stdout.splitlines() == [f"{e['label']}\t{e['probability']:.4f}" for e in expected]
+
+
+def test_predict_reads_texts_and_json_lines_from_stdin(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    lines = ["fine", '{"text": "a mess", "text_pair": "fine"}', '["not", "much"]', '"quoted"', ""]
+    done = _distill("predict", str(folder), "--json", "--variant", "int8", stdin="\n".join(lines) + "\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    questions = ["fine", {"text": "a mess", "text_pair": "fine"}, ["not", "much"], "quoted", ""]
+    expected = [answer.as_dict() for answer in load(folder, "int8")(questions)]
+    shown = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [s["label"] for s in shown] == [e["label"] for e in expected]
+    for s, e in zip(shown, expected, strict=True):
+        assert s["probabilities"] == pytest.approx(e["probabilities"], abs=1e-6)
+
+
+def test_predict_tags_words(make_bundle: MakeBundle) -> None:
+    done = _distill("predict", str(make_bundle("token-classification", ("B-x", "O"))), "a mess")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [pair.split("/")[0] for pair in done.stdout.split()] == ["a", "mess"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_evaluate_counts_right_answers(make_bundle: MakeBundle, tmp_path: Path, kind: str) -> None:
+    folder = make_bundle()
+    texts = ["a gorgeous witty movie", "fine", "a mess", "not much of anything"]
+    labels = [answer.as_dict()["label"] for answer in load(folder)(texts)]
+    labels[2] = next(label for label in ("bad", "fine", "good") if label != labels[2])  # three of four are right
+    data = tmp_path / f"data.{kind}"
+    if kind == "csv":
+        data.write_text("label,text\n" + "".join(f"{x},{t}\n" for x, t in zip(labels, texts, strict=True)))
+    else:
+        rows = [json.dumps({"label": x, "text": t}) for x, t in zip(labels, texts, strict=True)]
+        data.write_text("\n".join(rows) + "\n")
+    done = _distill("evaluate", str(folder), "--data", str(data), "--json", "--threads", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = json.loads(done.stdout)
+    assert shown["texts"] == 4
+    assert shown["scores"]["accuracy"]["value"] == 0.75
+
+
+def test_bad_input_is_one_line_and_status_2(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    folder = make_bundle()
+    for arguments in (
+        ["predict", str(tmp_path / "nowhere"), "text"],
+        ["predict", str(folder), "text", "--variant", "int4"],
+        ["evaluate", str(folder), "--data", str(tmp_path / "none.csv")],
+    ):
+        done = _distill(*arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.xfail(strict=True, reason="argparse takes no TEXT after an option; patch reported")
+def test_options_may_stand_before_the_texts(make_bundle: MakeBundle) -> None:
+    done = _distill("predict", str(make_bundle()), "--variant", "int8", "fine", "a mess")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)

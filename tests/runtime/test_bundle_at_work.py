@@ -1,0 +1,115 @@
+"""A bundle answers in the order of the questions, whatever their lengths."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from tiny_graphs import CORPUS, INPUTS, MakeBundle, word_table, write_graph
+from tokenizers import Tokenizer
+
+import distill
+from distill import Bundle, UserError, load
+from distill.runtime import Graph
+from distill.text import Example
+
+TEXTS = ["fine", "", "a gorgeous witty seductive movie of anything at all to end", "not much", "a mess", "fine fine"]
+
+
+def _expected(folder: Path, question: Any, classes: int = 3, scale: float = 1.0) -> np.ndarray:
+    """Logits by the tokenizers library and numpy alone."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    encoding = tokenizer.encode(*question) if isinstance(question, tuple) else tokenizer.encode(question)
+    rows = word_table(tokenizer.get_vocab_size(), classes, scale)[encoding.ids]
+    total: np.ndarray = (rows * (1 + np.array(encoding.type_ids))[:, None]).sum(0)
+    return total
+
+
+def _logits(bundle: Bundle, questions: list[Any], batch_size: int = 32) -> np.ndarray:
+    return np.concatenate(bundle.logits([bundle.task.question(q) for q in questions], batch_size))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_logits_are_those_of_each_text_alone_in_the_order_asked(make_bundle: MakeBundle, batch_size: int) -> None:
+    bundle = load(make_bundle(), threads=1)
+    expected = np.stack([_expected(bundle.directory, text) for text in TEXTS])
+    assert len({tuple(row.round(3)) for row in expected}) == len(TEXTS)  # a wrong order would show
+    np.testing.assert_allclose(_logits(bundle, TEXTS, batch_size), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_answers_are_softmax_and_label_of_the_logits(make_bundle: MakeBundle) -> None:
+    bundle = load(make_bundle(), threads=1)
+    for text, answer in zip(TEXTS, bundle(TEXTS), strict=True):
+        expected = softmax(_expected(bundle.directory, text))
+        shown = answer.as_dict()
+        assert shown["label"] == ("bad", "fine", "good")[expected.argmax()]
+        np.testing.assert_allclose(list(shown["probabilities"].values()), expected, atol=1e-5)
+
+
+def test_a_pair_reaches_the_graph_with_its_segments(make_bundle: MakeBundle) -> None:
+    bundle = load(make_bundle(), threads=1)
+    questions = [("fine", "a mess"), ("a mess", "fine"), ("not much", "")]
+    expected = np.stack([_expected(bundle.directory, pair) for pair in questions])
+    np.testing.assert_allclose(_logits(bundle, list(questions)), expected, atol=1e-5)
+    assert abs(expected[0] - expected[1]).max() > 0.1  # the order of the two matters
+
+
+def test_one_text_alone_needs_no_list(make_bundle: MakeBundle) -> None:
+    bundle = load(make_bundle(), threads=1)
+    assert bundle("a mess") == bundle(["a mess"])
+    assert bundle([]) == []
+    assert bundle(text for text in TEXTS) == bundle(TEXTS)
+
+
+def test_an_empty_text_is_a_valid_question(make_bundle: MakeBundle) -> None:
+    (answer,) = load(make_bundle(), threads=1)([""])
+    assert sum(answer.as_dict()["probabilities"].values()) == pytest.approx(1)
+
+
+def test_a_text_beyond_the_maximum_is_cut_there(make_bundle: MakeBundle) -> None:
+    bundle = load(make_bundle(), threads=1)
+    long = bundle.encoder.encode([Example("fine " * 500)])[0]
+    assert (len(long.input_ids), long.truncated) == (12, True)
+    np.testing.assert_allclose(_logits(bundle, ["fine " * 500]), _logits(bundle, ["fine " * 10]), atol=1e-6)
+
+
+def test_the_variant_named_is_the_one_that_answers(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    assert load(folder).variant == "fp32"
+    doubled = load(str(folder), "int8", threads=1)
+    np.testing.assert_allclose(_logits(doubled, TEXTS), 2 * _logits(load(folder), TEXTS), rtol=1e-5, atol=1e-5)
+
+
+def test_words_get_a_tag_each(make_bundle: MakeBundle) -> None:
+    bundle = load(make_bundle("token-classification", ("B-x", "O")), threads=1)
+    sentences = [("a", "mess"), ("fine",), (), ("not", "", "much", "of", "anything"), ("fine",) * 20]
+    tokenizer = Tokenizer.from_file(str(bundle.directory / "tokenizer.json"))
+    for sentence, answer in zip(sentences, bundle(sentences), strict=True):
+        encoding = tokenizer.encode(list(sentence), is_pretokenized=True)
+        rows = word_table(tokenizer.get_vocab_size(), 2)[encoding.ids]
+        expected = [
+            ("B-x", "O")[rows[encoding.word_ids.index(i)].argmax()] if i in encoding.word_ids else "O"
+            for i in range(len(sentence))
+        ]
+        assert answer.as_dict()["tags"] == expected
+        assert answer.as_dict()["words"] == list(sentence)
+
+
+def test_a_graph_is_fed_the_inputs_it_names_and_no_others(tmp_path: Path) -> None:
+    table = word_table(10, 3)
+    write_graph(tmp_path / "two.onnx", table, False, ("input_ids", "attention_mask"))
+    graph = Graph(tmp_path / "two.onnx", 1)
+    assert graph.inputs == ("input_ids", "attention_mask")
+    batch = {name: np.array([[3, 4]]) if name == "input_ids" else np.ones((1, 2), dtype=np.int64) for name in INPUTS}
+    np.testing.assert_allclose(graph.run(batch), table[[3, 4]].sum(0)[None], rtol=1e-6)
+
+
+def test_a_question_that_is_none_is_refused_before_anything_runs(make_bundle: MakeBundle) -> None:
+    with pytest.raises(UserError, match="expected a text"):
+        load(make_bundle(), threads=1)(["fine", 3])
+
+
+def test_load_is_what_the_package_offers() -> None:
+    assert distill.load is load
+    assert len(CORPUS) == 4
