@@ -1,6 +1,7 @@
 """The commands. ``predict`` and ``evaluate`` of a bundle need the base install alone; the others need ``[train]``."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -15,17 +16,15 @@ TRAIN_PACKAGES = ("torch", "transformers", "hydra", "accelerate", "sklearn", "ri
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns 0 when what was asked for is there, 1 for a target that was not met, 2 for bad input."""
+    """Runs one command. Returns 0 when what was asked for is there, 1 for a missed target, 2 for bad input."""
     parser = make_parser()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options, rest = parser.parse_known_args(given)
-    if rest and options.command != "run":
-        parser.error(f"unknown argument {rest[0]}; `distill {options.command} --help` shows what there is")
-    options.rest = rest
     # Threads of torch that wait for each other in a busy loop make training five times slower where another program
     # wants a core, too. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
+        take_the_rest(options, rest)
         return int(options.function(options))
     except UserError as error:
         if options.debug:
@@ -44,9 +43,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if options.debug:
+            traceback.print_exc()
+        where = f" ({error.filename})" if error.filename else ""
+        mend = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        print(f"error: {error.strerror or error}{where}{mend}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def take_the_rest(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    """argparse stops filling a list of words at the first option; the words behind options belong to it, too.
+
+    Raises UserError for an option that the command does not have.
+    """
+    for word in rest:
+        if word.startswith("-") or not hasattr(options, "words"):
+            hint = "; a text that begins with - goes behind --" if options.command == "predict" else ""
+            raise UserError(f"unknown argument {word}; `distill {options.command} --help` shows what there is{hint}")
+        getattr(options, options.words).append(word)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -82,9 +100,13 @@ def make_parser() -> argparse.ArgumentParser:
         "print the report as JSON",
     )
     made.add_argument("recipe", metavar="RECIPE", help="a name that `distill recipes` lists, or a YAML file")
-    made.add_argument(
-        "overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides; --multirun and --cfg job work, too"
-    )
+    made.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides, such as seeds=[0,1]")
+    made.add_argument("--multirun", "-m", action="store_true", help="one run for each of KEY=VALUE,VALUE")
+    made.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="print the composed recipe and stop")
+    made.add_argument("--resolve", action="store_true", help="with --cfg: with references filled in")
+    made.add_argument("--package", "-p", metavar="KEY", help="with --cfg: this part alone")
+    made.add_argument("--info", "-i", metavar="WHAT", help="print what Hydra knows (defaults, searchpath …) and stop")
+    made.set_defaults(words="overrides")
 
     made = command(
         "compress",
@@ -107,6 +129,7 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument(
         "overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides, such as student.count=3 name=small"
     )
+    made.set_defaults(words="overrides")
     add_columns(made)
 
     command("recipes", list_recipes, "list the recipes there are", "distill recipes")
@@ -133,6 +156,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle")
     made.add_argument("texts", metavar="TEXT", nargs="*", help="texts; when left out, lines of stdin: texts or JSON")
+    made.set_defaults(words="texts")
     made.add_argument("--variant", help="fp32, int8 …; the bundle's default when left out")
     made.add_argument("--threads", type=int, help="threads of onnxruntime; all cores when left out")
 
@@ -168,6 +192,7 @@ def make_parser() -> argparse.ArgumentParser:
         "print the reports as JSON",
     )
     made.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs or bundles")
+    made.set_defaults(words="runs")
     return parser
 
 
@@ -182,20 +207,14 @@ def run_recipe(options: argparse.Namespace) -> int:
     """``distill run``"""
     from distill.config.compose import run_with_hydra
 
-    flags: list[str] = []
-    overrides = list(options.overrides)
-    for argument in options.rest:
-        (overrides if "=" in argument and not argument.startswith("-") else flags).append(argument)
-    # `--cfg job` and `--info defaults` take a word, which argparse has put among the overrides
-    words = [o for o in overrides if "=" not in o and not o.startswith("~")]
-    if words and not any(flag in ("--cfg", "-c", "--info", "-i", "--package", "-p") for flag in flags):
-        raise UserError(f"'{words[0]}' is no override; write KEY=VALUE, such as student=lstm or train.epochs=3")
-    for flag, word in zip([f for f in flags if not f.startswith("--multirun") and f != "-m"], words, strict=False):
-        flags.insert(flags.index(flag) + 1, word)
+    flags = [f"--{name}" for name in ("multirun", "resolve") if getattr(options, name)]
+    for name in ("cfg", "package", "info"):
+        if getattr(options, name):
+            flags += [f"--{name}", getattr(options, name)]
     statuses: list[int] = []
     run_with_hydra(
         options.recipe,
-        [o for o in overrides if o not in words],
+        options.overrides,
         flags,
         lambda config: statuses.append(run_and_show(config, options.json)),
     )
@@ -295,8 +314,24 @@ def predict(options: argparse.Namespace) -> int:
     """``distill predict``"""
     from distill.runtime import load
 
+    check_threads(options.threads)
     bundle = load(options.bundle, options.variant, options.threads)
-    questions: Sequence[Any] = options.texts or list(questions_of(sys.stdin.buffer.read()))
+    questions: list[Any] = []
+    if options.texts:
+        named = iter([(f"TEXT {number}", text) for number, text in enumerate(options.texts, start=1)])
+    else:
+        if sys.stdin.isatty():
+            print("reading texts, one a line; Ctrl-D ends", file=sys.stderr)
+        named = questions_of(sys.stdin.buffer.read())
+    for where, question in named:
+        try:
+            json.dumps(question, ensure_ascii=False).encode()
+            bundle.task.question(question)
+        except UnicodeEncodeError as error:
+            raise UserError(f"{where} is not UTF-8: it holds half of a character") from error
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+        questions.append(question)
     for answer in bundle(questions):
         shown = answer.as_dict()
         if options.json:
@@ -308,25 +343,31 @@ def predict(options: argparse.Namespace) -> int:
     return 0
 
 
-def questions_of(data: bytes) -> Iterator[Any]:
-    """A question a line: JSON where the line is an object, a list or a quoted text, else the line itself."""
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if number > 1 and not line and number == data.count(b"\n") + 1:
-            return  # the end of the last line is no empty text
+def check_threads(threads: int | None) -> None:
+    """Raises UserError where there are none."""
+    if threads is not None and threads < 1:
+        raise UserError(f"--threads is {threads}; give at least 1, or leave it out for all cores")
+
+
+def questions_of(data: bytes) -> Iterator[tuple[str, Any]]:
+    """A question a line, with its place: JSON where the line is an object, a list or a quoted text, else the line."""
+    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
+        where = f"line {number} of stdin"
         try:
             text = line.decode("utf-8").rstrip("\r")
         except UnicodeDecodeError as error:
             raise UserError(f"line {number} of stdin is not UTF-8 ({error.reason} at byte {error.start})") from error
         if text.startswith(("{", '"', "[")):
             try:
-                yield json.loads(text)
+                yield where, json.loads(text)
                 continue
             except json.JSONDecodeError as error:
                 if text.startswith("{"):
                     raise UserError(
                         f"line {number} of stdin is no JSON object: {error.msg} at column {error.colno}"
                     ) from error
-        yield text
+        yield where, text
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -336,6 +377,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from distill.evaluation import bootstrap_seeds
     from distill.evaluation.subjects import bundle_subject, teacher_subject
 
+    check_threads(options.threads)
     folder = Path(options.bundle)
     if (folder / "config.json").is_file() and not (folder / "bundle.json").is_file():
         task, answer = teacher_subject(folder)
@@ -366,19 +408,23 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """``distill export``"""
-    import dataclasses
-
     from distill.config import build_config
 
-    path = Path(options.run) / "config.json"
-    if not path.is_file():
-        raise UserError(f"{options.run} is not the folder of a run: it has no config.json; runs lie in outputs/")
-    values = json.loads(path.read_text(encoding="utf-8"))
+    run = Path(options.run)
+    if not (run / "config.json").is_file() or (run / "bundle.json").is_file():
+        what = "a bundle" if (run / "bundle.json").is_file() else "not the folder of a run: it has no config.json"
+        raise UserError(f"{run} is {what}; give the folder of a run, such as outputs/quickstart")
+    try:
+        values = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        build_config(values)
+    except (ValueError, UserError) as error:
+        raise UserError(f"{run / 'config.json'} is damaged, or of another version of distill: {error}") from error
+    values["outputs"] = os.path.relpath(run.resolve().parent)  # where the artifacts of the run lie
     if options.variants:
         values["export"]["variants"] = ["fp32", *(v for v in options.variants if v != "fp32")]
     if options.max_drop is not None:
         values["export"]["max_drop"] = options.max_drop
-    return run_and_show(dataclasses.replace(build_config(values)), options.json)
+    return run_and_show(build_config(values), options.json)
 
 
 def measure_bundle(options: argparse.Namespace) -> int:
@@ -393,8 +439,9 @@ def measure_bundle(options: argparse.Namespace) -> int:
     if options.variant and options.variant not in manifest.graphs:
         raise UserError(f"{folder} has no variant '{options.variant}'{nearest(options.variant, manifest.graphs)}")
     lengths = manifest.workload.get("token_lengths") or [min(128, manifest.max_length)]
-    for variant in [options.variant] if options.variant else list(manifest.graphs):
-        verify(folder, manifest, [manifest.graphs[variant]["model"]])
+    variants = [options.variant] if options.variant else list(manifest.graphs)
+    verify(folder, manifest, [manifest.graphs[variant]["model"] for variant in variants])
+    for variant in variants:
         say(f"measure {variant}")
         figures = measure(
             Specification(

@@ -4,6 +4,7 @@ One short function a stage, in ``distill/stages``. Each takes the artifacts of t
 Heavy imports stand inside the stages, so that a run with nothing to do ends in seconds.
 """
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from distill.config import (
 )
 from distill.errors import UserError
 from distill.export.bundle import check_place
-from distill.sources import validate
+from distill.sources import locate, validate
 from distill.stages.artifacts import Artifact
 from distill.stages.comparison import evaluate
 from distill.stages.context import Run, Texts, device_of
@@ -26,6 +27,9 @@ from distill.stages.exporting import export, variant_result
 from distill.stages.students import choose, fit_floor, train_arm
 from distill.stages.teacher import ask_teacher, label_by_teacher
 from distill.stages.texts import prepare_student, prepare_texts, read_data
+
+SMALLEST_ROOM = 100_000_000
+"""Bytes free on the disk, below which no run is begun: it could not even keep a small student."""
 
 
 def run(config: Config) -> Outcome:
@@ -38,11 +42,7 @@ def run(config: Config) -> Outcome:
     signal = ask_teacher(this, texts)
     texts = label_by_teacher(texts, signal)
     student_texts, student_tokenizer = prepare_student(this, texts)
-    arms = [
-        train_arm(this, texts, signal, student_texts, student_tokenizer, name)
-        for name in config.arms
-        if name != "linear"
-    ]
+    arms = [train_arm(this, signal, student_texts, student_tokenizer, name) for name in config.arms if name != "linear"]
     linear = fit_floor(this, texts)
     summaries, contrasts = evaluate(this, texts, signal, student_texts, arms, linear)
     best, seed = choose(arms)
@@ -55,7 +55,7 @@ def run(config: Config) -> Outcome:
         for name, (_, read_with) in models.items()
         for variant in config.export.variants
     ]
-    report = make_report(this, texts, signal, arms, summaries, contrasts, linear, best, seed, variants, started)
+    report = make_report(this, student_texts, signal, arms, summaries, contrasts, linear, best, seed, variants, started)
     return deliver(this, report, best.models[seed], exported["student"], student_texts)
 
 
@@ -66,9 +66,17 @@ def check_before(config: Config) -> None:
             Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{where}={folder} cannot be made: {error.strerror}; name another folder") from error
+        free = shutil.disk_usage(folder).free
+        if free < SMALLEST_ROOM:
+            raise UserError(
+                f"no disk space: {where}={folder} has {free / 1e6:.0f} MB free, and a run needs "
+                f"{SMALLEST_ROOM / 1e6:.0f} MB at the very least; free space or name a folder on another disk"
+            )
     check_place(Path(config.exports) / config.name)
     for where, source in sources_of(config).items():
         validate(source, where)
+        if source.path:
+            check_path(locate(source), f"{where}.path", isinstance(config.teacher, PretrainedTeacher))
     if isinstance(config.teacher, ProbabilitiesTeacher):
         if isinstance(config.student, LayersStudent):
             raise UserError(
@@ -77,11 +85,28 @@ def check_before(config: Config) -> None:
             )
         if isinstance(config.tokenizer, TeacherTokenizer):
             raise UserError("the teacher is a file and has no tokenizer; choose tokenizer=trained or tokenizer=source")
-    elif not isinstance(config.teacher, PretrainedTeacher) and isinstance(config.tokenizer, TeacherTokenizer):
-        raise UserError("a teacher from nothing has no tokenizer; choose tokenizer=trained or tokenizer=source")
+    elif not isinstance(config.teacher, PretrainedTeacher):
+        if isinstance(config.tokenizer, TeacherTokenizer):
+            raise UserError("a teacher from nothing has no tokenizer; choose tokenizer=trained or tokenizer=source")
+    elif isinstance(config.student, LayersStudent) and not isinstance(config.tokenizer, TeacherTokenizer):
+        raise UserError(
+            "student=layers takes the teacher's word embeddings with its layers, so it reads with the teacher's "
+            "tokenizer; choose tokenizer=teacher, or student=transformer or student=lstm"
+        )
     if config.data.label is None and not isinstance(config.teacher, PretrainedTeacher):
         raise UserError(
             "data.label is null, so the teacher's answers are all there is; that needs teacher=folder or hub"
+        )
+
+
+def check_path(path: Path, where: str, teacher_is_model: bool) -> None:
+    """Raises UserError for a path that cannot be the model or tokenizer that the key ``where`` asks for."""
+    if where == "teacher.source.path" and teacher_is_model and not (path / "config.json").is_file():
+        what = "is a file" if path.is_file() else "has no config.json"
+        raise UserError(f"{where}={path} {what}; give a folder that save_pretrained wrote")
+    if where == "tokenizer.source.path" and path.is_dir() and not any(path.glob("tokenizer*")):
+        raise UserError(
+            f"{where}={path} holds no tokenizer; give a tokenizer.json, or a folder that save_pretrained wrote"
         )
 
 

@@ -337,12 +337,17 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         if missing:
             raise ValueError(f"{where}: missing keys {missing}")
         return typing.cast(Any, kind)(**{k: _decode(hints[k], v, f"{where}.{k}") for k, v in value.items()})
+    if origin in (tuple, dict) and not isinstance(value, list if origin is tuple else dict):
+        raise ValueError(f"{where}: expected {'a list' if origin is tuple else 'an object'}, got {value!r}")
     if origin is tuple:
         return tuple(_decode(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is dict:
         return {k: _decode(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if kind is float:
-        return math.nan if value is None else float(value)
+        try:
+            return math.nan if value is None else float(value)
+        except TypeError as error:
+            raise ValueError(f"{where}: expected a number, got {value!r}") from error
     if kind in (int, str, bool) and not isinstance(value, kind):
         raise ValueError(f"{where}: expected {kind.__name__}, got {value!r}")
     return value

@@ -1,16 +1,31 @@
 """From plain values to the schema's dataclasses, with errors that name the key and the nearest right one."""
 
 import dataclasses
+import math
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar, Union
 
-from distill.config.schema import Config, ProbabilitiesTeacher, TrainConfig
+from distill.config.schema import (
+    Architecture,
+    Config,
+    KlTerm,
+    LayersStudent,
+    LstmStudent,
+    ProbabilitiesTeacher,
+    TrainConfig,
+    TrainedTokenizer,
+    TransformerStudent,
+    TransformerTeacher,
+)
 from distill.errors import UserError, nearest
 
 C = TypeVar("C")
 
 VARIANT_NAMES = ("fp32", "int8")
+OPSETS = {"legacy": (14, 20), "dynamo": (18, 23)}
+"""First and last that an exporter writes."""
 
 
 def build_config(values: dict[str, Any]) -> Config:
@@ -101,6 +116,8 @@ def check(config: Config) -> None:
             raise UserError(message)
 
     require(bool(config.seeds), "seeds is empty; give at least one")
+    for seed in config.seeds:
+        require(0 <= seed < 2**32, f"seeds has {seed}; give whole numbers from 0 to {2**32 - 1}")
     require(len(set(config.seeds)) == len(config.seeds), f"seeds is {list(config.seeds)}; give each once")
     require(len(set(config.arms)) == len(config.arms), f"arms is {list(config.arms)}; give each once")
     require("linear" in config.arms, "arms lacks 'linear', the floor that every other arm is compared with; add it")
@@ -109,7 +126,7 @@ def check(config: Config) -> None:
     if not isinstance(config.teacher, ProbabilitiesTeacher):
         trains["teacher.train"] = config.teacher.train
     for where, train in trains.items():
-        require(train.epochs > 0, f"{where}.epochs is {train.epochs}; give more than 0")
+        require(0 < train.epochs < math.inf, f"{where}.epochs is {train.epochs}; give more than 0")
         require(train.batch_size > 0, f"{where}.batch_size is {train.batch_size}; give at least 1")
         require(train.accumulation > 0, f"{where}.accumulation is {train.accumulation}; give at least 1")
         require(bool(train.learning_rates), f"{where}.learning_rates is empty; give at least one")
@@ -119,6 +136,14 @@ def check(config: Config) -> None:
             0 <= train.warmup < 1, f"{where}.warmup is {train.warmup}; it is a share of the steps, from 0 to below 1"
         )
         require(train.clip > 0, f"{where}.clip is {train.clip}; give more than 0")
+        for key in ("weight_decay", "evaluations", "patience", "checkpoint_seconds"):
+            require(getattr(train, key) >= 0, f"{where}.{key} is {getattr(train, key)}; give 0 or more")
+    require(
+        config.train.transfer_epochs > 0, f"train.transfer_epochs is {config.train.transfer_epochs}; give more than 0"
+    )
+    for key, least in (("labelled", 1), ("transfer_limit", 0)):
+        value = getattr(config.data, key)
+        require(value is None or value >= least, f"data.{key} is {value}; give at least {least}, or null for all")
     for share in ("validation_share", "test_share"):
         value = getattr(config.data, share)
         require(0 <= value < 1, f"data.{share} is {value}; it is a share, from 0 to below 1")
@@ -129,11 +154,73 @@ def check(config: Config) -> None:
     require("fp32" in config.export.variants, "export.variants lacks fp32, which the others are compared with; add it")
     for name in config.export.variants:
         require(name in VARIANT_NAMES, f"export.variants has '{name}'{nearest(name, VARIANT_NAMES)}")
+    require(
+        config.export.tolerance > 0, f"export.tolerance is {config.export.tolerance}; give more than 0, such as 1e-4"
+    )
+    low, high = OPSETS[config.export.exporter]
+    require(
+        low <= config.export.opset <= high,
+        f"export.opset is {config.export.opset}; the exporter {config.export.exporter} writes {low} to {high}",
+    )
     require(bool(config.objective.terms), "objective.terms is empty; give at least one term")
+    for i, term in enumerate(config.objective.terms):
+        require(0 <= term.weight < math.inf, f"objective.terms[{i}].weight is {term.weight}; give 0 or more")
+        if isinstance(term, KlTerm):
+            require(
+                term.temperature > 0,
+                f"objective.terms[{i}].temperature is {term.temperature}; give more than 0, such as 2",
+            )
+    require(any(term.weight > 0 for term in config.objective.terms), "objective.terms has only weights of 0; raise one")
+    check_models(config, require)
     require(config.threads is None or config.threads > 0, f"threads is {config.threads}; give at least 1")
-    require(config.measure.threads > 0, f"measure.threads is {config.measure.threads}; give at least 1")
+    for key in ("threads", "seconds", "watts_per_core"):
+        value = getattr(config.measure, key)
+        require(value > 0, f"measure.{key} is {value}; give more than 0")
+    for key in ("outputs", "exports"):
+        require(bool(getattr(config, key)), f"{key} is empty; name a folder")
     bad = [c for c in config.name if not (c.isalnum() or c in "-_.+=,")]
     require(
         bool(config.name) and not bad and not config.name.startswith("."),
         f"name is '{config.name}'; it names a folder: use letters, digits, - _ . + only",
     )
+
+
+def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
+    """Sizes of student, teacher and tokenizer."""
+    student = config.student
+    architectures: dict[str, Architecture] = {}
+    if isinstance(student, TransformerStudent):
+        architectures["student.architecture"] = student.architecture
+    if isinstance(config.teacher, TransformerTeacher):
+        architectures["teacher.architecture"] = config.teacher.architecture
+    sizes: dict[str, Any] = {}
+    for where, architecture in architectures.items():
+        sizes[where] = architecture
+        for key in ("layers", "hidden_size", "heads", "intermediate_size"):
+            value = getattr(architecture, key)
+            require(value > 0, f"{where}.{key} is {value}; give at least 1")
+        require(
+            architecture.hidden_size % architecture.heads == 0,
+            f"{where}.hidden_size is {architecture.hidden_size} and heads is {architecture.heads}; hidden_size must be "
+            "a multiple of heads",
+        )
+    if isinstance(student, LstmStudent):
+        sizes["student"] = student
+        for key in ("layers", "embedding_size", "hidden_size"):
+            value = getattr(student, key)
+            require(value > 0, f"student.{key} is {value}; give at least 1")
+    for where, model in sizes.items():
+        require(0 <= model.dropout < 1, f"{where}.dropout is {model.dropout}; it is a share, from 0 to below 1")
+    if isinstance(student, LayersStudent):
+        require(
+            student.count >= 0, f"student.count is {student.count}; give at least 1, or 0 for half of the teacher's"
+        )
+        require(
+            all(i >= 0 for i in student.layers) and len(set(student.layers)) == len(student.layers),
+            f"student.layers is {list(student.layers)}; give different numbers, counted from 0",
+        )
+    minimum = student.vocabulary.min_count
+    require(minimum >= 1, f"student.vocabulary.min_count is {minimum}; give at least 1")
+    if isinstance(config.tokenizer, TrainedTokenizer):
+        size = config.tokenizer.vocabulary_size
+        require(size >= 10, f"tokenizer.vocabulary_size is {size}; give at least 10, such as 8000")

@@ -56,19 +56,42 @@ def recipe_summary(path: Path) -> str:
 
 def run_name(recipe: Path, overrides: Sequence[str]) -> str:
     """The recipe's name, and a suffix of its own for overrides, so that no run writes over another's bundle."""
-    places = ("name=", "outputs=", "exports=", "hydra.", "hydra/")
+    places = ("name=", "outputs=", "exports=", "threads=", "hydra.", "hydra/")
     own = [o for o in overrides if not o.lstrip("+~").startswith(places)]
+    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", recipe.stem).lstrip(".") or "recipe"
     if not own:
-        return recipe.stem
+        return stem
     suffix = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", o.lstrip("+~")).strip("-.") for o in own)
-    if len(suffix) > 60:
+    told = all(re.fullmatch(r"[\w./]+=[A-Za-z0-9.]+", o.lstrip("+~")) for o in own)
+    if len(suffix) > 60 or not told:  # other signs would fall together
         suffix = suffix[:50].rstrip("-.") + "-" + hashlib.sha256(" ".join(own).encode()).hexdigest()[:8]
-    return f"{recipe.stem}-{suffix}"
+    return f"{stem}-{suffix}"
 
 
 def groups() -> list[str]:
     """Hydra's config groups: the folders of ``conf/``."""
     return sorted(path.name for path in folder("conf").iterdir() if path.is_dir())
+
+
+def check_recipe(node: Any, path: Path, known: Sequence[str]) -> None:
+    """What a recipe may hold besides the schema's keys: choices of groups, and nothing of Hydra's own.
+
+    Hydra makes objects of classes that its own section names, and a recipe from a stranger is data, never code.
+    """
+    if "hydra" in node:
+        raise UserError(f"{path.name} sets 'hydra'; a recipe holds the keys of distill alone, so take it out")
+    defaults = node.get("defaults", [])
+    if not isinstance(defaults, Sequence) or isinstance(defaults, str):
+        raise UserError(f"defaults in {path.name} is {defaults!r}; expected a list such as [override /student: lstm]")
+    for item in defaults:
+        key = str(next(iter(item))) if hasattr(item, "keys") and len(item) == 1 else ""
+        group = key.removeprefix("override ").strip().removeprefix("/")
+        if group in known and key != f"override /{group}":
+            raise UserError(f"defaults in {path.name} has '{key}'; write 'override /{group}: {item[key]}'")
+        if group not in known and item != "_self_":
+            raise UserError(
+                f"defaults in {path.name} has '{group or item}', which is no group of choices{nearest(group, known)}"
+            )
 
 
 def run_with_hydra(recipe: str, overrides: Sequence[str], flags: Sequence[str], task: Callable[[Config], Any]) -> Any:
@@ -89,32 +112,48 @@ def run_with_hydra(recipe: str, overrides: Sequence[str], flags: Sequence[str], 
     try:
         node = OmegaConf.load(path)
     except Exception as error:  # PyYAML's errors have no common base that is worth naming
-        raise UserError(f"the recipe {path.name} is not valid YAML: {error}") from error
+        raise UserError(f"the recipe {path.name} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(node, DictConfig):
         raise UserError(f"the recipe {path.name} is {node!r}; expected a mapping of keys")
-    ConfigStore.instance().store(group="recipe", name=path.stem, node=node, package="_global_")
+    known = groups()
+    check_recipe(OmegaConf.to_container(node), path, known)
+    stored = "recipe_" + re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)  # a name that Hydra's grammar takes for a text
+    ConfigStore.instance().store(group="recipe", name=stored, node=node, package="_global_")
+    given_name = next((o for o in overrides if o.lstrip("+").startswith("name=")), None)
+    if given_name and "," not in given_name and "--multirun" in flags:
+        raise UserError(f"{given_name} would be the name of every run of --multirun; leave it out, each gets its own")
 
     errors: list[UserError] = []
+    names: set[str] = set()
 
     def job(composed: DictConfig) -> Any:
         try:
             given = list(HydraConfig.get().overrides.task)
         except ValueError:
             given = list(overrides)
-        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        try:
+            values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            errors.append(UserError(_in_plain_words(error, known)))
+            return None
         assert isinstance(values, dict)
         values.pop("hydra", None)
         values["recipe"] = path.stem
         if not values.get("name"):
             values["name"] = run_name(path, [o for o in given if not o.startswith("recipe=")])
+        if values["name"] in names:
+            errors.append(
+                UserError(f"two runs of --multirun are called '{values['name']}'; take name out of the recipe")
+            )
+            return None
+        names.add(values["name"])
         try:
             return task(build_config({str(k): v for k, v in values.items()}))
         except UserError as error:  # Hydra would print its own lines about it
             errors.append(error)
             return None
 
-    known = groups()
-    arguments = [f"recipe={path.stem}", *(_addable(o, known) for o in overrides), *flags]
+    arguments = [f"recipe={stored}", *(_addable(o, known) for o in overrides), *flags]
     before = sys.argv
     sys.argv = ["distill run", *arguments]
     try:
@@ -132,7 +171,7 @@ def run_with_hydra(recipe: str, overrides: Sequence[str], flags: Sequence[str], 
 def _addable(override: str, known: Sequence[str]) -> str:
     """``key=value`` as ``++key=value``, so that keys which no YAML file lists can be set; group choices stay."""
     key = override.split("=", 1)[0]
-    if "=" not in override:
+    if "=" not in override and not override.startswith("~"):
         raise UserError(f"'{override}' is no override; write KEY=VALUE, such as student=lstm or train.epochs=3")
     if override.startswith(("+", "~")) or key.startswith(("hydra.", "hydra/")) or key in known or "@" in key:
         return override
@@ -140,7 +179,17 @@ def _addable(override: str, known: Sequence[str]) -> str:
 
 
 def _in_plain_words(error: Exception, known: Sequence[str]) -> str:
+    from omegaconf.errors import MissingMandatoryValue
+
     text = str(error)
+    override = getattr(error, "override", None)
+    if override is not None:
+        return (
+            f"'{override.removeprefix('++')}' cannot be read as KEY=VALUE; leave no space before =, close brackets and "
+            "quotes, and put a value with commas or special characters in quotes: KEY='VALUE'"
+        )
+    if isinstance(error, MissingMandatoryValue):
+        return f"'{error.full_key}' is missing; set it in the recipe, or add {error.full_key}=VALUE"
     match = re.search(r"Could not find '(\w+)/([^']+)'", text)
     if match and match[1] in known:
         choices = [p.stem for p in (folder("conf") / match[1]).glob("*.yaml")]

@@ -115,6 +115,14 @@ class _LstmModel(PreTrainedModel):  # type: ignore[misc]
         else:
             super()._init_weights(module)
 
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Word embeddings."""
+        return self.embeddings
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Puts other word embeddings in place."""
+        self.embeddings = value
+
     def states(self, input_ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """[B, L, H]"""
         result: Tensor = self.lstm(self.dropout(self.embeddings(input_ids_BL)), mask_BL)

@@ -15,6 +15,7 @@ from distill.config import Architecture, LayersStudent, LstmStudent, Transformer
 from distill.errors import UserError
 from distill.models.loading import HEADS, LoadedModel, label_settings, special_tokens_of
 from distill.models.recurrent import LstmConfig
+from distill.models.teachers import OFFSET_POSITIONS
 from distill.models.transformer import EncoderConfig
 from distill.tasks import Task
 from distill.text import Encoder
@@ -76,7 +77,8 @@ def build_transformer(
     encoder = Encoder(tokenizer, max_length)
     if architecture.hidden_size % architecture.heads:
         raise UserError(
-            f"hidden_size is {architecture.hidden_size} and heads is {architecture.heads}; hidden_size must be a multiple of heads"
+            f"hidden_size is {architecture.hidden_size} and heads is {architecture.heads}; hidden_size must be a "
+            "multiple of heads"
         )
     settings = EncoderConfig(
         vocab_size=encoder.vocabulary_size,
@@ -98,13 +100,14 @@ def build_transformer(
 
 
 def chosen_layers(config: LayersStudent, available: int) -> list[int]:
-    """The teacher's layers a student starts from: those named, or ``count`` evenly spaced ones, the first among them."""
+    """The teacher's layers a student starts from: those named, or ``count`` evenly spaced ones from the first on."""
     count = config.count or max(1, available // 2)
     layers = list(config.layers) or [round(i * available / count) for i in range(count)]
     wrong = [i for i in layers if not 0 <= i < available]
     if wrong or len(set(layers)) != len(layers) or not layers:
         raise UserError(
-            f"student.layers is {layers}, but the teacher has {available} layers; give different numbers from 0 to {available - 1}"
+            f"student.layers is {layers}, but the teacher has {available} layers; give different numbers from 0 "
+            f"to {available - 1}"
         )
     return layers
 
@@ -129,7 +132,8 @@ def student_from_layers(teacher: PreTrainedModel, layers: list[int]) -> PreTrain
         student.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(
-            f"layers {layers} of {type(teacher).__name__} do not fit a smaller one of its kind (try to include layer 0): {error}"
+            f"layers {layers} of {type(teacher).__name__} do not fit a smaller one of its kind (try to include "
+            f"layer 0): {error}"
         ) from error
     return student
 
@@ -152,6 +156,12 @@ def keep_vocabulary(model: PreTrainedModel, kept: NDArray[np.int64]) -> None:
     if int(kept.max()) >= old.num_embeddings:
         raise UserError(
             f"the tokenizer has id {int(kept.max())}, but the teacher only {old.num_embeddings} word embeddings"
+        )
+    pad_id = getattr(model.config, "pad_token_id", None)
+    if model.config.model_type in OFFSET_POSITIONS and pad_id is not None and new_id.get(pad_id) != pad_id:
+        raise UserError(
+            f"{type(model).__name__} numbers positions from its padding id {pad_id}, which trimming would move; "
+            "set student.vocabulary.trim=false"
         )
     padding = None if old.padding_idx is None else new_id.get(old.padding_idx)
     embeddings = nn.Embedding(len(kept), old.embedding_dim, padding_idx=padding)

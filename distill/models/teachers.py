@@ -78,7 +78,8 @@ def match_labels(id2label: dict[int, str], label_map: dict[str, str], task: Task
     unknown = sorted(set(label_map) - set(id2label.values()))
     if unknown:
         raise UserError(
-            f"teacher.label_map names '{unknown[0]}', which is no label of {location}{nearest(unknown[0], id2label.values())}"
+            f"teacher.label_map names '{unknown[0]}', which is no label of {location}"
+            f"{nearest(unknown[0], id2label.values())}"
         )
     unnamed = [name for name in names if re.fullmatch(r"LABEL_\d+", name) and name not in task.index]
     if unnamed:

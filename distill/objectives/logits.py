@@ -7,10 +7,10 @@ from torch.nn import functional
 def kl_divergence(student: Tensor, teacher: Tensor, mask: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Hinton's soft loss: T² · KL(softmax(teacher / T) ‖ softmax(student / T)) (Hinton et al. 2015, section 2).
 
-    ``student`` and ``teacher`` [B, U, C] logits, ``mask`` [B, U] of bool. Returns the sum over unmasked units in nats, and
-    their number: divided once, over units, never over classes, as DistilBERT does. The factor T² keeps the gradient's
-    size independent of T. When to use it: classification with more than a few labels, T from 2 to 4. A teacher's logit may
-    be -inf (probability 0).
+    ``student`` and ``teacher`` [B, U, C] logits, ``mask`` [B, U] of bool. Returns the sum over unmasked units in nats,
+    and their number: divided once, over units, never over classes, as DistilBERT does. The factor T² keeps the
+    gradient's size independent of T. When to use it: classification with more than a few labels, T from 2 to 4. A
+    teacher's logit may be -inf (probability 0).
     """
     student_log = functional.log_softmax(student.float() / temperature, dim=-1)
     teacher_log = functional.log_softmax(teacher.float().masked_fill(~mask.unsqueeze(-1), 0.0) / temperature, dim=-1)
@@ -23,8 +23,8 @@ def kl_divergence(student: Tensor, teacher: Tensor, mask: Tensor, temperature: f
 def mean_squared_error(student: Tensor, teacher: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distance of logits, mean over classes (Ba and Caruana 2014, equation 1, there without the mean).
 
-    ``student`` and ``teacher`` [B, U, C], ``mask`` [B, U] of bool. Returns the sum over unmasked units, and their number.
-    When to use it: two labels, or an LSTM student (Tang et al. 2019). Logits of -inf are taken as -30.
+    ``student`` and ``teacher`` [B, U, C], ``mask`` [B, U] of bool. Returns the sum over unmasked units, and their
+    number. When to use it: two labels, or an LSTM student (Tang et al. 2019). Logits of -inf are taken as -30.
     """
     safe = teacher.float().masked_fill(~mask.unsqueeze(-1), 0.0).clamp(min=-30.0)
     loss = (student.float() - safe).square().mean(-1)

@@ -60,7 +60,11 @@ def read_manifest(directory: Path) -> Manifest:
         files = [file for graphs in manifest.graphs.values() for file in graphs.values()]
         if manifest.default_variant not in manifest.graphs or not manifest.task["labels"]:
             raise ValueError("default variant or labels missing")
-    except (ValueError, TypeError, KeyError) as error:
+        if not all("model" in graphs for graphs in manifest.graphs.values()):
+            raise ValueError("a variant has no graph of the role model")
+        if not {"name", "metric"} <= set(manifest.task) or not isinstance(manifest.sha256, dict):
+            raise ValueError("name or metric of the task, or sha256, missing")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}); export the bundle again") from error
     root = directory.resolve()
     for file in [*files, *manifest.sha256]:

@@ -5,12 +5,16 @@ the configuration, the fingerprints of the artifacts it reads, device and precis
 source of the stage's own code.
 """
 
+import ast
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
+import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -26,6 +30,7 @@ from distill.tasks.task import Logits
 
 PACKAGE = Path(__file__).resolve().parent.parent
 DONE = "done.json"
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,17 @@ def source_fingerprint(rooms: tuple[str, ...]) -> str:
         path = PACKAGE / room
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(file.relative_to(PACKAGE).as_posix().encode())
-            digest.update(file.read_bytes())
+            digest.update(code_of(file.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()
+
+
+def code_of(source: str) -> str:
+    """What a source does: its syntax tree, without comments, docstrings and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
 
 
 @cache
@@ -99,15 +113,35 @@ class Artifacts:
             return Artifact(directory, fingerprint, StageCost(what, done["seconds"], Figure(**done["energy"]), True))
         partial = directory.with_name(directory.name + ".partial")
         partial.mkdir(parents=True, exist_ok=True)
+        with alone(partial, what):
+            if (directory / DONE).is_file():  # another run was at it
+                shutil.rmtree(partial, ignore_errors=True)
+                return self.stage(name, what, inputs, rooms, libraries, compute)
+            return self._compute(directory, partial, fingerprint, what, content, compute)
+
+    def _compute(
+        self,
+        directory: Path,
+        partial: Path,
+        fingerprint: str,
+        what: str,
+        content: dict[str, Any],
+        compute: Callable[[Path], None],
+    ) -> Artifact:
         say(what)
         start = time.monotonic()
         try:
             with self.meter() as meter:
                 compute(partial)
-        except OSError as error:
-            raise UserError(
-                f"{what}: cannot write to {self.root} ({error.strerror}); free space or set outputs=FOLDER"
-            ) from error
+        except UserError:
+            raise
+        except Exception as error:  # torch and safetensors have errors of their own for a full disk
+            if (isinstance(error, OSError) and error.errno in CANNOT_WRITE) or no_room(self.root):
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else os.strerror(errno.ENOSPC)
+                raise UserError(
+                    f"{what}: cannot write to {self.root} ({reason}); free space or set outputs=FOLDER"
+                ) from error
+            raise
         cost = StageCost(what, time.monotonic() - start, meter.figure)
         write_aside(
             partial / DONE,
@@ -116,6 +150,33 @@ class Artifacts:
         shutil.rmtree(directory, ignore_errors=True)
         partial.rename(directory)
         return Artifact(directory, fingerprint, cost)
+
+
+@contextlib.contextmanager
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """Waits for another process that fills the same folder, where the system has locks."""
+    try:
+        import fcntl
+    except ImportError:  # not a Unix
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another run: {what}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def no_room(folder: Path) -> bool:
+    """Whether the disk is full."""
+    return shutil.disk_usage(folder).free < 1 << 20
 
 
 def plain(value: Any) -> Any:

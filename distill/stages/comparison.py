@@ -1,5 +1,6 @@
 """Arms, floor and teacher side by side on test."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from distill.results import ArmResult, Candidate, Contrast, CurvePoint, SeedResult
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, TrainedArm, open_store
-from distill.tasks.task import Logits
+from distill.tasks.task import AGREEMENT, Logits
 
 
 def answers_on_test(this: Run, texts: Texts, model: Artifact, what: str) -> list[Logits]:
@@ -108,6 +109,8 @@ def evaluate(
             )
         )
     summaries = [summarise(t, task, test, reference) for t in trained]
+    if task.metric.name == AGREEMENT:  # without labels there is nothing to be right or calibrated about
+        summaries = [dataclasses.replace(s, metrics={}, calibration_error=None) for s in summaries]
     stacks = {t.name: np.stack([statistics(task, u, test) for u in t.units]) for t in trained}
     pairs = [("soft", "hard", True), ("soft+transfer", "hard", True), ("soft+transfer", "pseudo+transfer", False)]
     contrasts = [

@@ -44,8 +44,11 @@ class Run:
     @cached_property
     def accelerator(self) -> Any:
         """Made when the first model needs it."""
+        from accelerate.state import AcceleratorState
+
         from distill.training import make_accelerator
 
+        AcceleratorState._reset_state()  # the run before in this process may have had another precision
         return make_accelerator(self.device, self.precision, self.config.threads or usable_cores())
 
     @property

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from distill.config import Config, Source
+from distill.errors import UserError
 from distill.progress import say
 from distill.results import (
     SCHEMA_VERSION,
@@ -22,6 +23,7 @@ from distill.results import (
     to_json,
     write_aside,
 )
+from distill.runtime import read_manifest, verify
 from distill.runtime.graph import usable_cores
 from distill.stages.artifacts import Artifact, plain
 from distill.stages.context import Exported, Run, Signal, Texts, TrainedArm, graph_file, open_store
@@ -149,7 +151,8 @@ def deliver(this: Run, report: Report, student: Artifact, exported: Exported, te
     bundle = Path(config.exports) / config.name
     report_json = to_json(report)
     previous = directory / "report.json"
-    if unchanged(previous, report) and (bundle / "bundle.json").is_file():
+    shipped = [v for v in config.export.variants if exported.shipped(v)]
+    if shipped and unchanged(previous, report) and whole(bundle):
         say("nothing has changed since the last run")
         return Outcome(
             from_json(Report, previous.read_text(encoding="utf-8")), directory, bundle, missed_target(config, report)
@@ -158,7 +161,6 @@ def deliver(this: Run, report: Report, student: Artifact, exported: Exported, te
     write_aside(directory / "config.json", json.dumps(plain(config), indent=1))
     shutil.rmtree(directory / "student", ignore_errors=True)
     shutil.copytree(student.directory / "model", directory / "student")
-    shipped = [v for v in config.export.variants if exported.shipped(v)]
     written = None
     if shipped:
         write_bundle_of(this, report, bundle, documents, student, exported, texts, shipped)
@@ -180,9 +182,20 @@ def missed_target(config: Config, report: Report) -> str:
     if lost <= config.max_teacher_drop:
         return ""
     return (
-        f"target not met: {variant.variant} loses {lost:.2f} points to the teacher on test, {config.max_teacher_drop:g} "
-        "are allowed; more texts, more layers (student.count) or more epochs (train.transfer_epochs) bring it nearer"
+        f"target not met: {variant.variant} loses {lost:.2f} points to the teacher on test, "
+        f"{config.max_teacher_drop:g} are allowed; more texts, more layers (student.count) or more epochs "
+        "(train.transfer_epochs) bring it nearer"
     )
+
+
+def whole(bundle: Path) -> bool:
+    """Whether a bundle is there with every file that it says it has."""
+    try:
+        manifest = read_manifest(bundle)
+        verify(bundle, manifest, list(manifest.sha256))
+    except UserError:
+        return False
+    return True
 
 
 def unchanged(path: Path, report: Report) -> bool:

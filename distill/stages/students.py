@@ -14,9 +14,7 @@ from distill.stages.artifacts import Artifact, plain, save_units
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, TrainedArm, open_store
 
 
-def train_arm(
-    this: Run, texts: Texts, signal: Signal, student_texts: Texts, tokenizer: Artifact, name: str
-) -> TrainedArm:
+def train_arm(this: Run, signal: Signal, student_texts: Texts, tokenizer: Artifact, name: str) -> TrainedArm:
     """Chooses the learning rate on validation with the first seed, then trains the other seeds with it."""
     config, dataset, task = this.config, student_texts.dataset, student_texts.task
     transfer = name.endswith("+transfer")
@@ -41,7 +39,7 @@ def train_arm(
                 config.student,
                 teacher,
                 student_texts.encoder.tokenizer,
-                texts.special_tokens,
+                student_texts.special_tokens,
                 task,
                 np.load(kept, allow_pickle=False) if kept.is_file() else None,
                 student_texts.encoder.max_length,
@@ -82,7 +80,8 @@ def train_arm(
                 "learning_rate": rate,
                 "seed": seed,
                 "signal": signal.answers.fingerprint if reads_teacher else None,
-                "teacher": signal.model.fingerprint if starts_from_teacher and signal.model else None,
+                # A teacher's fingerprint covers the metric that checkpoints are chosen by.
+                "teacher": signal.model.fingerprint if starts_from_teacher and signal.model else task.section(),
                 "tokenizer": tokenizer.fingerprint,
                 "data": dataset.fingerprint,
                 **this.compute,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.config import Config, HardTerm, PretrainedTeacher, ProbabilitiesTeacher, Source
+from distill.config import Config, HardTerm, LayersStudent, PretrainedTeacher, ProbabilitiesTeacher, Source
 from distill.errors import UserError
 from distill.stages.artifacts import Artifact, plain
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, open_store
@@ -94,6 +94,10 @@ def prepare_teacher(this: Run, texts: Texts) -> Artifact:
         best = -math.inf
         for rate in settings.train.learning_rates:
             loaded, fine_tuned = build(config.seeds[0])
+            if isinstance(config.student, LayersStudent):
+                from distill.models.students import chosen_layers
+
+                chosen_layers(config.student, loaded.model.config.num_hidden_layers)  # fails now, not after training
             if fine_tuned:
                 save_model(loaded, directory / "model", texts.encoder.max_length)
                 break
@@ -213,9 +217,9 @@ def check_floor(config: Config, task: Task, predictions: Sequence[Any], gold: Se
     if config.teacher_floor and reached.low <= floor:
         raise UserError(
             f"the teacher is right on {reached.value:.1%} of {total} validation answers (95 % interval from "
-            f"{reached.low:.1%}), and always giving the most frequent answer is right on {floor:.1%}: it has not learnt the task, "
-            "and its soft labels would be noise. Train it longer (teacher.train.epochs), give it more labels, check that its "
-            "labels are in order (teacher.label_map), or set teacher_floor=false to go on all the same"
+            f"{reached.low:.1%}), and always giving the most frequent answer is right on {floor:.1%}: it has not "
+            "learnt the task, and its soft labels would be noise. Train it longer (teacher.train.epochs), give it more "
+            "labels, check that they are in order (teacher.label_map), or set teacher_floor=false to go on all the same"
         )
 
 
@@ -229,8 +233,8 @@ def overfit_warning(texts: Texts, store: Any, validation_score: float, model: Ar
         return ()
     return (
         f"the teacher scores {score:.1%} on the labelled training texts and {validation_score:.1%} on validation: "
-        "it knows the training texts by heart, and its soft labels on them say little more than the data's labels; texts "
-        "it has not seen teach more",
+        "it knows the training texts by heart, and its soft labels on them say little more than the data's labels; "
+        "texts it has not seen teach more",
     )
 
 
@@ -245,9 +249,16 @@ def label_by_teacher(texts: Texts, signal: Signal) -> Texts:
         names = [tuple(p) if task.words else task.labels[p] for p in predictions]
         return tuple(dataclasses.replace(e, label=name) for e, name in zip(examples, names, strict=True))
 
+    train = label([*dataset.train, *dataset.transfer])
+    given = {name for e in train for name in ([e.label] if isinstance(e.label, str) else e.label or ())}
+    if len(given) < 2:
+        raise UserError(
+            f"the teacher gives one answer, {', '.join(map(repr, given))}, on all {len(train)} training texts, which "
+            "leaves nothing to learn; check that these are texts of its kind, and that it is fine-tuned"
+        )
     answered = dataclasses.replace(
         dataset,
-        train=label([*dataset.train, *dataset.transfer]),
+        train=train,
         transfer=(),
         validation=label(dataset.validation),
         test=label(dataset.test),

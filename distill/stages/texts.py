@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from distill import tasks
-from distill.config import Config, PretrainedTeacher, Source, SourceTokenizer, TrainedTokenizer
+from distill.config import Config, PretrainedTeacher, SourceTokenizer, TeacherTokenizer, TrainedTokenizer
 from distill.data import Dataset, load_data
-from distill.errors import UserError
+from distill.errors import UserError, nearest
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Texts
 from distill.tasks.task import AGREEMENT
@@ -30,13 +30,34 @@ def read_data(config: Config) -> Dataset:
             "there are no texts without labels, so the arms with +transfer would repeat the others; set data.labelled "
             "or data.transfer, or leave these arms out with arms=[linear,hard,soft]"
         )
+    if config.task.name == "text-classification":
+        for label in config.data.drop_labels:
+            if not any(reason.endswith(f"label '{label}'") for reason in dataset.dropped):
+                raise UserError(
+                    f"data.drop_labels names '{label}', but no row has this label"
+                    f"{nearest(label, config.data.label_map or dataset.labels)}"
+                )
     if config.data.label is None and "hard" in config.arms:
         raise UserError("data.label is null, so there are no labels for the arm hard; set arms=[linear,soft]")
     return dataset
 
 
 def prepare_texts(this: Run, dataset: Dataset) -> Texts:
-    """The tokenizer, and the maximum length: the 99th percentile of the training texts, as far as the teacher reads."""
+    """The tokenizer that the teacher reads with, and the maximum length."""
+    config = this.config
+    own = TeacherTokenizer("teacher") if isinstance(config.teacher, PretrainedTeacher) else config.tokenizer
+    artifact = prepare_tokenizer(this, dataset, own)
+    settings = artifact.read("tokenizer_settings.json")
+    encoder = Encoder.from_file(artifact.directory / "tokenizer.json", settings["max_length"])
+    labels = dataset.labels or teacher_labels(config)
+    metric = AGREEMENT if config.data.label is None else config.task.metric
+    return Texts(dataset, tasks.build(config.task.name, labels, metric), encoder, settings["special"], artifact)
+
+
+def prepare_tokenizer(
+    this: Run, dataset: Dataset, chosen: TeacherTokenizer | TrainedTokenizer | SourceTokenizer
+) -> Artifact:
+    """A tokenizer, and the maximum length: the 99th percentile of the training texts, as far as its model reads."""
     config = this.config
 
     def compute(directory: Path) -> None:
@@ -47,25 +68,27 @@ def prepare_texts(this: Run, dataset: Dataset) -> Texts:
 
         special: dict[str, str] = {}
         longest = 10**6
-        source: Source | None = None
-        if isinstance(config.tokenizer, TrainedTokenizer):
-            tokenizer = train_tokenizer([*dataset.train, *dataset.transfer], config.tokenizer.vocabulary_size)
+        if isinstance(chosen, TrainedTokenizer):
+            tokenizer = train_tokenizer([*dataset.train, *dataset.transfer], chosen.vocabulary_size)
         else:
-            if isinstance(config.tokenizer, SourceTokenizer):
-                source = config.tokenizer.source
-            else:
-                assert isinstance(config.teacher, PretrainedTeacher)
-                source = config.teacher.source
             from distill.models.loading import load_config, load_tokenizer
             from distill.models.teachers import longest_input
 
+            trust = False
+            if isinstance(chosen, SourceTokenizer):
+                source = chosen.source
+            else:
+                assert isinstance(config.teacher, PretrainedTeacher)
+                source, trust = config.teacher.source, config.teacher.trust_remote_code
             location = source.hub or str(locate(source))
-            trust = getattr(config.teacher, "trust_remote_code", False)
             if Path(location).is_file():
-                tokenizer = Tokenizer.from_file(location)
+                try:
+                    tokenizer = Tokenizer.from_file(location)
+                except Exception as error:  # tokenizers raises bare Exception
+                    raise UserError(f"{location} is not a tokenizer.json: {error}") from error
             else:
                 tokenizer, special, longest = load_tokenizer(location, source.revision, trust)
-            if isinstance(config.teacher, PretrainedTeacher):
+            if isinstance(chosen, TeacherTokenizer):
                 longest = min(longest, longest_input(load_config(location, source.revision, trust)))
         maximum = config.data.max_length
         if maximum is not None and maximum > longest:
@@ -77,11 +100,11 @@ def prepare_texts(this: Run, dataset: Dataset) -> Texts:
         tokenizer.save(str(directory / "tokenizer.json"))
         (directory / "tokenizer_settings.json").write_text(json.dumps({"max_length": maximum, "special": special}))
 
-    artifact = this.artifacts.stage(
+    return this.artifacts.stage(
         "tokenizer",
         "tokenizer and maximum length",
         {
-            "tokenizer": config.tokenizer,
+            "tokenizer": chosen,
             "teacher": getattr(config.teacher, "source", None)
             if isinstance(config.teacher, PretrainedTeacher)
             else None,
@@ -92,11 +115,6 @@ def prepare_texts(this: Run, dataset: Dataset) -> Texts:
         ("tokenizers", "transformers"),
         compute,
     )
-    settings = artifact.read("tokenizer_settings.json")
-    encoder = Encoder.from_file(artifact.directory / "tokenizer.json", settings["max_length"])
-    labels = dataset.labels or teacher_labels(config)
-    metric = AGREEMENT if config.data.label is None else config.task.metric
-    return Texts(dataset, tasks.build(config.task.name, labels, metric), encoder, settings["special"], artifact)
 
 
 def teacher_labels(config: Config) -> tuple[str, ...]:
@@ -111,8 +129,13 @@ def teacher_labels(config: Config) -> tuple[str, ...]:
 
 
 def prepare_student(this: Run, texts: Texts) -> tuple[Texts, Artifact]:
-    """The student's tokenizer: the run's, or what trimming leaves of it."""
-    vocabulary = this.config.student.vocabulary
+    """The student's tokenizer: the teacher's, or one of its own; trimmed where that is asked for."""
+    config, vocabulary = this.config, this.config.student.vocabulary
+    if isinstance(config.teacher, PretrainedTeacher) and not isinstance(config.tokenizer, TeacherTokenizer):
+        own = prepare_tokenizer(this, texts.dataset, config.tokenizer)
+        settings = own.read("tokenizer_settings.json")
+        encoder = Encoder.from_file(own.directory / "tokenizer.json", settings["max_length"])
+        texts = dataclasses.replace(texts, encoder=encoder, special_tokens=settings["special"], tokenizer=own)
 
     def compute(directory: Path) -> None:
         from distill.text import trim_vocabulary

@@ -42,7 +42,8 @@ class Encoder:
         special = self.tokenizer.num_special_tokens_to_add(True)
         if max_length <= special:
             raise UserError(
-                f"max_length is {max_length}, but {special} special tokens alone take as much; set at least {special + 1}"
+                f"max_length is {max_length}, but {special} special tokens alone take as much; set at "
+                f"least {special + 1}"
             )
         self.tokenizer.enable_truncation(max_length)
         self.max_length = max_length

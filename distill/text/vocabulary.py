@@ -5,6 +5,7 @@ instead of 30,522 is the largest saving there is.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from distill.errors import UserError
 from distill.text.example import Example
 
+ALPHABET = 1000
+"""Characters that a trained vocabulary knows, the most frequent ones."""
+BYTE = re.compile("<0x[0-9A-F]{2}>")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -62,23 +66,27 @@ def trim_vocabulary(tokenizer: Tokenizer, examples: Sequence[Example], min_count
     special = {token["content"] for token in data["added_tokens"]}
     if model.get("unk_token"):
         special.add(model["unk_token"])
+    special |= _named(data.get("post_processor")) & set(vocabulary)
     used = {token for token, token_id in vocabulary.items() if counts[token_id] >= min_count}
     kind = model.get("type")
     if kind == "WordPiece":
         prefix = model["continuing_subword_prefix"]
         single = {t for t in vocabulary if len(t.removeprefix(prefix)) == 1}
     elif kind == "Unigram":
-        single = {t for t in vocabulary if len(t) == 1}
+        single = {t for t in vocabulary if len(t) == 1 or (model.get("byte_fallback") and BYTE.fullmatch(t))}
         special.add(model["vocab"][model["unk_id"]][0])
     elif kind == "BPE":
-        merged = {"".join(_pair(merge)): _pair(merge) for merge in model["merges"]}
-        single = {t for t in vocabulary if t not in merged}
+        prefix = model.get("continuing_subword_prefix") or ""
+        merges = [(*_pair(merge), _merged(*_pair(merge), prefix)) for merge in model["merges"]]
+        parts: dict[str, set[str]] = {}
+        for left, right, piece in merges:  # several merges can lead to one piece
+            parts.setdefault(piece, set()).update((left, right))
+        single = {t for t in vocabulary if t not in parts}
         waiting = list(used)
         while waiting:  # the pieces that a kept piece is merged from
-            for part in merged.get(waiting.pop(), ()):
-                if part not in used:
-                    used.add(part)
-                    waiting.append(part)
+            for part in parts.get(waiting.pop(), set()) - used:
+                used.add(part)
+                waiting.append(part)
     else:
         raise UserError(
             f"a {kind} tokenizer cannot be trimmed (WordPiece, BPE and Unigram can); set vocabulary.trim=false"
@@ -95,7 +103,7 @@ def trim_vocabulary(tokenizer: Tokenizer, examples: Sequence[Example], min_count
     else:
         model["vocab"] = {token: new[token] for token in model["vocab"] if token in keep}
     if kind == "BPE":
-        model["merges"] = [m for m in model["merges"] if all(t in keep for t in (*_pair(m), "".join(_pair(m))))]
+        model["merges"] = [[left, right] for left, right, piece in merges if {left, right, piece} <= keep]
     for token in data["added_tokens"]:
         token["id"] = new[token["content"]]
     if data.get("post_processor"):
@@ -108,6 +116,20 @@ def trim_vocabulary(tokenizer: Tokenizer, examples: Sequence[Example], min_count
 def _pair(merge: str | Sequence[str]) -> tuple[str, str]:
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return left, right
+
+
+def _merged(left: str, right: str, prefix: str) -> str:
+    return left + right.removeprefix(prefix)
+
+
+def _named(processor: dict[str, Any] | None) -> set[str]:
+    """The special tokens that a post-processor puts around texts."""
+    if processor is None:
+        return set()
+    inner = set().union(*map(_named, processor.get("processors", ())))
+    if processor["type"] == "TemplateProcessing":
+        inner |= {t for token in processor["special_tokens"].values() for t in token["tokens"]}
+    return inner | {processor[key][0] for key in ("sep", "cls") if key in processor}
 
 
 def _renumber(processor: dict[str, Any], new: dict[str, int]) -> None:
@@ -131,14 +153,27 @@ def train_tokenizer(examples: Iterable[Example], vocabulary_size: int) -> Tokeni
 
     Pieces that occur once are left out, so the vocabulary can be smaller than asked for.
     """
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    texts = list(_texts(examples))
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    counts = Counter(c for text in texts for c in normalizer.normalize_str(text) if not c.isspace())
+    letters = sorted(c for c, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:ALPHABET])
+    # The trainer numbers letters by the order of a hash table, and breaks ties between pairs by these numbers. Given as
+    # special tokens they have fixed ones, and the same texts give the same vocabulary in every process.
+    fixed = [*SPECIAL_TOKENS, *letters, *(f"##{c}" for c in letters)]
+    trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    trained.normalizer = normalizer
+    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trained.train_from_iterator(
+        texts,
+        trainers.WordPieceTrainer(
+            vocab_size=max(vocabulary_size, len(fixed)), min_frequency=2, special_tokens=fixed, show_progress=False
+        ),
+    )
+    tokenizer = Tokenizer(models.WordPiece(trained.get_vocab(), unk_token="[UNK]"))
+    tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary_size, min_frequency=2, special_tokens=list(SPECIAL_TOKENS), show_progress=False
-    )
-    tokenizer.train_from_iterator(_texts(examples), trainer)
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
     cls_id, sep_id = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",

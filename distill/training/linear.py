@@ -38,7 +38,7 @@ class LinearFloor:
 
 
 def fit_linear(task: Task, texts: Sequence[Example], validation: Sequence[Example]) -> LinearFloor:
-    """Fits TF-IDF over words and pairs of words with logistic regression; for words, over the word and its neighbours."""
+    """Fits logistic regression on TF-IDF of words and pairs of words; for tags, of a word and its neighbours."""
     labels = np.concatenate([task.targets(e) for e in texts])
     pair = texts[0].pair is not None
     vectorizers = tuple(_vectorizer(task) for _ in range(2 if pair else 1))
@@ -101,6 +101,8 @@ def _features(vectorizers: Sequence[TfidfVectorizer], documents: list[list[str]]
 def _units(
     task: Task, vectorizers: Sequence[TfidfVectorizer], classifier: LogisticRegression, examples: Sequence[Example]
 ) -> list[Logits]:
+    if not examples:
+        return []
     counts = [len(task.targets(e)) for e in examples]
     logits = np.full((sum(counts), len(task.labels)), -30.0, dtype=np.float32)
     if len(logits):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from distill.config import TrainConfig
@@ -126,7 +127,7 @@ def train(
         best_weights, seconds = state["best_weights"], state["seconds"]
         curve = [CurvePoint(*point) for point in state["curve"]]
     start = saved = time.monotonic()
-    loss_sum, loss_steps = 0.0, 0
+    loss_sum, loss_steps = (0.0, 0) if state is None else (state["loss_sum"], state["loss_steps"])
     plan: list[Any] = []
     planned_epoch = -1
     for step in track(range(first, steps), what):
@@ -193,6 +194,8 @@ def train(
                         "best_step": best_step,
                         "bad": bad,
                         "step": step + 1,
+                        "loss_sum": loss_sum,
+                        "loss_steps": loss_steps,
                         "best_weights": best_weights,
                         "seconds": seconds + saved - start,
                         "curve": [dataclasses.astuple(point) for point in curve],
@@ -200,6 +203,8 @@ def train(
                 )
     model.load_state_dict(best_weights)
     model.eval()
+    accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)  # takes autocast off the model's forward
+    accelerator.free_memory()  # it keeps every prepared model and optimizer otherwise
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     done = curve[-1].step if curve else 0
@@ -226,6 +231,7 @@ def make_accelerator(device: str, precision: str, threads: int | None) -> Accele
     """The accelerator for ``device`` (cpu or cuda) and ``precision`` (fp32 or bf16)."""
     if threads is not None:
         torch.set_num_threads(threads)
+    AcceleratorState._reset_state()  # one process may run in one precision after the other (--multirun)
     return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
 
 

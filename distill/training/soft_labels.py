@@ -14,8 +14,8 @@ from distill.text import Example
 class SoftLabelStore:
     """Logits by text: ``logits.npy`` [units of all texts, C], ``offsets.npy`` [N + 1], ``keys.npy`` [N] of 16 bytes.
 
-    Raw logits are kept; temperature is applied when they are read. Teacher, tokenizer and maximum length are part of the
-    fingerprint of the stage that writes the store; the row's key is its text.
+    Raw logits are kept; temperature is applied when they are read. Teacher, tokenizer and maximum length are part of
+    the fingerprint of the stage that writes the store; the row's key is its text.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -71,7 +71,9 @@ def test_kl_is_scipys_relative_entropy_times_the_temperature_squared(temperature
 def test_kl_of_equal_logits_is_0_and_never_negative() -> None:
     student, _, _, mask = _case()
     assert float(kl_divergence(student, student.clone(), mask, 2.0)[0]) == pytest.approx(0, abs=1e-6)
-    assert float(kl_divergence(student + 7, student, mask, 2.0)[0]) == pytest.approx(0, abs=1e-4)  # a shift changes nothing
+    assert float(kl_divergence(student + 7, student, mask, 2.0)[0]) == pytest.approx(
+        0, abs=1e-4
+    )  # a shift changes nothing
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
@@ -130,7 +132,8 @@ def test_masked_student_rows_never_change_the_value_and_get_no_gradient(loss: Lo
 def test_padding_to_more_units_changes_nothing(loss: Loss) -> None:
     student, teacher, _, mask = _case()
     value, count = loss(student, teacher, mask)
-    wider = loss(functional.pad(student, (0, 0, 0, 6)), functional.pad(teacher, (0, 0, 0, 6)), functional.pad(mask, (0, 6)))
+    wide = [functional.pad(x, (0, 0, 0, 6)) for x in (student, teacher)]
+    wider = loss(*wide, functional.pad(mask, (0, 6)))
     torch.testing.assert_close(wider[0], value)
     assert wider[1] == count
 
@@ -150,9 +153,8 @@ def test_value_and_gradient_are_finite_where_the_teachers_probability_is_0(loss:
     student, teacher, _, mask = _case()
     teacher[..., 2] = impossible
     value, gradient = _gradient(loss, student, teacher, mask)
-    if impossible != -1e30 or loss is not mean_squared_error:
-        assert value.isfinite()
-        assert gradient.isfinite().all()
+    assert value.isfinite()
+    assert gradient.isfinite().all()
 
 
 def test_kl_with_a_probability_of_0_is_that_over_the_other_labels() -> None:

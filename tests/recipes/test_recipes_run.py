@@ -10,8 +10,13 @@ from distill.cli import main
 from distill.config.compose import recipe_names
 from distill.results import Report, from_json
 
+SOME = ("quickstart",)
+"""Run by default; the others run in CI."""
 
-@pytest.mark.parametrize("recipe", recipe_names())
+
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(name, marks=() if name in SOME else pytest.mark.slow) for name in recipe_names()]
+)
 def test_recipe_runs_in_miniature_and_leaves_a_bundle_that_answers(recipe: str, miniature: list[str]) -> None:
     assert main(["run", recipe, *miniature, "name=small"]) == 0
     answer = load("exports/small")(["a gorgeous film", ""])

@@ -123,7 +123,6 @@ def test_a_bundle_json_without_what_it_needs_is_called_damaged(make_bundle: Make
         load(folder)
 
 
-@pytest.mark.xfail(strict=True, reason="read_manifest lets AttributeError and KeyError through; patch reported")
 @pytest.mark.parametrize(
     "change",
     [

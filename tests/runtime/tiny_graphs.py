@@ -18,7 +18,7 @@ def word_table(vocabulary_size: int, classes: int, scale: float = 1.0) -> NDArra
 
 
 def write_graph(path: Path, table: NDArray[np.float32], by_token: bool, inputs: tuple[str, ...] = INPUTS) -> None:
-    """Logits [B, C]: the sum over real tokens of their row of ``table``, times 1 + segment. ``by_token``: not summed."""
+    """Logits [B, C]: sum over real tokens of their row of ``table``, times 1 + segment; ``by_token``: not summed."""
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["embedded"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),

@@ -98,8 +98,8 @@ def test_a_question_is_a_text_a_pair_or_an_object(task: tasks.Task, value: Any, 
         {"txt": "a"},
         {"text": 1},
         {"text": None},
-    ]
-    + [{"text": "a", "text_pair": 2}],
+        {"text": "a", "text_pair": 2},
+    ],
 )
 def test_anything_else_is_refused_and_shown(task: tasks.Task, value: Any) -> None:
     with pytest.raises(UserError) as caught:

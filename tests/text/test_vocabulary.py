@@ -249,7 +249,6 @@ def _continuing() -> Tokenizer:
     return Tokenizer(models.BPE(vocabulary, [("a", "##b")], unk_token="<unk>", continuing_subword_prefix="##"))
 
 
-@pytest.mark.xfail(strict=True, reason="trim_vocabulary: rare kinds of BPE and Unigram; patch reported")
 @pytest.mark.parametrize(
     ("make", "used", "text"),
     [(_two_ways, ["zabc", "za"], "zabc"), (_byte_fallback, ["ab"], "aé"), (_continuing, ["ab"], "ab")],
@@ -261,7 +260,6 @@ def test_rare_kinds_keep_their_pieces_too(make: Callable[[], Tokenizer], used: l
     assert trimmed.encode(text).tokens == full.encode(text).tokens
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="trim_vocabulary: tokens of the post-processor; patch reported")
 def test_tokens_that_only_the_post_processor_names_are_kept() -> None:
     vocabulary = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3, "##a": 4, "aa": 5}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -286,7 +284,6 @@ def test_a_trained_vocabulary_leaves_out_what_occurs_once_and_keeps_its_characte
     assert "".join(t.removeprefix("##") for t in tokenizer.encode("dogma", add_special_tokens=False).tokens) == "dogma"
 
 
-@pytest.mark.xfail(strict=False, reason="tokenizers numbers pieces by a hash table's order; patch reported")
 def test_training_a_tokenizer_twice_gives_the_same_one() -> None:
     examples = [Example(text) for text in CORPUS]
     assert train_tokenizer(examples, 200).to_str() == train_tokenizer(examples, 200).to_str()

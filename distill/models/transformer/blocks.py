@@ -84,10 +84,10 @@ class TransformerBlock(nn.Module):
         if self.pre:
             x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_B11L))
             x_BLD = x_BLD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BLD)))
-            return x_BLD
-        x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, mask_B11L)))
-        result: Tensor = self.feed_forward_norm(x_BLD + self.dropout(self.feed_forward(x_BLD)))
-        return result
+        else:
+            x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, mask_B11L)))
+            x_BLD = self.feed_forward_norm(x_BLD + self.dropout(self.feed_forward(x_BLD)))
+        return x_BLD
 
 
 def sinusoidal_positions(length: int, hidden_size: int) -> Tensor:
@@ -98,6 +98,20 @@ def sinusoidal_positions(length: int, hidden_size: int) -> Tensor:
     table_LD[:, 0::2] = angle_LK.sin()
     table_LD[:, 1::2] = angle_LK.cos()[:, : hidden_size // 2]
     return table_LD
+
+
+class SinusoidalPositions(nn.Module):
+    """The table of :func:`sinusoidal_positions`, a buffer: saved with the weights, never trained or initialised."""
+
+    weight: Tensor
+
+    def __init__(self, length: int, hidden_size: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", sinusoidal_positions(length, hidden_size))
+
+    def forward(self, positions_L: Tensor) -> Tensor:
+        """[L] to [L, D]"""
+        return self.weight[positions_L]
 
 
 class Embeddings(nn.Module):
@@ -117,19 +131,10 @@ class Embeddings(nn.Module):
         super().__init__()
         self.word = nn.Embedding(vocabulary_size, hidden_size, padding_idx=pad_id)
         self.segment = nn.Embedding(type_vocabulary_size, hidden_size)
-        self.position = nn.Embedding(max_positions, hidden_size)
-        self.sinusoidal = positions == "sinusoidal"
-        if self.sinusoidal:
-            self.reset_positions()
+        table = SinusoidalPositions if positions == "sinusoidal" else nn.Embedding
+        self.position = table(max_positions, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=norm_eps)
         self.dropout = nn.Dropout(dropout)
-
-    def reset_positions(self) -> None:
-        """Fills the table of sinusoidal positions, which is not trained."""
-        table = self.position.weight
-        table.requires_grad_(False)
-        if not table.is_meta:
-            table.copy_(sinusoidal_positions(*table.shape))
 
     def forward(self, input_ids_BL: Tensor, token_type_ids_BL: Tensor) -> Tensor:
         """[B, L] to [B, L, D]"""

@@ -112,11 +112,13 @@ class _EncoderModel(PreTrainedModel):  # type: ignore[misc]
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, Embeddings) and module.sinusoidal:
-            module.reset_positions()
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Word embeddings."""
+        return self.encoder.embeddings.word
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Puts other word embeddings in place."""
+        self.encoder.embeddings.word = value
 
 
 class EncoderForSequenceClassification(_EncoderModel):

@@ -104,7 +104,6 @@ def test_bad_input_is_one_line_and_status_2(make_bundle: MakeBundle, tmp_path: P
         assert "Traceback" not in done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="argparse takes no TEXT after an option; patch reported")
 def test_options_may_stand_before_the_texts(make_bundle: MakeBundle) -> None:
     done = _distill("predict", str(make_bundle()), "--variant", "int8", "fine", "a mess")
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)

@@ -1,0 +1,209 @@
+"""From plain values to dataclasses: what is wrong is named with its key and the nearest right one."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from distill.config import (
+    Config,
+    DataConfig,
+    HardTerm,
+    KlTerm,
+    LstmStudent,
+    ObjectiveConfig,
+    PretrainedTeacher,
+    Source,
+    StudentTrainConfig,
+    TrainConfig,
+    TransformerStudent,
+    build,
+    build_config,
+)
+from distill.errors import UserError
+
+
+def _recipe(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "small",
+        "recipe": "small",
+        "data": {"train": {"path": "x.csv"}},
+        "teacher": {"name": "pretrained", "source": {"path": "folder"}},
+        "student": {"name": "lstm"},
+        **changes,
+    }
+
+
+def test_a_recipe_becomes_its_dataclasses_and_defaults_fill_the_rest() -> None:
+    config = build_config(
+        _recipe(
+            student={"name": "transformer", "architecture": {"layers": 3}},
+            objective={"terms": [{"name": "hard", "weight": 1}, {"name": "kl", "temperature": 4}]},
+            train={"learning_rates": ["5e-5", 1e-3], "epochs": 3},
+            seeds=[4, 5],
+        )
+    )
+    assert config.data == DataConfig(train=Source(path="x.csv"))
+    assert config.teacher == PretrainedTeacher("pretrained", Source(path="folder"))
+    assert isinstance(config.student, TransformerStudent)
+    assert config.student.architecture.layers == 3
+    assert config.objective == ObjectiveConfig((HardTerm("hard", 1.0), KlTerm("kl", 1.0, 4.0)))
+    assert config.train == StudentTrainConfig(learning_rates=(5e-5, 1e-3), epochs=3.0)
+    assert config.seeds == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trian": {}}, r"unknown key 'trian'; did you mean 'train'\?"),
+        ({"train": {"epoch": 3}}, r"unknown key 'train\.epoch'; did you mean 'epochs'\?"),
+        ({"data": {"train": {"pth": "x"}}}, r"unknown key 'data\.train\.pth'; did you mean 'path'\?"),
+        (
+            {"student": {"name": "lstm", "vocabulary": {"trimm": True}}},
+            r"unknown key 'student\.vocabulary\.trimm'; did you mean 'trim'\?",
+        ),
+        ({"student": {"name": "lstm", "count": 2}}, r"unknown key 'student\.count'"),
+        (
+            {"objective": {"terms": [{"name": "kl", "temprature": 2}]}},
+            r"unknown key 'objective\.terms\[0\]\.temprature'; did you mean 'temperature'\?",
+        ),
+        ({"student": {"name": "lstn"}}, r"student\.name is 'lstn'; did you mean 'lstm'\?"),
+        ({"objective": {"terms": [{"name": "kll"}]}}, r"objective\.terms\[0\]\.name is 'kll'; did you mean 'kl'\?"),
+        ({"student": {"layers": 2}}, r"student is .*expected a mapping with a name, one of layers, transformer, lstm"),
+        ({"student": "lstm"}, r"student is 'lstm'; expected a mapping with a name"),
+        ({"student": None}, r"student is None; expected a mapping with a name"),
+        ({"device": "gpu"}, r"device is 'gpu'"),
+        ({"arms": ["linear", "sotf"]}, r"arms\[1\] is 'sotf'; did you mean 'soft'\?"),
+        ({"task": {"name": "classification"}}, r"task\.name is 'classification'; did you mean 'text-classification'\?"),
+        ({"train": {"epochs": "three"}}, r"train\.epochs is 'three'; expected a number"),
+        ({"train": {"epochs": True}}, r"train\.epochs is True; expected a number"),
+        ({"train": {"batch_size": 1.5}}, r"train\.batch_size is 1\.5; expected a whole number"),
+        ({"train": {"batch_size": True}}, r"train\.batch_size is True; expected a whole number"),
+        ({"train": {"batch_size": None}}, r"train\.batch_size is None; expected a whole number"),
+        ({"teacher_floor": "no"}, r"teacher_floor is 'no'; expected true or false"),
+        ({"teacher_floor": 1}, r"teacher_floor is 1; expected true or false"),
+        ({"data": {"text": ["a"]}}, r"data\.text is \['a'\]; expected a text"),
+        ({"data": {"text": None}}, r"data\.text is None; expected a text"),
+        ({"data": {"label_map": ["a"]}}, r"data\.label_map is \['a'\]; expected a mapping such as \{a: b\}"),
+        ({"data": "x.csv"}, r"data is 'x\.csv'; expected a mapping"),
+        ({"train": [1]}, r"train is \[1\]; expected a mapping"),
+        ({"teacher": {"name": "pretrained"}}, r"'teacher\.source' is missing; set it in the recipe"),
+        ({"data": {"train": {"wheel": [None]}}}, r"data\.train\.wheel\[0\] is None; expected a text"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_path_and_the_mend(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_config(_recipe(**changes))
+
+
+@pytest.mark.parametrize("key", ["data", "teacher", "student", "name"])
+def test_a_required_key_that_is_missing_is_named(key: str) -> None:
+    values = _recipe()
+    del values[key]
+    with pytest.raises(UserError, match=f"'{key}' is missing"):
+        build_config(values)
+
+
+def test_a_recipe_that_is_no_mapping_is_refused() -> None:
+    with pytest.raises(UserError, match="the recipe is 3; expected a mapping"):
+        build(Config, 3, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": []}, "seeds is empty"),
+        ({"seeds": [1, 1]}, r"seeds is \[1, 1\]; give each once"),
+        ({"arms": ["linear", "hard", "hard"]}, "give each once"),
+        ({"arms": ["hard", "soft"]}, "arms lacks 'linear'"),
+        ({"arms": ["linear"]}, "arms has no student"),
+        ({"train": {"epochs": 0}}, r"train\.epochs is 0"),
+        ({"train": {"batch_size": 0}}, r"train\.batch_size is 0"),
+        ({"train": {"accumulation": 0}}, r"train\.accumulation is 0"),
+        ({"train": {"learning_rates": []}}, r"train\.learning_rates is empty"),
+        ({"train": {"learning_rates": [5]}}, r"train\.learning_rates has 5\.0"),
+        ({"train": {"learning_rates": [-1e-3]}}, r"train\.learning_rates has -0\.001"),
+        ({"train": {"learning_rates": ["nan"]}}, r"train\.learning_rates has nan"),
+        ({"train": {"warmup": 1}}, r"train\.warmup is 1"),
+        ({"train": {"clip": 0}}, r"train\.clip is 0"),
+        (
+            {"teacher": {"name": "pretrained", "source": {"path": "x"}, "train": {"epochs": -1}}},
+            r"teacher\.train\.epochs is -1",
+        ),
+        ({"data": {"validation_share": 1}}, r"data\.validation_share is 1"),
+        ({"data": {"test_share": -0.1}}, r"data\.test_share is -0\.1"),
+        ({"data": {"max_length": 2}}, r"data\.max_length is 2"),
+        ({"export": {"variants": ["int8"]}}, r"export\.variants lacks fp32"),
+        ({"export": {"variants": ["fp32", "int9"]}}, r"export\.variants has 'int9'; did you mean 'int8'\?"),
+        ({"objective": {"terms": []}}, r"objective\.terms is empty"),
+        ({"threads": 0}, "threads is 0"),
+        ({"measure": {"threads": 0}}, r"measure\.threads is 0"),
+        ({"name": ""}, "name is ''"),
+        ({"name": "a/b"}, "it names a folder"),
+        ({"name": ".."}, "it names a folder"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_config(_recipe(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train": {"transfer_epochs": 0}},
+        {"train": {"transfer_epochs": -2}},
+        {"train": {"epochs": "nan"}},
+        {"train": {"weight_decay": -1}},
+        {"train": {"evaluations": -1}},
+        {"objective": {"terms": [{"name": "kl", "temperature": 0}]}},
+        {"objective": {"terms": [{"name": "kl", "temperature": -2}]}},
+        {"objective": {"terms": [{"name": "kl", "weight": "nan"}]}},
+        {"student": {"name": "lstm", "hidden_size": 0}},
+        {"student": {"name": "lstm", "dropout": 1.5}},
+        {"student": {"name": "transformer", "architecture": {"layers": 0}}},
+        {"student": {"name": "layers", "count": -1}},
+        {"seeds": [-1]},
+        {"tokenizer": {"name": "trained", "vocabulary_size": 0}},
+        {"measure": {"seconds": 0}},
+    ],
+    ids=str,
+)
+def test_more_values_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError):
+        build_config(_recipe(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train": {"epochs": "inf"}},
+        {"data": {"train": {"path": "x"}, "labelled": 0}},
+        {"data": {"train": {"path": "x"}, "labelled": -5}},
+        {"data": {"train": {"path": "x"}, "transfer_limit": -1}},
+        {"objective": {"terms": [{"name": "hard", "weight": "inf"}]}},
+    ],
+    ids=str,
+)
+def test_counts_below_1_and_infinite_settings_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError):
+        build_config(_recipe(**changes))
+
+
+def test_one_value_stands_for_a_list_of_one_and_numbers_for_texts() -> None:
+    config = build_config(_recipe(seeds=3, data={"train": {"path": "x", "wheel": "w"}, "text": 0, "label_map": {0: 1}}))
+    assert config.seeds == (3,)
+    assert config.data.train == Source(path="x", wheel=("w",))
+    assert config.data.text == "0"
+    assert config.data.label_map == {"0": "1"}
+
+
+def test_a_config_written_as_json_builds_again() -> None:
+    config = build_config(_recipe(train={"epochs": 3}, data={"train": {"path": "x"}, "label_map": {"0": "bad"}}))
+    assert build_config(dataclasses.asdict(config)) == config
+
+
+def test_choices_told_apart_by_name_become_their_own_dataclass() -> None:
+    config = build_config(_recipe())
+    assert isinstance(config.student, LstmStudent)
+    assert build(TrainConfig, {}, "train") == TrainConfig()

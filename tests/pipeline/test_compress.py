@@ -1,0 +1,108 @@
+"""`distill compress`: a model, texts, and labels or none."""
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from little_world import write_bert
+from workplace import Workplace
+
+from distill import load
+
+QUICK = [
+    "train.epochs=2",
+    "train.transfer_epochs=2",
+    "train.learning_rates=[2e-3]",
+    "measure.enabled=false",
+    "threads=1",
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, reviews_csv: Path, permuted: Path) -> Workplace:
+    """A folder with a fine-tuned classifier, 200 labelled reviews and 260 texts, 60 of them among the labelled ones."""
+    folder = tmp_path_factory.mktemp("compress")
+    with reviews_csv.open() as file:
+        rows = list(csv.DictReader(file))
+    shutil.copytree(permuted, folder / "classifier")
+    (folder / "texts.txt").write_text("\n".join(row["text"] for row in rows[140:]) + "\n")
+    with (folder / "labelled.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sentence", "opinion"])
+        writer.writerows((row["text"], row["label"]) for row in rows[:200])
+    return Workplace(folder, [])
+
+
+def test_compress_with_labels(place: Workplace) -> None:
+    command = ["compress", "classifier", "--texts", "texts.txt", "--labelled", "labelled.csv"]
+    columns = ["--text-column", "sentence", "--label-column", "opinion"]
+    assert place.distill(*command, *columns, *QUICK, "export.max_drop=60") == 0, place.err
+    report = place.report("compress-classifier")
+    assert report.metric == "accuracy"
+    assert report.data.labelled + report.data.validation + report.data.test == 200
+    assert sum(count for reason, count in report.data.dropped.items() if reason.startswith("transfer: ")) == 60
+    bundle = load(place.folder / "exports/compress-classifier", "fp32")
+    assert bundle.task.labels == ("fresh", "rotten")
+    missed = [*command, *columns, *QUICK, "export.max_drop=60", "--max-drop", "-100"]
+    assert place.distill(*missed) == 1
+    assert "target not met" in place.err
+    assert load(place.folder / "exports/compress-classifier")(["a film"])
+
+
+def test_compress_without_labels_claims_agreement_and_no_accuracy(place: Workplace) -> None:
+    command = ["compress", "classifier", "--texts", "texts.txt", "--text-column", "text", "--max-drop", "100"]
+    assert place.distill(*command, "name=unlabelled", "export.max_drop=60", *QUICK) == 0, place.err
+    report = place.report("unlabelled")
+    assert report.metric == "agreement"
+    assert report.data.labelled == 0
+    arms = {arm.name: arm for arm in report.arms}
+    assert list(arms) == ["linear", "teacher", "soft"]
+    assert arms["teacher"].score.value == 1
+    assert "accuracy" not in place.out.lower()
+    for document in ("README.md", "report.html"):
+        text = (place.folder / "exports/unlabelled" / document).read_text().lower()
+        assert not re.search(r"accuracy:? \d", text)
+        assert re.search(r"agreement\b.*\bteacher", text, re.DOTALL)
+    assert all(arm.metrics == {} and arm.calibration_error is None for arm in report.arms)
+    assert load(place.folder / "exports/unlabelled")(["a film"])[0].label in ("rotten", "fresh")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere", "--texts", "texts.txt"], "no folder nowhere"),
+        (["classifier", "--texts", "text.txt"], "no file text.txt"),
+        (["texts.txt", "--texts", "texts.txt"], "no folder texts.txt"),
+        (["classifier", "--texts", "texts.txt", "--labelled", "labels.csv"], "no file labels.csv"),
+        (["classifier", "--texts", "texts.txt", "--labelled", "labelled.csv"], "no column 'text'"),
+        (["classifier", "--texts", "texts.txt", "seed=3"], "unknown key 'seed'"),
+        (["exports", "--texts", "texts.txt"], "has no config.json"),
+    ],
+)
+def test_compress_answers_bad_input(place: Workplace, arguments: list[str], complaint: str) -> None:
+    (place.folder / "exports").mkdir(exist_ok=True)
+    assert place.distill("compress", *arguments) == 2
+    assert complaint in place.err
+    assert place.err.splitlines()[-1].startswith("error: ")
+
+
+def test_teacher_with_one_answer_to_everything_teaches_nothing(place: Workplace) -> None:
+    write_bert(place.folder / "random", ["a film"], ("rotten", "fresh"))
+    assert place.distill("compress", "random", "--texts", "texts.txt") == 2
+    assert "the teacher gives one answer" in place.err
+
+
+def test_encoder_without_a_head_cannot_be_compressed(place: Workplace) -> None:
+    write_bert(place.folder / "encoder", ["a film"])
+    assert place.distill("compress", "encoder", "--texts", "texts.txt") == 2
+    assert "no head for text-classification" in place.err
+
+
+def test_labels_called_label_0_need_a_map(place: Workplace) -> None:
+    write_bert(place.folder / "unnamed", ["a film"], ("LABEL_0", "LABEL_1"))
+    command = ["compress", "unnamed", "--texts", "texts.txt", "--labelled", "labelled.csv", "--text-column", "sentence"]
+    assert place.distill(*command, "--label-column", "opinion") == 2
+    assert "calls its labels LABEL_0, LABEL_1" in place.err
+    assert "teacher.label_map" in place.err

@@ -1,0 +1,70 @@
+"""Every recipe with every choice of teacher, student and objective is a configuration that the schema takes."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from distill.config import Config
+from distill.config.compose import folder, recipe_names, recipe_path, recipe_summary, run_with_hydra
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (folder("conf") / group).glob("*.yaml"))
+
+
+MUST = {
+    "teacher=folder": ["teacher.source.path=somewhere"],
+    "teacher=hub": ["teacher.source.hub=some/where"],
+    "teacher=probabilities": ["teacher.source.path=somewhere.jsonl"],
+}
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_recipe_composes_with_each_teacher_and_student(recipe: str) -> None:
+    composed: list[Config] = []
+    teachers, students = choices("teacher"), choices("student")
+    pairs = list(zip(teachers, itertools.cycle(students), strict=False))  # each choice once
+    pairs += [("transformer", "lstm"), ("probabilities", "transformer")]
+    pairs = list(dict.fromkeys(pairs))
+    for teacher, student in pairs:
+        overrides = [f"teacher={teacher}", f"student={student}", *MUST.get(f"teacher={teacher}", [])]
+        run_with_hydra(recipe, [*overrides, "data=files", "data.train.path=x.csv"], [], composed.append)
+        config = composed[-1]
+        expected = {"half": "layers"}.get(student, student)
+        assert config.student.name == expected
+        trained = teacher in ("transformer", "probabilities")
+        assert config.tokenizer.name == ("trained" if trained else "teacher")
+    assert len(composed) == len(pairs)
+    assert len({config.name for config in composed}) == len(pairs)
+
+
+@pytest.mark.parametrize("objective", choices("objective"))
+def test_objective_is_one_choice(objective: str) -> None:
+    composed: list[Config] = []
+    run_with_hydra("quickstart", [f"objective={objective}"], [], composed.append)
+    assert len(composed[0].objective.terms) == (1 if objective == "hard" else 2)
+
+
+@pytest.mark.parametrize("student", ["lstm", "transformer"])
+def test_student_from_random_weights_brings_its_own_learning_rates(student: str) -> None:
+    rates = {}
+    for choice in ("layers", student):
+        run_with_hydra(
+            "quickstart", [f"student={choice}"], [], lambda c, choice=choice: rates.update({choice: c.train})
+        )
+    assert max(rates[student].learning_rates) > max(rates["layers"].learning_rates)
+    assert rates[student].epochs > rates["layers"].epochs
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_recipe_says_in_its_first_comment_what_it_is(recipe: str) -> None:
+    assert 40 < len(recipe_summary(recipe_path(recipe))) < 400
+
+
+def test_own_recipe_lies_anywhere(tmp_path: Path) -> None:
+    path = tmp_path / "a=b, my own.yml"
+    path.write_text("defaults:\n  - override /student: lstm\ndata:\n  train: {path: x.csv}\nseeds: [7]\n")
+    composed: list[Config] = []
+    run_with_hydra(str(path), [], [], composed.append)
+    assert (composed[0].seeds, composed[0].student.name, composed[0].name) == ((7,), "lstm", "a-b-my-own")

@@ -1,0 +1,96 @@
+"""The linear floor learns what a bag of words can say."""
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from tiny_training import LABELS, labelled, tagged
+
+from distill import tasks
+from distill.text import Example
+from distill.training import fit_linear
+from distill.training.linear import REGULARIZATION
+
+TASK = tasks.build("text-classification", LABELS)
+
+
+def _accuracy(task: tasks.Task, floor: object, rows: list[Example]) -> float:
+    units = floor.units(rows)  # type: ignore[attr-defined]
+    right, count = task.correct(task.predictions(units, rows), task.gold(rows))
+    return right / count
+
+
+def test_a_rule_on_words_is_learnt() -> None:
+    rows = labelled(120, 0)
+    floor = fit_linear(TASK, rows[:60], rows[60:90])
+    assert floor.validation == 1.0
+    assert _accuracy(TASK, floor, rows[90:]) == 1.0
+
+
+def test_probabilities_are_those_of_scikit_learn_at_the_chosen_strength() -> None:
+    rows = labelled(80, 3)
+    floor = fit_linear(TASK, rows[:40], rows[40:60])
+    texts = [str(e.text) for e in rows]
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, strip_accents="unicode")
+    features = vectorizer.fit_transform(texts[:40])
+    classifier = LogisticRegression(C=floor.regularization, max_iter=1000)
+    classifier.fit(features, [LABELS.index(str(e.label)) for e in rows[:40]])
+    expected = classifier.predict_proba(vectorizer.transform(texts[60:]))
+    np.testing.assert_allclose(np.exp(np.concatenate(floor.units(rows[60:]))), expected, atol=1e-4)
+    assert floor.regularization in REGULARIZATION
+    assert floor.parameters == features.shape[1] + 1
+
+
+def test_the_strength_is_the_best_on_validation() -> None:
+    rows = labelled(60, 4)
+    noisy = [Example(e.text, label=LABELS[(LABELS.index(str(e.label)) + (i % 4 == 0)) % 2]) for i, e in enumerate(rows)]
+    floor = fit_linear(TASK, noisy[:40], noisy[40:])
+    assert floor.validation == pytest.approx(_accuracy(TASK, floor, noisy[40:]))
+
+
+def test_a_rule_on_pairs_is_learnt_that_neither_text_shows_alone() -> None:
+    random = np.random.default_rng(0)
+    words = [f"w{i}" for i in range(12)]
+    rows = []
+    for i in range(300):
+        first = " ".join(random.choice(words, 4, replace=False))
+        second = first if i % 2 else " ".join(random.choice(words, 4, replace=False))
+        rows.append(Example(first, second, "good" if i % 2 else "bad"))
+    floor = fit_linear(TASK, rows[:200], rows[200:250])
+    assert _accuracy(TASK, floor, rows[250:]) > 0.9
+
+
+def test_tags_are_learnt_from_the_word_and_its_neighbours() -> None:
+    task = tasks.build("token-classification", ("B-x", "O"))
+    rows = tagged(60, 0)
+    floor = fit_linear(task, rows[:40], rows[40:50])
+    assert _accuracy(task, floor, rows[50:]) == 1.0
+    after = [
+        Example(e.text, label=tuple("B-x" if i and e.text[i - 1] == "plot" else "O" for i in range(len(e.text))))
+        for e in tagged(150, 1)
+    ]
+    floor = fit_linear(task, after[:120], after[120:135])
+    assert _accuracy(task, floor, after[135:]) > 0.97
+
+
+def test_sentences_get_as_many_rows_as_words_also_empty_and_odd_ones() -> None:
+    task = tasks.build("token-classification", ("B-x", "O"))
+    rows = tagged(40, 0)
+    floor = fit_linear(task, rows[:30], rows[30:])
+    odd = [Example(()), Example(("New York", "", "\t")), Example(("ünbekannt",) * 3), Example(())]
+    assert [u.shape for u in floor.units(odd)] == [(0, 2), (3, 2), (3, 2), (0, 2)]
+
+
+def test_an_empty_text_and_a_label_that_no_text_had_are_answered() -> None:
+    task = tasks.build("text-classification", ("bad", "fine", "good"))
+    rows = labelled(40, 0)
+    floor = fit_linear(task, rows[:30], rows[30:])
+    (unit,) = floor.units([Example("")])
+    assert np.isfinite(unit).all()
+    assert np.exp(unit[0, 1]) < 1e-9
+    assert np.exp(unit).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_no_texts_give_no_units() -> None:
+    rows = labelled(40, 0)
+    assert fit_linear(TASK, rows[:30], rows[30:]).units([]) == []

@@ -1,0 +1,55 @@
+"""bf16 where a device has it: float32 weights, float32 predictions."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from tiny_training import Setting, make_setting
+
+from distill.config import TrainConfig
+from distill.training import make_accelerator, predict
+
+
+@pytest.fixture(autouse=True)
+def fresh_state() -> Iterator[None]:
+    """accelerate keeps one precision a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _fp32_setting() -> Setting:
+    setting = make_setting()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return setting
+
+
+def test_bf16_trains_finite_weights_of_float32_and_predicts_float32() -> None:
+    setting = dataclasses.replace(_fp32_setting(), accelerator=make_accelerator("cpu", "bf16", 1))
+    model = setting.model()
+    result = setting.run(model, TrainConfig(epochs=15, batch_size=8))
+    assert result.validation > 0.9
+    assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
+    units = predict(model, setting.encoder, setting.task, setting.validation, setting.accelerator)
+    assert {unit.dtype for unit in units} == {np.dtype(np.float32)}
+    assert all(np.isfinite(unit).all() for unit in units)
+
+
+def test_a_model_trained_in_bf16_computes_in_float32_afterwards() -> None:
+    setting = dataclasses.replace(_fp32_setting(), accelerator=make_accelerator("cpu", "bf16", 1))
+    model = setting.model()
+    setting.run(model, TrainConfig(epochs=1, batch_size=8))
+    fresh = setting.model(seed=1).eval()
+    fresh.load_state_dict(model.state_dict())
+    ids = torch.from_numpy(setting.encoder.encode(setting.validation[:1])[0].input_ids)[None]
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits, fresh(ids).logits)
+
+
+def test_a_process_may_train_in_one_precision_after_the_other() -> None:
+    for precision in ("fp32", "bf16", "fp32"):
+        accelerator = make_accelerator("cpu", precision, 1)
+        assert accelerator.mixed_precision == ("bf16" if precision == "bf16" else "no")

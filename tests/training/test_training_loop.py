@@ -1,0 +1,379 @@
+"""The loop: seeds, order, accumulation, best weights, going on after a crash, and what stops it."""
+
+import dataclasses
+import gc
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import HARD, SOFT, Setting, labelled, largest_difference, make_setting, weights
+
+from distill.config import TrainConfig
+from distill.errors import UserError
+from distill.training import batching, loop, predict
+from distill.training.loop import parameter_groups, resolve_device, score
+
+SHORT = TrainConfig(epochs=3, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def setting() -> Setting:
+    return make_setting()
+
+
+def _trained(setting: Setting, config: TrainConfig = SHORT, **arguments: Any) -> dict[str, torch.Tensor]:
+    model = setting.model()
+    setting.run(model, config, **arguments)
+    return weights(model)
+
+
+def test_the_same_seed_gives_identical_weights_and_another_does_not(setting: Setting) -> None:
+    first = _trained(setting)
+    torch.randn(100)  # the state of the global generator plays no part
+    assert largest_difference(first, _trained(setting)) == 0
+    assert largest_difference(first, _trained(setting, seed=1)) > 1e-3
+
+
+def test_a_rule_is_learnt(setting: Setting) -> None:
+    model = setting.model()
+    assert score(model, setting.encoder, setting.task, setting.validation, setting.accelerator) < 0.8
+    result = setting.run(model, TrainConfig(epochs=15, batch_size=8))
+    assert result.validation > 0.9
+    assert result.curve[-1].train_loss < 0.2 < result.curve[0].train_loss
+
+
+def test_tags_are_learnt_from_soft_labels_alone(tmp_path: Path) -> None:
+    setting = make_setting(60, 20, words=True)
+    store = setting.store(tmp_path)
+    unlabelled = dataclasses.replace(setting, texts=[dataclasses.replace(e, label=None) for e in setting.texts])
+    result = unlabelled.run(unlabelled.model(), TrainConfig(epochs=12, batch_size=8), terms=SOFT, store=store)
+    assert result.validation > 0.9
+
+
+def test_hard_and_soft_arms_see_the_same_batches_in_the_same_order(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[list[int]]] = []
+
+    def spy(*arguments: Any) -> Any:
+        batch = batching.make_batch(*arguments)
+        seen.append(batch.inputs["input_ids"].tolist())
+        return batch
+
+    monkeypatch.setattr(loop, "make_batch", spy)
+    monkeypatch.setattr(loop, "score", lambda *_: 0.5)
+    orders = []
+    for terms, store in ((HARD, None), (SOFT, setting.store(tmp_path))):
+        seen.clear()
+        _trained(setting, terms=terms, store=store)
+        orders.append(list(seen))
+    assert orders[0] == orders[1]
+    assert len(orders[0]) == 9  # three epochs of three batches
+    assert sorted(map(str, orders[0][:3])) != sorted(map(str, orders[0][3:6]))
+
+
+def test_hard_and_soft_arms_start_from_the_same_dropout(setting: Setting, tmp_path: Path) -> None:
+    """With a soft objective that is the hard one, the two arms are one."""
+    store = setting.store(tmp_path)
+    assert largest_difference(_trained(setting), _trained(setting, terms=HARD, store=store)) == 0
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_two_batches_of_8_accumulated_are_one_of_16(words: bool, tmp_path: Path) -> None:
+    setting = make_setting(16, 8, words)
+    store = setting.store(tmp_path)
+    reached, losses = [], []
+    for config in (TrainConfig(epochs=6, batch_size=16), TrainConfig(epochs=6, batch_size=8, accumulation=2)):
+        model = setting.model(dropout=0.0)
+        result = setting.run(model, config, terms=SOFT, store=store, rate=1e-3)
+        assert result.steps == 6
+        reached.append(weights(model))
+        losses.append([point.train_loss for point in result.curve])
+    start = weights(setting.model(dropout=0.0))
+    assert largest_difference(*reached) < 1e-5
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # AdamW hides a gradient that is twice as large
+    assert largest_difference(start, reached[0]) > 1e-3
+
+
+def test_a_last_step_of_fewer_batches_is_taken_too(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def spy(*arguments: Any) -> Any:
+        sizes.append(len(arguments[1]))
+        return batching.make_batch(*arguments)
+
+    monkeypatch.setattr(loop, "make_batch", spy)
+    monkeypatch.setattr(loop, "score", lambda *_: 0.5)
+    fewer = dataclasses.replace(setting, texts=setting.texts[:41])
+    result = fewer.run(fewer.model(), TrainConfig(epochs=2, batch_size=8, accumulation=4))
+    assert result.steps == 4  # six batches an epoch: four and two
+    assert sum(sizes) == 2 * 41
+
+
+def test_the_weights_that_were_best_on_validation_come_back(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.3, 0.9, 0.9, 0.2])
+    at_evaluation: list[dict[str, torch.Tensor]] = []
+
+    def scripted(model: Any, *_: Any) -> float:
+        at_evaluation.append(weights(model))
+        return next(scores)
+
+    monkeypatch.setattr(loop, "score", scripted)
+    model = setting.model()
+    result = setting.run(model, TrainConfig(epochs=4, batch_size=16))
+    assert [p.validation for p in result.curve] == [0.3, 0.9, 0.9, 0.2]
+    assert (result.validation, result.best_step, result.steps) == (0.9, 6, 12)  # the first of equals
+    assert largest_difference(weights(model), at_evaluation[1]) == 0
+    assert largest_difference(weights(model), at_evaluation[3]) > 0
+
+
+def test_the_returned_model_scores_what_the_result_says(setting: Setting) -> None:
+    for rate in (1e-3, 1e-2, 5e-2):
+        model = setting.model()
+        result = setting.run(model, TrainConfig(epochs=4, batch_size=8), rate=rate)
+        assert not model.training
+        found = score(model, setting.encoder, setting.task, setting.validation, setting.accelerator)
+        assert found == result.validation == max(p.validation for p in result.curve)
+
+
+def test_training_stops_after_as_many_bad_evaluations_as_patience_allows(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = [0.3, 0.5, 0.5, 0.4, 0.6, 0.1, 0.2, 0.3, 0.9, 0.9]
+    for patience, evaluations in ((1, 3), (2, 4), (3, 8), (4, 10), (0, 10)):
+        given = iter(scores)
+        monkeypatch.setattr(loop, "score", lambda *_, given=given: next(given))
+        result = setting.run(setting.model(), TrainConfig(epochs=10, batch_size=16, patience=patience))
+        assert len(result.curve) == evaluations
+        assert result.steps == 3 * evaluations
+        assert result.validation == max(scores[:evaluations])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "evaluations", "steps"), [(2, 0, [3, 6]), (2, 4, [2, 3, 4, 6]), (0.5, 0, [2]), (1, 1, [3])]
+)
+def test_evaluations_are_evenly_spaced_and_the_last_step_is_one(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, epochs: float, evaluations: int, steps: list[int]
+) -> None:
+    monkeypatch.setattr(loop, "score", lambda *_: 0.5)
+    result = setting.run(setting.model(), TrainConfig(epochs=epochs, batch_size=16, evaluations=evaluations))
+    assert [point.step for point in result.curve] == steps
+
+
+class Killed(Exception):
+    """What a test raises in place of a crash."""
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 7, 12])
+def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Dropout, schedule, moments, order, curve and the best weights so far all go on."""
+    config = TrainConfig(epochs=4, batch_size=16, checkpoint_seconds=-1)  # after every step
+    store = setting.store(tmp_path / "store")
+    whole = setting.model()
+    expected = setting.run(whole, config, terms=SOFT, store=store)
+    calls = 0
+
+    def killed_after(*arguments: Any) -> None:
+        nonlocal calls
+        save(*arguments)
+        calls += 1
+        if calls == step:
+            raise Killed
+
+    save = loop.save_checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", killed_after)
+        with pytest.raises(Killed):
+            setting.run(setting.model(), config, terms=SOFT, store=store, directory=tmp_path / "work")
+    assert (tmp_path / "work" / loop.CHECKPOINT).is_file()
+    torch.manual_seed(99)
+    second = setting.model(seed=5)  # its own weights play no part
+    made: list[int] = []
+    plan = loop.plan_epoch
+
+    def spy(lengths: Any, batch_size: int, seed: int, epoch: int) -> Any:
+        made.append(epoch)
+        return plan(lengths, batch_size, seed, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "plan_epoch", spy)
+        result = setting.run(second, config, terms=SOFT, store=store, directory=tmp_path / "work")
+    assert made == list(range(step // 3, 4))  # earlier epochs are not gone through again
+    assert largest_difference(weights(whole), weights(second)) == 0
+    assert (result.validation, result.best_step, result.steps) == (
+        expected.validation,
+        expected.best_step,
+        expected.steps,
+    )
+    assert [p.validation for p in result.curve] == [p.validation for p in expected.curve]
+    assert not (tmp_path / "work" / loop.CHECKPOINT).exists()
+
+
+def test_the_training_loss_of_the_curve_goes_on_too(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(epochs=2, batch_size=16, checkpoint_seconds=-1)
+    expected = setting.run(setting.model(), config)
+    calls = 0
+
+    def killed_after(*arguments: Any) -> None:
+        nonlocal calls
+        save(*arguments)
+        calls += 1
+        if calls == 2:
+            raise Killed
+
+    save = loop.save_checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", killed_after)
+        with pytest.raises(Killed):
+            setting.run(setting.model(), config, directory=tmp_path)
+    result = setting.run(setting.model(), config, directory=tmp_path)
+    assert [p.train_loss for p in result.curve] == pytest.approx([p.train_loss for p in expected.curve])
+
+
+def test_no_checkpoint_is_written_before_its_time_nor_left_behind(setting: Setting, tmp_path: Path) -> None:
+    setting.run(
+        setting.model(), TrainConfig(epochs=1, batch_size=16, checkpoint_seconds=300), directory=tmp_path / "work"
+    )
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_loss_that_is_not_finite_is_told_with_step_and_learning_rate(setting: Setting, tmp_path: Path) -> None:
+    store = setting.store(tmp_path)
+    store.logits = np.where(np.arange(len(store.logits))[:, None] == 20, np.inf, np.asarray(store.logits))
+    with pytest.raises(
+        UserError, match=r"the loss is nan at step \d of 9 with learning rate 0\.005; lower train\.learning_rates"
+    ):
+        setting.run(setting.model(), SHORT, terms=SOFT, store=store)
+
+
+def test_the_teachers_soft_labels_are_read_at_the_objectives_temperature_not_changed(
+    setting: Setting, tmp_path: Path
+) -> None:
+    store = setting.store(tmp_path)
+    before = np.array(store.logits)
+    _trained(setting, terms=SOFT, store=store)
+    np.testing.assert_array_equal(store.logits, before)
+
+
+def test_soft_labels_are_taken_by_content_whatever_the_order_of_the_store(setting: Setting, tmp_path: Path) -> None:
+    first = setting.store(tmp_path / "first")
+    order = np.random.default_rng(5).permutation(len(setting.texts))
+    shuffled = [setting.texts[i] for i in order]
+    loop.SoftLabelStore.write(tmp_path / "second", shuffled, [np.array(first[e]) for e in shuffled])
+    second = loop.SoftLabelStore(tmp_path / "second")
+    assert (
+        largest_difference(_trained(setting, terms=SOFT, store=first), _trained(setting, terms=SOFT, store=second)) == 0
+    )
+
+
+def test_a_text_without_soft_labels_stops_the_training(setting: Setting, tmp_path: Path) -> None:
+    store = dataclasses.replace(setting, texts=labelled(5, 77)).store(tmp_path)
+    with pytest.raises(KeyError):
+        _trained(setting, terms=SOFT, store=store)
+
+
+def test_texts_without_labels_train_the_soft_term_alone(setting: Setting, tmp_path: Path) -> None:
+    store = setting.store(tmp_path)
+    bare = dataclasses.replace(setting, texts=[dataclasses.replace(e, label=None) for e in setting.texts])
+    found = _trained(bare, terms=SOFT, store=store)
+    assert largest_difference(found, _trained(bare, terms=SOFT[1:], store=store)) == 0
+    assert largest_difference(found, _trained(setting, terms=SOFT, store=store)) > 1e-4
+
+
+def test_a_trained_model_is_kept_alive_by_nothing_but_its_user() -> None:
+    setting = make_setting()
+    model = setting.model()
+    setting.run(model, TrainConfig(epochs=1, batch_size=16))
+    reference = weakref.ref(model)
+    del model
+    gc.collect()
+    assert reference() is None
+
+
+def test_prediction_does_not_depend_on_the_batch_and_keeps_the_order(setting: Setting) -> None:
+    model = setting.model()
+    model.train()
+    texts = [*setting.validation, setting.validation[0]]
+    whole = predict(model, setting.encoder, setting.task, texts, setting.accelerator)
+    assert not model.training
+    for size in (1, 5):
+        found = predict(model, setting.encoder, setting.task, texts, setting.accelerator, batch_size=size)
+        np.testing.assert_allclose(np.concatenate(found), np.concatenate(whole), atol=1e-5)
+    np.testing.assert_array_equal(whole[0], whole[-1])
+    for example, unit in zip(texts[:4], whole, strict=False):
+        ids = torch.from_numpy(setting.encoder.encode([example])[0].input_ids)[None]
+        with torch.no_grad():
+            np.testing.assert_allclose(unit, model(ids).logits.numpy(), atol=1e-5)
+
+
+def test_prediction_of_no_texts_is_nothing(setting: Setting) -> None:
+    assert predict(setting.model(), setting.encoder, setting.task, [], setting.accelerator) == []
+
+
+def test_weight_decay_touches_matrices_only(setting: Setting) -> None:
+    model = setting.model()
+    model.classifier.weight.requires_grad_(False)
+    decayed, free = parameter_groups(model, 0.25)
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.25, 0.0)
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert all(names[id(p)].endswith("weight") and "norm" not in names[id(p)] for p in decayed["params"])
+    assert all(names[id(p)].endswith("bias") or "norm" in names[id(p)] for p in free["params"])
+    assert len(decayed["params"]) + len(free["params"]) == len(names) - 1  # the frozen one is in neither
+
+
+def test_the_learning_rate_rises_falls_and_ends_at_0(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def spy(self: Any, *arguments: Any, **named: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments, **named)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    monkeypatch.setattr(loop, "score", lambda *_: 0.5)
+    setting.run(setting.model(), TrainConfig(epochs=4, batch_size=16, warmup=0.25), rate=1e-3)
+    rise = [1e-3 * (i + 1) / 3 for i in range(3)]
+    fall = [1e-3 * (12 - i) / 9 for i in range(3, 12)]
+    assert rates == pytest.approx(rise + fall)
+
+
+def test_gradients_are_cut_to_the_norm_asked_for(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def spy(self: Any, *arguments: Any, **named: Any) -> Any:
+        gradients = [p.grad.norm() for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(float(torch.stack(gradients).norm()))
+        return step(self, *arguments, **named)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    monkeypatch.setattr(loop, "score", lambda *_: 0.5)
+    setting.run(setting.model(), dataclasses.replace(SHORT, clip=0.01))
+    assert max(norms) == pytest.approx(0.01, rel=1e-3)
+    norms.clear()
+    setting.run(setting.model(), dataclasses.replace(SHORT, clip=1e6))
+    assert max(norms) > 0.1
+
+
+def test_a_gpu_that_is_not_there_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="leave device=auto"):
+        resolve_device("cuda", "auto")
+    assert resolve_device("auto", "auto") == ("cpu", "fp32")
+    assert resolve_device("cpu", "bf16") == ("cpu", "bf16")
+
+
+def test_bf16_is_taken_on_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for has, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has: has)
+        assert resolve_device("auto", "auto") == ("cuda", expected)
+    assert resolve_device("cpu", "auto") == ("cpu", "fp32")
+    assert resolve_device("auto", "fp32") == ("cuda", "fp32")
