@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 12
+"""Choices that an error lists at most."""
+
 
 class UserError(Exception):
     """Bad input. The message says what was given, what was expected and how to mend it.
@@ -17,4 +20,5 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
     if close:
         return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(known)}" if known else ""
+    shown = ", ".join(known[:SHOWN]) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")
+    return f"; known: {shown}" if known else ""

@@ -399,7 +399,6 @@ def test_options_may_stand_before_between_and_behind(bundle: Path, capsys: pytes
     assert "a text that begins with - goes behind --" in capsys.readouterr().err
 
 
-@pytest.mark.xfail(reason="read_manifest asks for the name of the folder '.'", raises=ValueError)
 def test_bundle_is_where_one_stands(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(bundle)
     assert main(["predict", ".", "a film"]) == 0

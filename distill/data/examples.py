@@ -77,6 +77,10 @@ def _text(value: Any, column: str, fail: Fail) -> str:
         return ""
     if not isinstance(value, str):
         raise fail(f"column '{column}' holds {str(value)[:40]!r}, a {type(value).__name__} and no text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can say \ud800
+        raise fail(f"column '{column}' holds half of a character at {error.start}; mend the text") from error
     return value
 
 

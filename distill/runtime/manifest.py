@@ -44,7 +44,7 @@ def sha256_of(path: Path) -> str:
 def read_manifest(directory: Path) -> Manifest:
     """Reads ``bundle.json``. Raises UserError where it is missing, malformed, newer, or names files outside."""
     path = directory / "bundle.json"
-    old = directory.with_name(f".{directory.name}.old")
+    old = directory.parent / f".{directory.name}.old"  # with_name refuses the folder "."
     if not directory.exists() and old.is_dir():  # a writer was stopped between two renames: the old bundle is whole
         old.rename(directory)
     if not directory.is_dir():

@@ -10,9 +10,11 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import inspect
 import json
 import os
 import shutil
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -104,6 +106,7 @@ class Artifacts:
         content = {
             "inputs": plain(inputs),
             "source": source_fingerprint(tuple(rooms)),
+            "stage": code_of(textwrap.dedent(inspect.getsource(compute))),
             "libraries": library_versions(tuple(libraries)),
         }
         fingerprint = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -16,8 +16,10 @@ from distill.results import (
     ArmResult,
     Contrast,
     DataSummary,
+    Figure,
     Provenance,
     Report,
+    StageCost,
     VariantResult,
     from_json,
     to_json,
@@ -63,7 +65,7 @@ def make_report(
     config, dataset, task = this.config, texts.dataset, texts.task
     costs = [*signal.costs, linear.cost]
     for arm in arms:
-        costs += arm.costs
+        costs.append(cost_of_arm(arm))
     gold = task.gold(dataset.test)
     splits = {
         "train": dataset.train,
@@ -130,6 +132,22 @@ def make_report(
         ),
         samples=samples,
     )
+
+
+def cost_of_arm(arm: TrainedArm) -> StageCost:
+    """All trainings of an arm together, those of the learning rates that were not chosen, too."""
+    figures = [cost.energy for cost in arm.costs]
+    values = [figure.value for figure in figures if figure.value is not None]
+    trainings = f"{len(figures)} trainings" if len(figures) > 1 else "one training"
+    energy = figures[0]
+    if len(values) == len(figures) and len({figure.how for figure in figures}) == 1:
+        energy = dataclasses.replace(
+            energy, value=sum(values), method=f"sum of {trainings}; the first: {energy.method}"
+        )
+    else:
+        energy = Figure(None, energy.unit, "unavailable", f"not every one of {trainings} could be measured")
+    cached = all(cost.cached for cost in arm.costs)
+    return StageCost(f"student {arm.name}: {trainings}", sum(c.seconds for c in arm.costs), energy, cached)
 
 
 def teacher_in_words(config: Config) -> tuple[str, str]:

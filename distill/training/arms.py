@@ -1,9 +1,14 @@
 """The arms: what is compared, and in what each differs."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from distill.config import HardTerm, ObjectiveConfig
-from distill.objectives import Objective, WeightedTerm, pseudo_labels
+
+if TYPE_CHECKING:
+    from distill.objectives import Objective
 
 DIFFERS_IN = {
     "linear": "TF-IDF and logistic regression on the labelled texts: the honest floor",
@@ -32,6 +37,8 @@ class Arm:
 
 def make_arm(name: str, config: ObjectiveConfig) -> Arm:
     """The arm of this name; ``config`` is the objective of the arms that read the teacher."""
+    from distill.objectives import Objective, WeightedTerm, pseudo_labels  # torch: not needed for the names above
+
     if name == "hard":
         return Arm(name, Objective([HardTerm("hard")]), False)
     objective = Objective(config.terms)

@@ -48,7 +48,6 @@ def test_second_run_computes_nothing(place: Workplace) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="distill.training imports torch for the soft-label store and the names of the arms")
 def test_second_run_does_not_import_torch(place: Workplace) -> None:
     code = "main(arguments); print({'torch', 'transformers', 'sklearn', 'accelerate'} & set(sys.modules))"
     assert in_a_process(place, code).stdout.splitlines()[-1] == "set()"
