@@ -81,8 +81,8 @@ def check_recipe(node: Any, path: Path, known: Sequence[str]) -> None:
     teacher = node.get("teacher")
     if isinstance(teacher, dict) and teacher.get("trust_remote_code"):
         raise UserError(
-            f"the recipe {path.name} sets teacher.trust_remote_code, which would run code that comes with the teacher; a "
-            "recipe is data: remove it there, and give teacher.trust_remote_code=true on the command line"
+            f"the recipe {path.name} sets teacher.trust_remote_code, which would run code that comes with the teacher; "
+            "a recipe is data: remove it there, and give teacher.trust_remote_code=true on the command line"
         )
     if "hydra" in node:
         raise UserError(f"{path.name} sets 'hydra'; a recipe holds the keys of distill alone, so take it out")

@@ -26,13 +26,14 @@ class Row:
 def summary_rows(report: Report) -> tuple[Row, ...]:
     """``linear``, teacher and the arms in the report's order, then the teacher's and the student's variants.
 
-    Below the exported arm stands the seed of it that was exported, so that it is seen beside the mean.
+    Below the exported arm stands the seed of it that was exported, so that it is seen
+    beside the mean.
     """
     rows = []
     for arm in report.arms:
         rows.append(_arm_row(arm))
         seed = exported_seed(report) if arm.name == report.exported_arm else None
-        if seed is not None and len(arm.seeds) > 1:
+        if seed is not None:
             alone = Estimate(seed.test, math.nan, math.nan, "one seed")
             rows.append(Row("seed", f"seed {seed.seed}, exported", alone))
     for model in ("teacher", "student"):

@@ -31,9 +31,11 @@ class Bundle:
         self.encoder = Encoder.from_file(directory / "tokenizer.json", manifest.max_length, manifest.pad_id)
         self.graph = Graph(directory / manifest.graphs[variant]["model"], threads)
 
-    def __call__(self, questions: Iterable[Any], batch_size: int = 32) -> list[Answer]:
+    def __call__(self, questions: Iterable[Any], batch_size: int = 1) -> list[Answer]:
         """Answers, one a question, in the same order.
 
+        One text is run at a time: an int8 graph scales its activations over the batch, so that an answer depends a
+        little on the texts beside it. A larger ``batch_size`` uses many cores better.
         A question is a text, a pair of texts, or an object as the task describes it; an empty text is a valid one.
         Raises UserError where a question is none of these.
         """
@@ -42,7 +44,7 @@ class Bundle:
         examples = [self.task.question(q) for q in questions]
         return self.task.answers(self.logits(examples, batch_size), examples)
 
-    def logits(self, examples: Sequence[Example], batch_size: int = 32) -> list[Logits]:
+    def logits(self, examples: Sequence[Example], batch_size: int = 1) -> list[Logits]:
         """Logits of each example, [U, C]: U is 1 for a text and the number of words for a tagged sentence."""
         return predict_units(self.graph, self.encoder, self.task, examples, batch_size)
 

@@ -42,7 +42,7 @@ class Graph:
 
 
 def predict_units(
-    graph: Graph, encoder: Encoder, task: Task, examples: Sequence[Example], batch_size: int = 32, what: str = "predict"
+    graph: Graph, encoder: Encoder, task: Task, examples: Sequence[Example], batch_size: int = 1, what: str = "predict"
 ) -> list[Logits]:
     """Logits of each example, [U, C], in the order given; batches are of similar length."""
     encoded: list[Encoded] = encoder.encode(examples)
