@@ -18,6 +18,7 @@ from distill.config import (
 )
 from distill.errors import UserError
 from distill.export.bundle import check_place
+from distill.progress import track
 from distill.sources import locate, validate
 from distill.stages.artifacts import Artifact
 from distill.stages.comparison import evaluate
@@ -50,10 +51,10 @@ def run(config: Config) -> Outcome:
     if signal.model is not None:
         models = {"teacher": (signal.model, texts), **models}
     exported = {name: export(this, model, read_with, name) for name, (model, read_with) in models.items()}
+    files = [(name, variant) for name in models for variant in config.export.variants]
     variants = [
-        variant_result(this, exported[name], read_with, name, variant)
-        for name, (_, read_with) in models.items()
-        for variant in config.export.variants
+        variant_result(this, exported[name], models[name][1], name, variant)
+        for name, variant in track(files, "measure every variant")
     ]
     report = make_report(this, student_texts, signal, arms, summaries, contrasts, linear, best, seed, variants, started)
     return deliver(this, report, best.models[seed], exported["student"], student_texts)

@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from distill.progress import track
 from distill.tasks import Task
 from distill.tasks.task import Logits
 from distill.text import Example
@@ -48,7 +49,7 @@ def fit_linear(task: Task, texts: Sequence[Example], validation: Sequence[Exampl
     features = _features(vectorizers, documents)
     gold = task.gold(validation)
     best: LinearFloor | None = None
-    for regularization in REGULARIZATION:
+    for regularization in track(REGULARIZATION, "linear floor"):
         classifier = LogisticRegression(C=regularization, max_iter=1000).fit(features, labels)
         predictions = task.predictions(_units(task, vectorizers, classifier, validation), validation)
         reached = task.metric.score(predictions, gold)
