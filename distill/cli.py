@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options, rest = parser.parse_known_args(given)
-    # Threads of torch that wait for each other in a busy loop make training five times slower where another program
+    # Threads of torch that wait for each other in a busy loop make training many times slower where another program
     # wants a core, too. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:

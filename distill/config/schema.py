@@ -263,7 +263,7 @@ class ExportConfig:
     tolerance: float = 1e-4
     """Largest absolute difference of logits between fp32 ONNX and torch."""
     exporter: Literal["legacy", "dynamo"] = "legacy"
-    """``legacy``, the tracing exporter, is four times as fast and writes an equally fast graph."""
+    """``legacy``, the tracing exporter, is the quicker one and writes an equally fast graph."""
     opset: int = 20
 
 

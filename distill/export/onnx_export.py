@@ -58,7 +58,7 @@ def export_onnx(model: nn.Module, path: Path, config: ExportConfig, inputs: Sequ
     The file carries no stack traces, so no paths of this machine. It is written aside and put in place by a rename.
     Weights above 2 GB go to ``NAME_data`` beside it.
 
-    For 6 layers of 384 the tracing exporter, ``legacy``, takes 1.3 s and ``dynamo`` 6 s; their graphs run equally fast.
+    The tracing exporter, ``legacy``, is the quicker one; the graphs run equally fast (``benchmarks/exporters.py``).
     A model with a recurrent layer is always traced: the second such export by dynamo in one process fails.
     """
     exported = _Logits(copy.deepcopy(model).to("cpu", torch.float32)).eval()
@@ -121,8 +121,8 @@ def strip_annotations(model: onnx.ModelProto) -> None:
     """Removes doc strings, metadata (where exporters keep stack traces) and the shapes of inner values, in place.
 
     onnxruntime infers the shapes for itself. Where it finds them written down, it fuses each residual sum into
-    ``SkipLayerNormalization``, whose kernel is slower than the two it replaces: 8 to 20 % more time in all in fp32, up
-    to 28 % in int8 (onnxruntime 1.32, 6 layers of 384, one thread).
+    ``SkipLayerNormalization``, whose kernel was slower than the two it replaces when this was written
+    (onnxruntime 1.32).
     """
     del model.metadata_props[:]
     model.doc_string = ""

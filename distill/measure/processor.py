@@ -84,10 +84,12 @@ def _memory() -> str:
 def _gpus() -> list[str]:
     try:
         import pynvml
-
+    except ImportError:
+        return []
+    try:
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
         names = [pynvml.nvmlDeviceGetName(handle) for handle in handles]
-    except Exception:  # not installed, no driver, or not permitted: no GPU that could be named
+    except pynvml.NVMLError:  # no driver, or not permitted: no GPU that could be named
         return []
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
