@@ -5,6 +5,7 @@ Heavy imports stand inside the stages, so that a run with nothing to do ends in 
 """
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from distill.stages.comparison import evaluate
 from distill.stages.context import Run, Texts, device_of
 from distill.stages.delivery import Outcome, deliver, make_report
 from distill.stages.exporting import export, variant_result
+from distill.stages.pretraining import in_words, pretrain_student
 from distill.stages.students import choose, fit_floor, train_arm
 from distill.stages.teacher import ask_teacher, label_by_teacher
 from distill.stages.texts import prepare_student, prepare_texts, read_data
@@ -43,21 +45,31 @@ def run(config: Config) -> Outcome:
     signal = ask_teacher(this, texts)
     texts = label_by_teacher(texts, signal)
     student_texts, student_tokenizer = prepare_student(this, texts)
-    arms = [train_arm(this, signal, student_texts, student_tokenizer, name) for name in config.arms if name != "linear"]
-    linear = fit_floor(this, texts)
+    pretrained = pretrain_student(this, texts) if "pretrained" in config.arms else None
+    arms = [
+        train_arm(this, signal, student_texts, student_tokenizer, name, pretrained)
+        for name in config.arms
+        if name != "linear"
+    ]
+    linear = fit_floor(this, texts) if "linear" in config.arms else None
     summaries, contrasts = evaluate(this, texts, signal, student_texts, arms, linear)
     best, seed = choose(arms)
-    models: dict[str, tuple[Artifact, Texts]] = {"student": (best.models[seed], student_texts)}
+    own = texts.task.with_thresholds(best.results[seed]["thresholds"])
+    models: dict[str, tuple[Artifact, Texts]] = {"student": (best.models[seed], replace(student_texts, task=own))}
     if signal.model is not None:
-        models = {"teacher": (signal.model, texts), **models}
+        models = {"teacher": (signal.model, replace(texts, task=signal.task)), **models}
     exported = {name: export(this, model, read_with, name) for name, (model, read_with) in models.items()}
     files = [(name, variant) for name in models for variant in config.export.variants]
     variants = [
         variant_result(this, exported[name], models[name][1], name, variant)
         for name, variant in track(files, "measure every variant")
     ]
-    report = make_report(this, student_texts, signal, arms, summaries, contrasts, linear, best, seed, variants, started)
-    return deliver(this, report, best.models[seed], exported["student"], student_texts)
+    notes = () if pretrained is None else (in_words(pretrained),)
+    costs = [artifact.cost for artifact in (pretrained, linear) if artifact is not None]
+    report = make_report(
+        this, student_texts, signal, arms, summaries, contrasts, costs, notes, best, seed, variants, started
+    )
+    return deliver(this, report, *models["student"], exported["student"])
 
 
 def check_before(config: Config) -> None:

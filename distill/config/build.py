@@ -10,10 +10,15 @@ from typing import Any, Literal, TypeVar, Union
 from distill.config.schema import (
     Architecture,
     Config,
+    CosineTerm,
     KlTerm,
     LayersStudent,
-    LstmStudent,
+    MseTerm,
+    PretrainedTeacher,
     ProbabilitiesTeacher,
+    RecurrentArchitecture,
+    RecurrentStudent,
+    RecurrentTeacher,
     TrainConfig,
     TrainedTokenizer,
     TransformerStudent,
@@ -120,8 +125,7 @@ def check(config: Config) -> None:
         require(0 <= seed < 2**32, f"seeds has {seed}; give whole numbers from 0 to {2**32 - 1}")
     require(len(set(config.seeds)) == len(config.seeds), f"seeds is {list(config.seeds)}; give each once")
     require(len(set(config.arms)) == len(config.arms), f"arms is {list(config.arms)}; give each once")
-    require("linear" in config.arms, "arms lacks 'linear', the floor that every other arm is compared with; add it")
-    require(len(config.arms) > 1, "arms has no student; add 'hard', 'soft' or 'soft+transfer'")
+    check_task(config, require)
     trains: dict[str, TrainConfig] = {"train": config.train}
     if not isinstance(config.teacher, ProbabilitiesTeacher):
         trains["teacher.train"] = config.teacher.train
@@ -157,6 +161,11 @@ def check(config: Config) -> None:
     require(
         config.export.tolerance > 0, f"export.tolerance is {config.export.tolerance}; give more than 0, such as 1e-4"
     )
+    stride = config.data.stride
+    require(
+        stride is None or 0 <= stride < (config.data.max_length or math.inf),
+        f"data.stride is {stride}; windows share that many tokens: give 0 or more, and less than data.max_length",
+    )
     low, high = OPSETS[config.export.exporter]
     require(
         low <= config.export.opset <= high,
@@ -185,33 +194,86 @@ def check(config: Config) -> None:
     )
 
 
+def check_task(config: Config, require: Callable[[bool, str], None]) -> None:
+    """Arms and terms that the task has."""
+    name, arms = config.task.name, config.arms
+    if name == "question-answering":
+        require("linear" not in arms, "arms has 'linear', but a linear model finds no spans; leave it out")
+    else:
+        require("linear" in arms, "arms lacks 'linear', the floor that every other arm is compared with; add it")
+    require(any(arm != "linear" for arm in arms), "arms has no student; add 'hard', 'soft' or 'soft+transfer'")
+    numbers, vectors = name == "regression", name == "sentence-embedding"
+    require(
+        not (numbers or vectors) or "pseudo+transfer" not in arms,
+        f"arms has 'pseudo+transfer', but the teacher's answers in {name} are no labels; leave it out",
+    )
+    if vectors:
+        require(
+            set(arms) <= {"linear", "soft"},
+            f"arms is {list(arms)}, but in {name} no text is labelled: set arms=[linear,soft]",
+        )
+    for i, term in enumerate(config.objective.terms):
+        where = f"objective.terms[{i}]"
+        require(
+            vectors or not isinstance(term, CosineTerm),
+            f"{where} is 'cosine', which compares vectors, not the answers of {name}; choose objective=kl or mse",
+        )
+        require(
+            not (numbers or vectors) or not isinstance(term, KlTerm),
+            f"{where} is 'kl', but the answers of {name} are no distribution; choose objective="
+            + ("cosine" if vectors else "mse"),
+        )
+    require(
+        not vectors or any(isinstance(term, (CosineTerm, MseTerm)) for term in config.objective.terms),
+        "objective.terms has only 'hard', but no text of sentence-embedding is labelled; choose objective=cosine",
+    )
+    require(
+        config.data.out_of_scope is None or name == "text-classification",
+        f"data.out_of_scope is set, but only text-classification knows texts without a label, not {name}",
+    )
+    if isinstance(config.teacher, ProbabilitiesTeacher):
+        require(
+            name in ("text-classification", "token-classification"),
+            f"teacher=probabilities gives distributions over labels, which {name} does not have; give a model",
+        )
+
+
 def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
     """Sizes of student, teacher and tokenizer."""
     student = config.student
-    architectures: dict[str, Architecture] = {}
-    if isinstance(student, TransformerStudent):
-        architectures["student.architecture"] = student.architecture
-    if isinstance(config.teacher, TransformerTeacher):
-        architectures["teacher.architecture"] = config.teacher.architecture
-    sizes: dict[str, Any] = {}
-    for where, architecture in architectures.items():
-        sizes[where] = architecture
-        for key in ("layers", "hidden_size", "heads", "intermediate_size"):
-            value = getattr(architecture, key)
-            require(value > 0, f"{where}.{key} is {value}; give at least 1")
+    models: dict[str, Any] = {"student": student, "teacher": config.teacher}
+    for where, model in models.items():
+        if isinstance(model, (TransformerStudent, TransformerTeacher)):
+            check_transformer(model.architecture, f"{where}.architecture", require)
+        elif isinstance(model, (RecurrentStudent, RecurrentTeacher)):
+            check_sizes(
+                model.architecture,
+                ("layers", "embedding_size", "hidden_size"),
+                f"{where}.architecture",
+                require,
+            )
+    if "pretrained" in config.arms:
         require(
-            architecture.hidden_size % architecture.heads == 0,
-            f"{where}.hidden_size is {architecture.hidden_size} and heads is {architecture.heads}; hidden_size must be "
-            "a multiple of heads",
+            isinstance(student, LayersStudent) and isinstance(config.teacher, PretrainedTeacher),
+            "arms has 'pretrained', which starts from layers of a pretrained teacher; choose student=layers and a "
+            "teacher that is a checkpoint",
         )
-    if isinstance(student, LstmStudent):
-        sizes["student"] = student
-        for key in ("layers", "embedding_size", "hidden_size"):
-            value = getattr(student, key)
-            require(value > 0, f"student.{key} is {value}; give at least 1")
-    for where, model in sizes.items():
-        require(0 <= model.dropout < 1, f"{where}.dropout is {model.dropout}; it is a share, from 0 to below 1")
     if isinstance(student, LayersStudent):
+        pretraining = student.pretraining
+        require(
+            0 < pretraining.masked < 1,
+            f"student.pretraining.masked is {pretraining.masked}; it is a share of the tokens, such as 0.15",
+        )
+        for key in ("temperature", "epochs", "batch_size", "learning_rate", "teacher_epochs", "teacher_learning_rate"):
+            value = getattr(pretraining, key)
+            require(0 < value < math.inf, f"student.pretraining.{key} is {value}; give more than 0")
+        for key in ("kl", "mlm", "cosine"):
+            value = getattr(pretraining, key)
+            require(0 <= value < math.inf, f"student.pretraining.{key} is {value}; it is a weight: give 0 or more")
+        require(
+            pretraining.kl + pretraining.mlm + pretraining.cosine > 0,
+            "student.pretraining has only weights of 0; raise kl, mlm or cosine",
+        )
         require(
             student.count >= 0, f"student.count is {student.count}; give at least 1, or 0 for half of the teacher's"
         )
@@ -224,3 +286,28 @@ def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
     if isinstance(config.tokenizer, TrainedTokenizer):
         size = config.tokenizer.vocabulary_size
         require(size >= 10, f"tokenizer.vocabulary_size is {size}; give at least 10, such as 8000")
+
+
+def check_transformer(sizes: Architecture, where: str, require: Callable[[bool, str], None]) -> None:
+    """Sizes that fit each other."""
+    check_sizes(sizes, ("layers", "hidden_size", "heads", "intermediate_size"), where, require)
+    require(
+        sizes.hidden_size % sizes.heads == 0,
+        f"{where}.hidden_size is {sizes.hidden_size} and heads is {sizes.heads}; hidden_size must be a multiple of "
+        "heads",
+    )
+    require(
+        sizes.positions != "rotary" or sizes.hidden_size // sizes.heads % 2 == 0,
+        f"{where}.hidden_size is {sizes.hidden_size} and heads is {sizes.heads}; rotary positions turn pairs of "
+        "dimensions, so hidden_size / heads must be even",
+    )
+
+
+def check_sizes(
+    sizes: Architecture | RecurrentArchitecture, keys: tuple[str, ...], where: str, require: Callable[[bool, str], None]
+) -> None:
+    """Counts of at least 1, and a share that is one."""
+    for key in keys:
+        value = getattr(sizes, key)
+        require(value > 0, f"{where}.{key} is {value}; give at least 1")
+    require(0 <= sizes.dropout < 1, f"{where}.dropout is {sizes.dropout}; it is a share, from 0 to below 1")

@@ -32,7 +32,14 @@ class Source:
 class TaskConfig:
     """What is asked of a text."""
 
-    name: Literal["text-classification", "token-classification"] = "text-classification"
+    name: Literal[
+        "text-classification",
+        "multi-label-classification",
+        "regression",
+        "token-classification",
+        "question-answering",
+        "sentence-embedding",
+    ] = "text-classification"
     metric: str = ""
     """The primary metric; the task's own when empty."""
     labels: tuple[str, ...] = ()
@@ -70,6 +77,12 @@ class DataConfig:
     """At most this many unlabelled texts are used. None: all."""
     max_length: int | None = None
     """In tokens. None: the 99th percentile of the training texts, at most what the teacher takes."""
+    stride: int | None = None
+    """Texts longer than ``max_length`` are read in windows that share this many tokens. None: they are cut."""
+    window_pooling: Literal["mean", "max"] = "mean"
+    """How the logits of a text's windows become one answer, where the answer is about the whole text."""
+    out_of_scope: Source | None = None
+    """Texts that belong to no label: the report says how well confidence tells them from the test texts."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +117,24 @@ class Architecture:
     intermediate_size: int = 512
     dropout: float = 0.1
     norm: Literal["post", "pre"] = "pre"
-    positions: Literal["learned", "sinusoidal"] = "learned"
-    activation: Literal["gelu", "relu"] = "gelu"
+    positions: Literal["learned", "sinusoidal", "rotary"] = "learned"
+    activation: Literal["gelu", "relu", "swiglu"] = "gelu"
+
+
+@dataclass(frozen=True)
+class RecurrentArchitecture:
+    """Sizes of the recurrent network."""
+
+    cell: Literal["rnn", "gru", "lstm"] = "lstm"
+    """``rnn``: the vanilla network with tanh."""
+    layers: int = 1
+    embedding_size: int = 128
+    hidden_size: int = 128
+    """Of one direction."""
+    bidirectional: bool = True
+    pooling: Literal["max", "mean", "last"] = "max"
+    """From the states of all tokens to one for the text; ``last``: the state where each direction ends."""
+    dropout: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -143,6 +172,15 @@ class TransformerTeacher:
 
 
 @dataclass(frozen=True)
+class RecurrentTeacher:
+    """The recurrent network, trained from nothing."""
+
+    name: Literal["recurrent"]
+    architecture: RecurrentArchitecture = RecurrentArchitecture()
+    train: TrainConfig = TrainConfig()
+
+
+@dataclass(frozen=True)
 class ProbabilitiesTeacher:
     """No model: a file with the teacher's probabilities by text."""
 
@@ -154,6 +192,36 @@ class ProbabilitiesTeacher:
 
 
 @dataclass(frozen=True)
+class PretrainingConfig:
+    """DistilBERT's method (Sanh et al. 2019): before it sees the task, a student learns masked language modelling from
+    the teacher, on texts without labels."""
+
+    texts: tuple[Source, ...] = ()
+    """The corpora. Empty: the training texts of the task."""
+    text: str = "text"
+    """The column of texts."""
+    limit: int | None = None
+    """At most this many texts. None: all."""
+    max_length: int = 128
+    """In tokens."""
+    masked: float = 0.15
+    """Share of the tokens that are asked for."""
+    temperature: float = 2.0
+    kl: float = 5.0
+    """Weight of the divergence from the teacher at masked tokens."""
+    mlm: float = 2.0
+    """Weight of the cross-entropy on the masked tokens themselves."""
+    cosine: float = 1.0
+    """Weight of the cosine distance between the last hidden states."""
+    epochs: float = 1
+    batch_size: int = 32
+    learning_rate: float = 3e-4
+    teacher_epochs: float = 1
+    """Where the teacher's checkpoint has no head for masked tokens, it learns to find them first."""
+    teacher_learning_rate: float = 1e-4
+
+
+@dataclass(frozen=True)
 class LayersStudent:
     """A smaller model of the teacher's kind, started from chosen layers of it."""
 
@@ -162,6 +230,10 @@ class LayersStudent:
     """Which layers, counted from 0. Empty: ``count`` of them, evenly spaced."""
     count: int = 0
     """0: half of the teacher's."""
+    start: Literal["teacher", "checkpoint"] = "teacher"
+    """Whose layers: those of the fine-tuned teacher, or of its checkpoint before it was fine-tuned."""
+    pretraining: PretrainingConfig = PretrainingConfig()
+    """What the arm ``pretrained`` does before it sees the task."""
     vocabulary: Vocabulary = Vocabulary()
 
 
@@ -175,15 +247,13 @@ class TransformerStudent:
 
 
 @dataclass(frozen=True)
-class LstmStudent:
-    """A recurrent network."""
+class RecurrentStudent:
+    """A recurrent network: vanilla RNN, GRU or LSTM."""
 
-    name: Literal["lstm"]
-    layers: int = 1
-    embedding_size: int = 128
-    hidden_size: int = 128
-    bidirectional: bool = True
-    dropout: float = 0.2
+    name: Literal["recurrent"]
+    architecture: RecurrentArchitecture = RecurrentArchitecture()
+    embeddings: Literal["random", "teacher"] = "random"
+    """``teacher``: the teacher's word embeddings, whose size then replaces ``architecture.embedding_size``."""
     vocabulary: Vocabulary = Vocabulary()
 
 
@@ -196,9 +266,10 @@ class TeacherTokenizer:
 
 @dataclass(frozen=True)
 class TrainedTokenizer:
-    """WordPiece, trained on the texts."""
+    """Trained on the texts."""
 
     name: Literal["trained"]
+    model: Literal["wordpiece", "bpe", "unigram"] = "wordpiece"
     vocabulary_size: int = 8000
 
 
@@ -235,7 +306,15 @@ class MseTerm:
     weight: float = 1.0
 
 
-Term = HardTerm | KlTerm | MseTerm
+@dataclass(frozen=True)
+class CosineTerm:
+    """One minus the cosine between the student's and the teacher's vectors."""
+
+    name: Literal["cosine"]
+    weight: float = 1.0
+
+
+Term = HardTerm | KlTerm | MseTerm | CosineTerm
 
 
 @dataclass(frozen=True)
@@ -294,8 +373,8 @@ class Config:
     """Name of the bundle and of the run."""
     recipe: str
     data: DataConfig
-    teacher: PretrainedTeacher | TransformerTeacher | ProbabilitiesTeacher
-    student: LayersStudent | TransformerStudent | LstmStudent
+    teacher: PretrainedTeacher | TransformerTeacher | RecurrentTeacher | ProbabilitiesTeacher
+    student: LayersStudent | TransformerStudent | RecurrentStudent
     task: TaskConfig = TaskConfig()
     tokenizer: TeacherTokenizer | TrainedTokenizer | SourceTokenizer = TeacherTokenizer("teacher")
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -303,7 +382,7 @@ class Config:
     export: ExportConfig = ExportConfig()
     measure: MeasureConfig = MeasureConfig()
     report: ReportConfig = ReportConfig()
-    arms: tuple[Literal["linear", "hard", "soft", "soft+transfer", "pseudo+transfer"], ...] = (
+    arms: tuple[Literal["linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained"], ...] = (
         "linear",
         "hard",
         "soft",

@@ -1,18 +1,15 @@
 """Rows become examples: columns picked by name, labels mapped, every cell checked."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill.config.schema import DataConfig, Source, TaskConfig
+from distill.data.labels import LABEL_OF, Fail, mapped, names_of, words_of
 from distill.data.readers import read_rows
 from distill.errors import UserError, nearest
 from distill.sources import describe, validate
 from distill.text.example import Example
-
-Fail = Callable[[str], UserError]
-Label = str | tuple[str, ...] | None
 
 
 def load_examples(source: Source, config: DataConfig, task: TaskConfig, labels: Sequence[str]) -> list[Example]:
@@ -35,17 +32,27 @@ def load_texts(source: Source, config: DataConfig, task: TaskConfig) -> list[Exa
 def read_examples(
     source: Source, split: str, config: DataConfig, task: TaskConfig, dropped: Counter[str]
 ) -> list[Example]:
-    """Examples of one split. The label column of transfer texts is not looked at; their labels are None.
+    """Examples of one split. The label column of ``transfer`` and ``out_of_scope`` is not looked at; their labels are
+    None. So is that of texts which sentence embeddings are learnt on (``train``, ``transfer``), and of a pair each text
+    becomes an example.
 
-    Rows with a label in ``config.drop_labels`` are left out and counted. Raises UserError for missing columns, and with
-    the number of the row for what a cell lacks.
+    Rows with a label in ``config.drop_labels`` and questions without an answer are left out and counted. Raises
+    UserError for missing columns, and with the number of the row for what a cell lacks.
     """
+    embedding, answering = task.name == "sentence-embedding", task.name == "question-answering"
+    single = embedding and split in ("train", "transfer")
+    if config.pair is None and (answering or (embedding and not single)):
+        raise UserError(
+            f"data.pair is not set; {task.name} needs the column of {'passages' if answering else 'second texts'} "
+            "beside data.text"
+        )
     rows = read_rows(source, split, config.splits)
     columns = set().union(*rows)
     text = "text" if columns == {"text"} else config.text  # a plain text file has this column only
-    label = None if split == "transfer" else config.label
+    pair = config.pair if not single or config.pair in columns else None
+    label = None if single or split in ("transfer", "out_of_scope") else config.label
     group = config.group if config.group in columns or (split == "train" and config.group) else None
-    for column in filter(None, (text, config.pair, label, group)):
+    for column in filter(None, (text, pair, label, group)):
         if column not in columns:
             raise UserError(f"{describe(source)} has no column '{column}'{nearest(column, columns)}")
     words = task.name == "token-classification"
@@ -56,20 +63,30 @@ def read_examples(
         def fail(message: str, number: int = number) -> UserError:
             return UserError(f"{describe(source)}, {split} row {number}: {message}")
 
-        tags = _tags(row.get(label), label, words, fail) if label else None
-        if found := unwanted.intersection([tags] if isinstance(tags, str) else tags or ()):
+        cell = row.get(label) if label else None
+        own = LABEL_OF[task.name](cell, label, fail) if label else None
+        written = {str(cell).strip()} if isinstance(own, float) else names_of(own)
+        if found := unwanted.intersection(written):
             dropped[f"label '{min(found)}'"] += 1
             continue
+        if answering and own == ():
+            dropped["no answer"] += 1
+            continue
         example = Example(
-            text=_words(row.get(text), text, fail) if words else _text(row.get(text), text, fail),
-            pair=_text(row.get(config.pair), config.pair, fail) if config.pair else None,
-            label=_mapped(tags, config.label_map),
+            text=words_of(row.get(text), text, fail) if words else _text(row.get(text), text, fail),
+            pair=_text(row.get(pair), pair, fail) if pair else None,
+            label=None if own is None else mapped(own, config.label_map, task.name),
             group=str(row[group]) if group and row.get(group) is not None else None,
         )
-        if words and isinstance(tags, tuple) and len(tags) != len(example.text):
-            raise fail(f"{len(example.text)} words in '{text}', but {len(tags)} tags in '{label}'; give one tag a word")
+        if label:
+            _check_fit(example, text, label, task.name, fail)
         examples.append(example)
-    return examples
+    return single_texts(examples) if single else examples
+
+
+def single_texts(examples: Sequence[Example]) -> list[Example]:
+    """Each text of a pair as an example of its own, without a label."""
+    return [Example(text, group=e.group) for e in examples for text in (e.text, e.pair) if text is not None]
 
 
 def _text(value: Any, column: str, fail: Fail) -> str:
@@ -84,41 +101,26 @@ def _text(value: Any, column: str, fail: Fail) -> str:
     return value
 
 
-def _words(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
-    """A list of words, also one written as JSON or with spaces between them."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.startswith("[") else value.split()
-        except json.JSONDecodeError:
-            value = value.split()
-    if not isinstance(value, list | None) or not all(isinstance(word, str | int) for word in value or ()):
-        raise fail(f"column '{column}' holds {str(value)[:40]!r} and no list of words")
-    return tuple(map(str, value or ()))
-
-
-def _tags(value: Any, column: str, words: bool, fail: Fail) -> str | tuple[str, ...]:
-    """The value of the label column, as it stands in the data."""
-    if value is None or value == "":
-        raise fail(f"no label in column '{column}'; label the row, or leave it out of this file")
-    if words:
-        return _words(value, column, fail)
-    if not isinstance(value, str | int | float):
-        raise fail(f"column '{column}' holds {str(value)[:40]!r}; a row has one label")
-    return str(value).strip()
-
-
-def _mapped(tags: Label, label_map: Mapping[str, str]) -> Label:
-    if tags is None or not label_map:
-        return tags
-    return label_map.get(tags, tags) if isinstance(tags, str) else tuple(label_map.get(tag, tag) for tag in tags)
+def _check_fit(example: Example, text: str, label: str, task: str, fail: Fail) -> None:
+    """That there are as many tags as words, and that answers stand in their passage."""
+    own: Any = example.label
+    if task == "token-classification" and len(own) != len(example.text):
+        raise fail(f"{len(example.text)} words in '{text}', but {len(own)} tags in '{label}'; give one tag a word")
+    if task == "question-answering":
+        for span in own:
+            found = (example.pair or "")[span.start : span.start + len(span.text)]
+            if found != span.text:
+                raise fail(
+                    f"column '{label}' says that {span.text[:40]!r} starts at character {span.start} of the passage, "
+                    f"where {found[:40]!r} stands; mend answer_start, which counts characters from 0"
+                )
 
 
 def label_counts(examples: Sequence[Example]) -> Counter[str]:
     """How many examples have each label, or each tag in them."""
     counts: Counter[str] = Counter()
     for example in examples:
-        if example.label is not None:
-            counts.update({example.label} if isinstance(example.label, str) else set(example.label))
+        counts.update(set(names_of(example.label)))
     return counts
 
 

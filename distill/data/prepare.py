@@ -4,15 +4,16 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 
 from distill.config.schema import DataConfig, Source, TaskConfig
-from distill.data.examples import check_known, label_counts, read_examples
+from distill.data.examples import check_known, label_counts, read_examples, single_texts
 from distill.data.readers import find_split, is_table
 from distill.data.splits import hold_out, sample
 from distill.errors import UserError
 from distill.sources import describe, validate
+from distill.tasks import TASKS
 from distill.text.example import Example
 
 
@@ -23,11 +24,13 @@ class Dataset:
     train: tuple[Example, ...]
     """Labelled."""
     transfer: tuple[Example, ...]
-    """Without labels: what ``labelled`` leaves over, and the transfer source."""
+    """Without labels: what ``labelled`` leaves over, and the transfer source; all that sentence embeddings are learnt
+    on."""
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     labels: tuple[str, ...]
-    """In the order of a model's outputs; empty where nothing is labelled and the task names none."""
+    """In the order of a model's outputs; empty where nothing is labelled and the task names none, and where labels are
+    numbers or spans."""
     dropped: dict[str, int]
     """Rows that were left out, by reason."""
     licence: str
@@ -35,15 +38,17 @@ class Dataset:
     """Where the data comes from, in words."""
     notes: tuple[str, ...]
     """What was done to the data that a reader of the report must know."""
+    out_of_scope: tuple[Example, ...] = ()
+    """Texts that belong to no label; none of them is learnt on."""
 
     @cached_property
     def fingerprint(self) -> str:
         """Hexadecimal digest of all texts and labels, their order and splits."""
         digest = hashlib.blake2b(json.dumps(self.labels).encode(), digest_size=16)
-        for split in (self.train, self.transfer, self.validation, self.test):
+        for split in (self.train, self.transfer, self.validation, self.test, self.out_of_scope):
             digest.update(len(split).to_bytes(8, "big"))
             for e in split:
-                digest.update(json.dumps([e.text, e.pair, e.label, e.group]).encode())
+                digest.update(json.dumps([e.text, e.pair, e.label, e.group], default=astuple).encode())
         return digest.hexdigest()
 
 
@@ -53,12 +58,16 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
     No text is in train twice, and none of train or transfer stands in validation or test. With ``config.label`` None
     nothing is labelled: train is empty and all texts are transfer texts.
 
+    Sentence embeddings are learnt on single texts without labels, so all of them are transfer texts, too; validation
+    and test are pairs with a score, and none of their texts, on either side, is learnt on.
+
     Raises UserError for sources that cannot be had or read, missing columns, rows without a label, labels that no
-    student could learn (fewer than two, one with a single example, one that train lacks), or an empty split.
+    student could learn (fewer than two different ones, a class with a single example, one that train lacks), or an
+    empty split.
 
     With ``config.labelled`` the labels of the other texts serve to drop rows and to make the splits, and are gone then.
     """
-    sources = _sources(config)
+    sources = _sources(config, task)
     dropped: Counter[str] = Counter()
     notes: list[str] = []
     train = _clean(read_examples(sources["train"], "train", config, task, dropped), dropped, "")
@@ -69,6 +78,8 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
         if split in sources:
             left_out: Counter[str] = Counter()
             held_out[split] = tuple(read_examples(sources[split], split, config, task, left_out))
+            if not held_out[split]:
+                raise UserError(f"no row of {describe(sources[split])} is left for {split}; left out: {dict(left_out)}")
             dropped.update({f"{split}: {reason}": count for reason, count in left_out.items()})
     train = _without_overlap(train, held_out, dropped, "")  # before more is held out of it
     if not train:
@@ -82,13 +93,21 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
             notes.append(f"{split}: {len(part)} of {total} texts held out of train{by} (seed {config.split_seed})")
     if not held_out["validation"]:
         raise UserError("there is no validation data; give data.validation, or a data.validation_share above 0")
-    train, transfer = _labelled_part(train, config)
+    train, transfer = _labelled_part(train, config, task)
     if "transfer" in sources:
         texts = _clean(read_examples(sources["transfer"], "transfer", config, task, dropped), dropped, "transfer: ")
         known = _contents([*train, *transfer])
         fresh = [e for e in texts if (e.text, e.pair) not in known]
         _count(dropped, "transfer: also in train", len(texts) - len(fresh))
         transfer += _without_overlap(fresh, held_out, dropped, "transfer: ")
+    out_of_scope: list[Example] = []
+    if "out_of_scope" in sources:
+        texts = read_examples(sources["out_of_scope"], "out_of_scope", config, task, dropped)
+        texts = _clean(texts, dropped, "out of scope: ")
+        out_of_scope = _without_overlap(texts, {"train": [*train, *transfer]}, dropped, "out of scope: ")
+        if not out_of_scope:
+            where = describe(sources["out_of_scope"])
+            raise UserError(f"every out-of-scope text of {where} is empty or stands in train; give others")
     if config.transfer_limit is not None and config.transfer_limit < len(transfer):
         notes.append(f"transfer: {config.transfer_limit} of {len(transfer)} texts without labels used")
         chosen = sample(config.transfer_limit, len(transfer), config.split_seed, "transfer")
@@ -105,10 +124,11 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
         licence="; ".join(dict.fromkeys(s.licence for s in sources.values() if s.licence)),
         source="; ".join(dict.fromkeys(map(describe, sources.values()))),
         notes=tuple(notes),
+        out_of_scope=tuple(out_of_scope),
     )
 
 
-def _sources(config: DataConfig) -> dict[str, Source]:
+def _sources(config: DataConfig, task: TaskConfig) -> dict[str, Source]:
     """The source of each split; what the configuration leaves open is looked for beside train."""
     if config.train is None:
         raise UserError("data.train is missing; name a hub data set, a path or a wheel")
@@ -119,13 +139,22 @@ def _sources(config: DataConfig) -> dict[str, Source]:
         if count is not None and count < 0:
             raise UserError(f"data.{key} is {count}; it is a number of texts")
     sources = {}
-    for split in ("train", "validation", "test", "transfer"):
+    for split in ("train", "validation", "test", "transfer", "out_of_scope"):
         source: Source | None = getattr(config, split)
         if source is not None:
             validate(source, f"data.{split}")
             sources[split] = source
-        elif split != "transfer" and not is_table(config.train) and find_split(config.train, split, config.splits):
+        elif split in ("transfer", "out_of_scope") or is_table(config.train):
+            continue
+        elif find_split(config.train, split, config.splits):
             sources[split] = config.train
+    if task.name == "sentence-embedding":
+        needed = ("validation", "test") if config.test_share > 0 else ("validation",)
+        if missing := [split for split in needed if split not in sources]:
+            raise UserError(
+                f"there is no {' and no '.join(missing)} data; {task.name} is measured on pairs with a score, which "
+                f"cannot be held out of texts without scores: give {' and '.join(f'data.{split}' for split in missing)}"
+            )
     return sources
 
 
@@ -161,18 +190,19 @@ def _clean(examples: Sequence[Example], dropped: Counter[str], prefix: str) -> l
 def _without_overlap(
     examples: list[Example], held_out: Mapping[str, Sequence[Example]], dropped: Counter[str], prefix: str
 ) -> list[Example]:
+    """Without examples that stand in another split; single texts must not be one side of a pair there, either."""
     for split, others in held_out.items():
-        known = _contents(others)
+        known = _contents([*others, *single_texts(others)])
         kept = [e for e in examples if (e.text, e.pair) not in known]
         _count(dropped, f"{prefix}also in {split}", len(examples) - len(kept))
         examples = kept
     return examples
 
 
-def _labelled_part(train: list[Example], config: DataConfig) -> tuple[list[Example], list[Example]]:
+def _labelled_part(train: list[Example], config: DataConfig, task: TaskConfig) -> tuple[list[Example], list[Example]]:
     """(labelled, without labels) of the training texts."""
     chosen = set(range(len(train)))
-    if config.label is None:
+    if config.label is None or task.name == "sentence-embedding":
         chosen = set()
     elif config.labelled is not None:
         if config.labelled > len(train):
@@ -186,12 +216,17 @@ def _labels(
     train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], config: DataConfig, task: TaskConfig
 ) -> tuple[str, ...]:
     """The labels in order, after all checks on them."""
+    if config.label is None or task.name in ("question-answering", "sentence-embedding"):
+        return task.labels if TASKS[task.name].labelled else ()
+    what = {"regression": "number", "multi-label-classification": "set of labels"}.get(task.name, "label")
     used = label_counts(train)
-    if config.label is None:
-        return task.labels
+    different = used if what == "label" else {e.label for e in train}
     among = f" among the {len(train)} labelled texts of train"
-    if len(used) < 2:
-        raise UserError(f"only the label {', '.join(map(repr, used)) or '(none)'}{among}; at least two are needed")
+    if len(different) < 2:
+        only = ", ".join(map(repr, different)) or "(none)"
+        raise UserError(f"only the {what} {only}{among}; at least two are needed")
+    if task.name == "regression":
+        return ()
     single = sorted(label for label, count in used.items() if count == 1)
     more = f" and {len(single) - 5} other labels" if len(single) > 5 else ""
     if single and task.name == "text-classification":

@@ -29,6 +29,7 @@ SPLIT_NAMES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
     "transfer": ("transfer", "unsupervised", "train"),
+    "out_of_scope": ("out_of_scope", "oos", "oos_test"),
 }
 DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.decompress,
@@ -40,9 +41,9 @@ DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
 def read_rows(source: Source, split: str = "train", splits: Mapping[str, str] | None = None) -> list[Row]:
     """All rows of one split: column to value.
 
-    ``split`` is train, validation, test or transfer, ``splits`` gives it another name; a single file is its own only
-    split. A text file has one column, ``text``. Columns of class numbers in data sets become their names (None for
-    the hub's -1, "no label").
+    ``split`` is train, validation, test, transfer or out_of_scope, ``splits`` gives it another name; a single file is
+    its own only split. A text file has one column, ``text``. Columns of class numbers in data sets become their names
+    (None for the hub's -1, "no label").
 
     Raises UserError for what is missing, empty, malformed (with its line), not UTF-8 or of an unknown format.
     """

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
+from distill.data.labels import names_of
 from distill.errors import UserError
 from distill.text.example import Example
 
@@ -13,8 +14,9 @@ def hold_out(
 ) -> tuple[list[Example], list[Example]]:
     """Parts ``count`` examples, or a few more where groups stay together, from the others.
 
-    By group: groups are shuffled and taken until the count is reached. Else: stratified by label (for tags by the
-    rarest of a sentence), and the first two examples of each label are never taken.
+    By group: groups are shuffled and taken until the count is reached. Else: stratified by label (for tags and sets of
+    labels by the rarest one; numbers and spans are one stratum), and the first two examples of each label are never
+    taken.
 
     Returns (kept, held out), both in the order of ``examples``. ``name`` gives each split a shuffle of its own.
     Raises UserError when nothing would be kept, or nothing held out.
@@ -51,12 +53,10 @@ def _by_group(examples: Sequence[Example], count: int, rng: random.Random) -> se
 
 
 def _stratified(examples: Sequence[Example], count: int, rng: random.Random) -> set[int]:
-    frequency = Counter(tag for e in examples if isinstance(e.label, tuple) for tag in e.label)
+    frequency = Counter(name for e in examples for name in names_of(e.label))
 
     def stratum(example: Example) -> str:
-        if isinstance(example.label, tuple):
-            return min(example.label, key=lambda tag: (frequency[tag], tag))
-        return example.label or ""
+        return min(names_of(example.label), key=lambda name: (frequency[name], name), default="")
 
     order = list(range(len(examples)))
     rng.shuffle(order)

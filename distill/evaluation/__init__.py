@@ -1,11 +1,9 @@
-"""The arms side by side: intervals, paired tests, agreement, verdicts."""
+"""The arms side by side: intervals, paired tests, verdicts."""
 
-from distill.evaluation.agreement import agreement
 from distill.evaluation.contrasts import contrast, paired_difference, randomisation_test, verdict
 from distill.evaluation.intervals import bootstrap_seeds, gap_recovered, wilson
 
 __all__ = [
-    "agreement",
     "bootstrap_seeds",
     "contrast",
     "gap_recovered",

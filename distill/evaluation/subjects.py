@@ -24,30 +24,32 @@ def teacher_subject(folder: Path) -> Subject:
 
     from distill.config import PretrainedTeacher, Source
     from distill.models import load_teacher
-    from distill.models.loading import HEAD_SUFFIX, load_config, takes_types
-    from distill.text import pad
+    from distill.models.answers import answer_of
+    from distill.models.loading import load_config, takes_types
+    from distill.models.teachers import has_head_for
+    from distill.text import pad, rows_of
 
     settings = load_config(str(folder), None, False)
     heads = [str(a) for a in settings.architectures or ()]
-    names = [name for name in TASKS if any(head.endswith(HEAD_SUFFIX[name]) for head in heads)]
+    names = [name for name in TASKS if has_head_for(settings, name)]
     if not names:
         raise UserError(
             f"{folder} is neither a bundle nor a classifier: it is {', '.join(heads) or 'of no stated architecture'}"
         )
     labels = tuple(settings.id2label[i] for i in sorted(settings.id2label))
-    task = build(names[0], labels)
+    task = build(names[0], labels if TASKS[names[0]].labelled else ())
     teacher = load_teacher(PretrainedTeacher("pretrained", Source(path=str(folder)), fine_tune="never"), task)
     model = teacher.loaded.model
     encoder = Encoder(teacher.loaded.tokenizer, min(teacher.longest, 4096))
 
     def answer(examples: Sequence[Example]) -> list[Logits]:
         units: list[Logits] = []
-        for encoded in encoder.encode(examples):
-            batch = {name: torch.from_numpy(array) for name, array in pad([encoded], encoder.pad_id).items()}
+        for encoded in task.encode(encoder, examples):
+            batch = {name: torch.from_numpy(array) for name, array in pad(rows_of([encoded]), encoder.pad_id).items()}
             if not takes_types(model):
                 del batch["token_type_ids"]
             with torch.inference_mode():
-                units += task.units(model(**batch).logits.numpy(), [encoded])
+                units += task.units(answer_of(model(**batch), batch["attention_mask"]).numpy(), [encoded])
         return units
 
     return task, answer

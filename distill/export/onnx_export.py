@@ -16,24 +16,35 @@ import torch
 from torch import Tensor, nn
 
 from distill.config.schema import ExportConfig
+from distill.models.answers import sentence_embedding
 
+PER_TOKEN = ("start_logits", "end_logits")
+"""Outputs [B, L]."""
 PROTOBUF_LIMIT = 1_900_000_000
 """Bytes of weights above which they stand in a second file, ``NAME_data``: a protobuf ends at 2 GiB."""
 
 
-class _Logits(nn.Module):
-    """The model with its output narrowed to the logits, its inputs by position."""
+class _Named(nn.Module):
+    """The model with its output narrowed to the tensors named, its inputs by position."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, outputs: Sequence[str]) -> None:
         super().__init__()
         self.model = model
+        self.outputs = tuple(outputs)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
-        logits: Tensor = self.model(**inputs).logits
-        return logits
+        output = self.model(**inputs)
+        return tuple(
+            sentence_embedding(output.last_hidden_state, attention_mask)
+            if name == "sentence_embedding"
+            else getattr(output, name)
+            for name in self.outputs
+        )
 
 
 def graph_inputs(model: nn.Module) -> tuple[str, ...]:
@@ -47,12 +58,16 @@ def graph_inputs(model: nn.Module) -> tuple[str, ...]:
     return ("input_ids", "attention_mask")
 
 
-def export_onnx(model: nn.Module, path: Path, config: ExportConfig, inputs: Sequence[str]) -> None:
+def export_onnx(
+    model: nn.Module, path: Path, config: ExportConfig, inputs: Sequence[str], outputs: Sequence[str] = ("logits",)
+) -> None:
     """Writes ``model`` to ``path`` in fp32, with the graph inputs ``inputs`` (see :func:`graph_inputs`).
 
-    The model is called as transformers' are, ``model(input_ids=…, attention_mask=…[, token_type_ids=…]).logits``, with
-    inputs [B, L] of int64 and logits [B, C] or [B, L, C]; B and L are free in the graph, whose one output is
-    ``logits``. The model given is not changed: a copy of it is exported, in evaluation mode, on the CPU, with the
+    The model is called as transformers' are, ``model(input_ids=…, attention_mask=…[, token_type_ids=…])``, with inputs
+    [B, L] of int64. The graph's outputs are the attributes of what it returns that ``outputs`` names, and
+    ``sentence_embedding``, which is made of ``last_hidden_state``; B and L are free in the graph.
+
+    The model given is not changed: a copy of it is exported, in evaluation mode, on the CPU, with the
     attention that is written out in matrix products, which makes the smallest graph.
 
     The file carries no stack traces, so no paths of this machine. It is written aside and put in place by a rename.
@@ -61,7 +76,7 @@ def export_onnx(model: nn.Module, path: Path, config: ExportConfig, inputs: Sequ
     The tracing exporter, ``legacy``, is the quicker one; the graphs run equally fast (``benchmarks/exporters.py``).
     A model with a recurrent layer is always traced: the second such export by dynamo in one process fails.
     """
-    exported = _Logits(copy.deepcopy(model).to("cpu", torch.float32)).eval()
+    exported = _Named(copy.deepcopy(model).to("cpu", torch.float32), outputs).eval()
     set_attention = getattr(exported.model, "set_attn_implementation", None)
     if set_attention is not None:
         set_attention("eager")
@@ -81,7 +96,7 @@ def export_onnx(model: nn.Module, path: Path, config: ExportConfig, inputs: Sequ
         shutil.rmtree(aside)
 
 
-def _export(model: nn.Module, path: Path, config: ExportConfig, inputs: tuple[str, ...], large: bool) -> None:
+def _export(model: _Named, path: Path, config: ExportConfig, inputs: tuple[str, ...], large: bool) -> None:
     batch, length = 2, 5
     ids = torch.full((batch, length), 2)
     mask = torch.ones_like(ids)
@@ -96,7 +111,7 @@ def _export(model: nn.Module, path: Path, config: ExportConfig, inputs: tuple[st
             example,
             path,
             input_names=list(inputs),
-            output_names=["logits"],
+            output_names=list(model.outputs),
             opset_version=config.opset,
             dynamo=True,
             dynamic_shapes=tuple(axes.values()),
@@ -104,16 +119,18 @@ def _export(model: nn.Module, path: Path, config: ExportConfig, inputs: tuple[st
             verbose=False,
         )
     else:
-        per_token = model(*example).dim() == 3
+        made = dict(zip(model.outputs, model(*example), strict=True))
+        per_token = [name for name, tensor in made.items() if tensor.dim() == 3 or name in PER_TOKEN]
+        free = {name: {0: "batch", 1: "sequence"} if name in per_token else {0: "batch"} for name in made}
         torch.onnx.export(
             model,
             example,
             str(path),
             input_names=list(inputs),
-            output_names=["logits"],
+            output_names=list(model.outputs),
             opset_version=config.opset,
             dynamo=False,
-            dynamic_axes={**axes, "logits": {0: "batch", 1: "sequence"} if per_token else {0: "batch"}},
+            dynamic_axes={**axes, **free},
         )
 
 

@@ -3,18 +3,20 @@
 import copy
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from distill.models.answers import answer_of
 from distill.progress import track
 from distill.results import Parity
 from distill.runtime import Graph, predict_units
 from distill.tasks import Task
 from distill.tasks.task import Logits
-from distill.text import Encoded, Encoder, Example, pad
+from distill.text import Encoded, Encoder, Example, pad, rows_of
 
 BATCHES = (1, 2, 7)
 LENGTHS = (2, 17)
@@ -52,7 +54,7 @@ def check_parity(
         for batch in track(grid, "parity"):
             cases += 1
             real = batch["attention_mask"] == 1
-            expected, found = _torch_logits(reference, graph, batch), graph.run(batch)
+            expected, found = _torch_logits(reference, graph, batch), graph.run(batch, task.read)
             if expected.ndim == 3 and found.shape == expected.shape:
                 expected, found = expected[real], found[real]
             differences.append(_difference(expected, found))
@@ -63,7 +65,7 @@ def check_parity(
             apart = [_difference(e, f) for e, f in zip(of_torch, of_graph, strict=True)]
             differences += apart
             answers = zip(task.predictions(of_torch, questions), task.predictions(of_graph, questions), strict=True)
-            unequal = [i for i, (expected_answer, answer) in enumerate(answers) if expected_answer != answer]
+            unequal = [i for i, (expected_answer, answer) in enumerate(answers) if not _same(expected_answer, answer)]
             ties = sum(apart[i] <= tolerance for i in unequal)
             answers_equal = ties == len(unequal)
             remarks.append(f"{len(questions) - len(unequal)} of {len(questions)} answers equal from text to answer")
@@ -78,6 +80,11 @@ def check_parity(
     largest = float(np.max(differences))
     remarks.insert(0, f"batch {_list(BATCHES)} x length {_list(_lengths(encoder))}, padded and not")
     return Parity(largest <= tolerance and answers_equal, largest, tolerance, cases, answers_equal, "; ".join(remarks))
+
+
+def _same(expected: Any, found: Any) -> bool:
+    """Equal answers; numbers are as close as logits must be, and were compared as such."""
+    return isinstance(expected, float) or bool(np.array_equal(expected, found))
 
 
 def _lengths(encoder: Encoder) -> list[int]:
@@ -113,7 +120,8 @@ def _torch_logits(model: nn.Module, graph: Graph, batch: Batch) -> Logits:
     torch.set_num_threads(1)  # with two on a busy machine, parity of 6 layers of 384 took 60 s instead of 4
     try:
         with torch.no_grad():
-            logits: Logits = model(**{name: torch.from_numpy(batch[name]) for name in graph.inputs}).logits.numpy()
+            output = model(**{name: torch.from_numpy(batch[name]) for name in graph.inputs})
+            logits: Logits = answer_of(output, torch.from_numpy(batch["attention_mask"])).numpy()
     finally:
         torch.set_num_threads(threads)
     return logits
@@ -122,10 +130,14 @@ def _torch_logits(model: nn.Module, graph: Graph, batch: Batch) -> Logits:
 def _torch_units(
     model: nn.Module, graph: Graph, encoder: Encoder, task: Task, questions: Sequence[Example]
 ) -> list[Logits]:
-    """One text at a time, not padded: the simplest way there is, unlike the runtime's."""
+    """One window at a time, not padded: the simplest way there is, unlike the runtime's."""
     units = []
-    for encoded in encoder.encode(questions):
-        units += task.units(_torch_logits(model, graph, pad([encoded], encoder.pad_id)), [encoded])
+    for encoded in task.encode(encoder, questions):
+        rows = [_torch_logits(model, graph, pad([row], encoder.pad_id)) for row in rows_of([encoded])]
+        if task.words:  # windows of unequal length, so that they can be stacked
+            longest = max(row.shape[1] for row in rows)
+            rows = [np.pad(row, ((0, 0), (0, longest - row.shape[1]), (0, 0))) for row in rows]
+        units += task.units(np.concatenate(rows), [encoded])
     return units
 
 

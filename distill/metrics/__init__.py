@@ -1,19 +1,31 @@
-"""Scores of predictions, as per-example statistics and reducers over them; calibration. numpy alone."""
+"""Scores of predictions, as per-example statistics and reducers over them; calibration; detection. numpy alone."""
 
 from distill.metrics.calibration import brier, expected_calibration_error, negative_log_likelihood
 from distill.metrics.classification import accuracy, macro_f1
+from distill.metrics.detection import auroc
 from distill.metrics.metric import Metric, Statistics
+from distill.metrics.multilabel import micro_f1, multilabel_macro_f1, subset_accuracy
+from distill.metrics.regression import pearson, spearman
+from distill.metrics.spans import span_exact_match, span_f1
 from distill.metrics.tokens import entities, entity_f1, token_accuracy
 
 __all__ = [
     "Metric",
     "Statistics",
     "accuracy",
+    "auroc",
     "brier",
     "entities",
     "entity_f1",
     "expected_calibration_error",
     "macro_f1",
+    "micro_f1",
+    "multilabel_macro_f1",
     "negative_log_likelihood",
+    "pearson",
+    "span_exact_match",
+    "span_f1",
+    "spearman",
+    "subset_accuracy",
     "token_accuracy",
 ]

@@ -18,7 +18,7 @@ def macro_f1(classes: int) -> Metric:
     """
     if classes < 2:
         raise ValueError(f"macro F1 of {classes} classes: at least 2 are needed")
-    return Metric("macro_f1", "macro F1", partial(_confusion, classes), _mean_f1)
+    return Metric("macro_f1", "macro F1", partial(_confusion, classes), mean_f1)
 
 
 def class_indices(predictions: Sequence[int], gold: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -54,7 +54,8 @@ def _confusion(classes: int, predictions: Sequence[int], gold: Sequence[int]) ->
     return np.concatenate([p * g, p * (1 - g), (1 - p) * g], axis=1)
 
 
-def _mean_f1(statistics: Statistics) -> float:
+def mean_f1(statistics: Statistics) -> float:
+    """[n, 3 * classes] of tp, fp, fn to the mean F1 of the classes that are in gold or in the predictions; else 0."""
     tp, fp, fn = statistics.sum(axis=0).reshape(3, -1)
     denominator = 2 * tp + fp + fn
     present = denominator > 0

@@ -26,7 +26,7 @@ class Metric:
     statistics: Callable[[Sequence[Any], Sequence[Any]], Statistics]
     """(predictions, gold), n of each, to [n, K]."""
     reduce: Callable[[Statistics], float]
-    """[n, K] to the score, for all metrics here a fraction of 1."""
+    """[n, K] to the score, for all metrics here a fraction of 1, or a correlation."""
     additive: bool = True
 
     def score(self, predictions: Sequence[Any], gold: Sequence[Any]) -> float:

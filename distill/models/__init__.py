@@ -1,25 +1,51 @@
 """Architectures of this project, loading of teachers, building of students."""
 
-from distill.models.loading import LoadedModel, load_model, load_tokenizer, parameter_count, save_model
-from distill.models.recurrent import LstmConfig, LstmForSequenceClassification, LstmForTokenClassification
-from distill.models.students import build_student, build_transformer
+from distill.models.loading import (
+    LoadedModel,
+    load_model,
+    load_tokenizer,
+    load_with_new_head,
+    parameter_count,
+    save_model,
+    vector_size,
+)
+from distill.models.recurrent import (
+    RecurrentConfig,
+    RecurrentForSequenceClassification,
+    RecurrentForTokenClassification,
+)
+from distill.models.students import build_recurrent, build_student, build_transformer, student_from_layers
 from distill.models.teachers import Teacher, load_teacher
-from distill.models.transformer import EncoderConfig, EncoderForSequenceClassification, EncoderForTokenClassification
+from distill.models.transformer import (
+    EncoderConfig,
+    EncoderForMaskedLM,
+    EncoderForQuestionAnswering,
+    EncoderForSequenceClassification,
+    EncoderForTokenClassification,
+    EncoderModel,
+)
 
 __all__ = [
     "EncoderConfig",
+    "EncoderForMaskedLM",
+    "EncoderForQuestionAnswering",
     "EncoderForSequenceClassification",
     "EncoderForTokenClassification",
+    "EncoderModel",
     "LoadedModel",
-    "LstmConfig",
-    "LstmForSequenceClassification",
-    "LstmForTokenClassification",
+    "RecurrentConfig",
+    "RecurrentForSequenceClassification",
+    "RecurrentForTokenClassification",
     "Teacher",
+    "build_recurrent",
     "build_student",
     "build_transformer",
     "load_model",
     "load_teacher",
     "load_tokenizer",
+    "load_with_new_head",
     "parameter_count",
     "save_model",
+    "student_from_layers",
+    "vector_size",
 ]

@@ -12,6 +12,8 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModel,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
@@ -29,9 +31,26 @@ transformers_logging.set_verbosity_error()  # a new head is what fine-tuning is 
 
 HEADS = {
     "text-classification": AutoModelForSequenceClassification,
+    "multi-label-classification": AutoModelForSequenceClassification,
+    "regression": AutoModelForSequenceClassification,
     "token-classification": AutoModelForTokenClassification,
+    "question-answering": AutoModelForQuestionAnswering,
+    "sentence-embedding": AutoModel,
 }
-HEAD_SUFFIX = {"text-classification": "ForSequenceClassification", "token-classification": "ForTokenClassification"}
+HEAD_SUFFIX = {
+    "text-classification": "ForSequenceClassification",
+    "multi-label-classification": "ForSequenceClassification",
+    "regression": "ForSequenceClassification",
+    "token-classification": "ForTokenClassification",
+    "question-answering": "ForQuestionAnswering",
+    "sentence-embedding": "Model",
+}
+PROBLEM_TYPES = {
+    "text-classification": "single_label_classification",
+    "multi-label-classification": "multi_label_classification",
+    "regression": "regression",
+}
+"""What transformers calls them, where one head serves several."""
 SPECIAL_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
 
 
@@ -46,13 +65,13 @@ class LoadedModel:
 
 
 def label_settings(task: Task) -> dict[str, Any]:
-    """What a model's configuration says of the labels."""
-    return {
-        "num_labels": len(task.labels),
-        "id2label": dict(enumerate(task.labels)),
-        "label2id": dict(task.index),
-        "problem_type": "single_label_classification" if not task.words else None,
-    }
+    """What a model's configuration says of its answers."""
+    if task.kind in ("span", "vector"):
+        return {}
+    settings: dict[str, Any] = {"num_labels": task.width, "problem_type": PROBLEM_TYPES.get(task.name)}
+    if task.labels:
+        settings |= {"id2label": dict(enumerate(task.labels)), "label2id": dict(task.index)}
+    return settings
 
 
 def load_tokenizer(
@@ -85,6 +104,13 @@ def load_model(directory: Path, task: Task) -> LoadedModel:
     return LoadedModel(model.eval(), tokenizer, roles)
 
 
+def load_with_new_head(directory: Path, task: Task, seed: int) -> LoadedModel:
+    """The encoder in a folder with a head for this task from random weights, which the seed fixes."""
+    torch.manual_seed(seed)
+    model = HEADS[task.name].from_pretrained(directory, dtype=torch.float32, **label_settings(task))
+    return LoadedModel(model, Tokenizer.from_file(str(directory / "tokenizer.json")))
+
+
 def save_model(loaded: LoadedModel, directory: Path, max_length: int) -> None:
     """Writes weights (safetensors), configuration and tokenizer, so that transformers' auto classes load the folder.
 
@@ -115,6 +141,12 @@ def save_model(loaded: LoadedModel, directory: Path, max_length: int) -> None:
 def takes_types(model: nn.Module) -> bool:
     """Whether the model tells first from second text by ``token_type_ids``."""
     return int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
+
+
+def vector_size(model: nn.Module) -> int:
+    """D, the size of a bare encoder's vectors."""
+    config: Any = model.config
+    return int(getattr(config, "output_size", None) or config.hidden_size)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -1,4 +1,8 @@
-"""The LSTM classifier and tagger, as a ``PreTrainedModel`` that transformers' auto classes know."""
+"""Recurrent networks, as ``PreTrainedModel`` that transformers' auto classes know: vanilla RNN, GRU, LSTM.
+
+Shape suffixes: B batch, L length, D size of the input, H size of the states (twice the
+hidden size with two directions).
+"""
 
 from typing import Any
 
@@ -6,61 +10,82 @@ import torch
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    AutoModel,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PretrainedConfig,
     PreTrainedModel,
 )
-from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+
+CELLS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
-class LstmConfig(PretrainedConfig):  # type: ignore[misc]
-    """Sizes of the LSTM."""
+class RecurrentConfig(PretrainedConfig):  # type: ignore[misc]
+    """Sizes of the network."""
 
-    model_type = "distill_lstm"
+    model_type = "distill_recurrent"
 
     def __init__(
         self,
+        cell: str = "lstm",
         vocab_size: int = 8000,
         embedding_size: int = 128,
         hidden_size: int = 128,
         num_hidden_layers: int = 1,
         bidirectional: bool = True,
+        pooling: str = "max",
         dropout: float = 0.2,
         initializer_range: float = 0.02,
         pad_token_id: int = 0,
         **rest: Any,
     ) -> None:
+        self.cell = cell
         self.vocab_size = vocab_size
         self.embedding_size = embedding_size
         self.hidden_size = hidden_size
         self.num_hidden_layers = num_hidden_layers
         self.bidirectional = bidirectional
+        self.pooling = pooling
         self.dropout = dropout
         self.initializer_range = initializer_range
         super().__init__(pad_token_id=pad_token_id, **rest)
 
+    @property
+    def output_size(self) -> int:
+        """H, the size of a token's state: both directions together."""
+        return int(self.hidden_size * (2 if self.bidirectional else 1))
 
-class Lstm(nn.Module):
-    """Layers of LSTMs, one or two directions, that compute on a padded batch what torch computes on a packed one.
+
+class Recurrent(nn.Module):
+    """Layers of cells, one or two directions, that compute on a padded batch what torch computes on a packed one.
 
     Padding stands on the right, so the forward direction never reads it before a real token. For the backward
     direction each text is reversed inside its own length by a gather, read forward, and reversed again. Nothing is
     packed, and the graph exports to ONNX as it is.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, layers: int, bidirectional: bool, dropout: float) -> None:
+    def __init__(
+        self, cell: str, input_size: int, hidden_size: int, layers: int, bidirectional: bool, dropout: float
+    ) -> None:
         super().__init__()
-        directions = 2 if bidirectional else 1
-        sizes = [input_size] + [hidden_size * directions] * (layers - 1)
-        self.forward_layers = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)
+        sizes = [input_size] + [hidden_size * (2 if bidirectional else 1)] * (layers - 1)
+        kind: Any = CELLS[cell]
+        self.forward_layers = nn.ModuleList(kind(size, hidden_size, batch_first=True) for size in sizes)
         self.backward_layers = nn.ModuleList(
-            nn.LSTM(size, hidden_size, batch_first=True) for size in (sizes if bidirectional else [])
+            kind(size, hidden_size, batch_first=True) for size in (sizes if bidirectional else [])
         )
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-        """[B, L, D] to [B, L, H], H twice the hidden size with two directions; positions of padding hold 0."""
+        """[B, L, D] to [B, L, H]; positions of padding hold 0."""
         length_B1 = mask_BL.sum(1, keepdim=True)
         position_BL = torch.arange(x_BLD.shape[1], device=x_BLD.device).expand_as(mask_BL)
         reverse_BL1 = torch.where(position_BL < length_B1, length_B1 - 1 - position_BL, position_BL).unsqueeze(-1)
@@ -78,35 +103,47 @@ class Lstm(nn.Module):
         return x_BLD
 
 
-class _LstmModel(PreTrainedModel):  # type: ignore[misc]
-    """What both heads share."""
+class _RecurrentModel(PreTrainedModel):  # type: ignore[misc]
+    """What all heads share."""
 
-    config_class = LstmConfig
-    base_model_prefix = "lstm"
+    config_class = RecurrentConfig
+    base_model_prefix = "network"
 
-    def __init__(self, config: LstmConfig) -> None:
+    def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
         self.embeddings = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
-        self.lstm = Lstm(
-            config.embedding_size, config.hidden_size, config.num_hidden_layers, config.bidirectional, config.dropout
+        self.recurrent = Recurrent(
+            config.cell,
+            config.embedding_size,
+            config.hidden_size,
+            config.num_hidden_layers,
+            config.bidirectional,
+            config.dropout,
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(config.hidden_size * (2 if config.bidirectional else 1), config.num_labels)
+        outputs = self._outputs(config)
+        if outputs:
+            self.classifier = nn.Linear(config.output_size, outputs)
         self.post_init()
+
+    def _outputs(self, config: RecurrentConfig) -> int:
+        return int(config.num_labels)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.LSTM):  # recurrent weights orthogonal, forget gates open at the start
+        if isinstance(module, nn.RNNBase):
+            # Recurrent weights orthogonal, gate by gate, so that a gradient neither grows nor shrinks at once; the
+            # forget gate of an LSTM (the second) open at the start, so that it remembers (Jozefowicz et al. 2015).
+            gates = GATES[self.config.cell]
             for name, parameter in module.named_parameters():
                 if "weight_hh" in name:
-                    for gate in parameter.chunk(4):
+                    for gate in parameter.chunk(gates):
                         nn.init.orthogonal_(gate)
                 elif "weight_ih" in name:
                     nn.init.xavier_uniform_(parameter)
                 else:
                     parameter.zero_()
-                    if "bias_ih" in name:
+                    if "bias_ih" in name and gates == 4:
                         parameter.chunk(4)[1].fill_(1.0)
         elif isinstance(module, nn.Embedding):
             module.weight.normal_(0.0, 0.1)
@@ -123,34 +160,72 @@ class _LstmModel(PreTrainedModel):  # type: ignore[misc]
         """Puts other word embeddings in place."""
         self.embeddings = value
 
-    def states(self, input_ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """[B, L, H]"""
-        result: Tensor = self.lstm(self.dropout(self.embeddings(input_ids_BL)), mask_BL)
-        return result
+    def states(self, input_ids_BL: Tensor, mask_BL: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(states [B, L, H], mask [B, L])"""
+        if mask_BL is None:
+            mask_BL = torch.ones_like(input_ids_BL)
+        return self.recurrent(self.dropout(self.embeddings(input_ids_BL)), mask_BL), mask_BL
 
 
-class LstmForSequenceClassification(_LstmModel):
-    """The largest value over real tokens, then a linear layer."""
+class RecurrentModel(_RecurrentModel):
+    """The states themselves."""
+
+    def _outputs(self, config: RecurrentConfig) -> int:
+        return 0
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> BaseModelOutput:
+        """States [B, L, H]"""
+        return BaseModelOutput(last_hidden_state=self.states(input_ids, attention_mask)[0])
+
+
+class RecurrentForSequenceClassification(_RecurrentModel):
+    """One state for the text, then a linear layer: a label, several labels, or a number."""
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> SequenceClassifierOutput:
         """Logits [B, C]"""
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        x_BLH = self.states(input_ids, attention_mask)
-        largest_BH = x_BLH.masked_fill(attention_mask.unsqueeze(-1) == 0, -1e4).amax(1)
-        return SequenceClassifierOutput(logits=self.classifier(self.dropout(largest_BH)))
+        x_BLH, mask_BL = self.states(input_ids, attention_mask)
+        pooled_BH = pool(x_BLH, mask_BL, self.config.pooling, self.config.hidden_size)
+        return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled_BH)))
 
 
-class LstmForTokenClassification(_LstmModel):
+class RecurrentForTokenClassification(_RecurrentModel):
     """A linear layer at each token."""
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> TokenClassifierOutput:
         """Logits [B, L, C]"""
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        return TokenClassifierOutput(logits=self.classifier(self.dropout(self.states(input_ids, attention_mask))))
+        x_BLH, _mask = self.states(input_ids, attention_mask)
+        return TokenClassifierOutput(logits=self.classifier(self.dropout(x_BLH)))
 
 
-AutoConfig.register(LstmConfig.model_type, LstmConfig)
-AutoModelForSequenceClassification.register(LstmConfig, LstmForSequenceClassification)
-AutoModelForTokenClassification.register(LstmConfig, LstmForTokenClassification)
+class RecurrentForQuestionAnswering(_RecurrentModel):
+    """Two numbers at each token: whether the answer starts there, and whether it ends there."""
+
+    def _outputs(self, config: RecurrentConfig) -> int:
+        return 2
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
+    ) -> QuestionAnsweringModelOutput:
+        """Start and end [B, L]"""
+        x_BLH, _mask = self.states(input_ids, attention_mask)
+        both_BL2 = self.classifier(self.dropout(x_BLH))
+        return QuestionAnsweringModelOutput(start_logits=both_BL2[..., 0], end_logits=both_BL2[..., 1])
+
+
+def pool(x_BLH: Tensor, mask_BL: Tensor, pooling: str, hidden_size: int) -> Tensor:
+    """[B, L, H] to [B, H] over real tokens: ``max``, ``mean``, or ``last``, the state where each direction ends."""
+    if pooling == "max":
+        return x_BLH.masked_fill(mask_BL.unsqueeze(-1) == 0, -1e4).amax(1)
+    if pooling == "mean":
+        weight_BL1 = mask_BL.unsqueeze(-1).to(x_BLH.dtype)
+        return (x_BLH * weight_BL1).sum(1) / weight_BL1.sum(1).clamp(min=1.0)
+    last_B11 = (mask_BL.sum(1) - 1).clamp(min=0)[:, None, None]
+    ends_BH = x_BLH.gather(1, last_B11.expand(-1, -1, x_BLH.shape[2])).squeeze(1)
+    return torch.cat([ends_BH[:, :hidden_size], x_BLH[:, 0, hidden_size:]], dim=-1)
+
+
+AutoConfig.register(RecurrentConfig.model_type, RecurrentConfig)
+AutoModel.register(RecurrentConfig, RecurrentModel)
+AutoModelForSequenceClassification.register(RecurrentConfig, RecurrentForSequenceClassification)
+AutoModelForTokenClassification.register(RecurrentConfig, RecurrentForTokenClassification)
+AutoModelForQuestionAnswering.register(RecurrentConfig, RecurrentForQuestionAnswering)

@@ -1,4 +1,4 @@
-"""Students: layers of the teacher, the in-repo transformer, or an LSTM."""
+"""Students: layers of the teacher, the in-repo transformer, or a recurrent network."""
 
 import copy
 import re
@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from distill.config import Architecture, LayersStudent, LstmStudent, TransformerStudent
+from distill.config import Architecture, LayersStudent, RecurrentArchitecture, RecurrentStudent, TransformerStudent
 from distill.errors import UserError
 from distill.models.loading import HEADS, LoadedModel, label_settings, special_tokens_of
-from distill.models.recurrent import LstmConfig
+from distill.models.recurrent import RecurrentConfig
 from distill.models.teachers import OFFSET_POSITIONS
 from distill.models.transformer import EncoderConfig
 from distill.tasks import Task
@@ -24,7 +24,7 @@ ID_SETTINGS = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
 
 
 def build_student(
-    config: LayersStudent | TransformerStudent | LstmStudent,
+    config: LayersStudent | TransformerStudent | RecurrentStudent,
     teacher: LoadedModel | None,
     tokenizer: Tokenizer,
     special_tokens: dict[str, str],
@@ -49,19 +49,56 @@ def build_student(
         return LoadedModel(model, tokenizer, special_tokens)
     if isinstance(config, TransformerStudent):
         return build_transformer(config.architecture, tokenizer, special_tokens, task, max_length, seed)
-    settings = LstmConfig(
-        vocab_size=Encoder(tokenizer, max_length).vocabulary_size,
-        embedding_size=config.embedding_size,
-        hidden_size=config.hidden_size,
-        num_hidden_layers=config.layers,
-        bidirectional=config.bidirectional,
-        dropout=config.dropout,
-        pad_token_id=Encoder(tokenizer, max_length).pad_id,
+    embeddings = None if config.embeddings == "random" else teacher_embeddings(teacher, tokenizer, kept)
+    return build_recurrent(config.architecture, tokenizer, special_tokens, task, max_length, seed, embeddings)
+
+
+def teacher_embeddings(teacher: LoadedModel | None, tokenizer: Tokenizer, kept: NDArray[np.int64] | None) -> Tensor:
+    """[V, D], the teacher's word embeddings of each id of ``tokenizer``.
+
+    Raises UserError where there is no teacher to take them from, or where the tokenizer is not the teacher's.
+    """
+    if teacher is None:
+        raise UserError("student.embeddings=teacher takes word embeddings, but the teacher is no model; choose random")
+    rows = kept if kept is not None else np.arange(max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1)
+    old: nn.Embedding = teacher.model.get_input_embeddings()
+    if int(rows.max()) >= old.num_embeddings or (tokenizer.to_str() != teacher.tokenizer.to_str() and kept is None):
+        raise UserError(
+            "student.embeddings=teacher needs the teacher's tokenizer, whose ids they belong to; choose "
+            "tokenizer=teacher or student.embeddings=random"
+        )
+    return old.weight[torch.from_numpy(rows)].detach().clone()
+
+
+def build_recurrent(
+    architecture: RecurrentArchitecture,
+    tokenizer: Tokenizer,
+    special_tokens: dict[str, str],
+    task: Task,
+    max_length: int,
+    seed: int,
+    embeddings: Tensor | None = None,
+) -> LoadedModel:
+    """The recurrent network from random weights, as teacher or student, with ``embeddings`` [V, D] where given."""
+    torch.manual_seed(seed)
+    encoder = Encoder(tokenizer, max_length)
+    settings = RecurrentConfig(
+        cell=architecture.cell,
+        vocab_size=encoder.vocabulary_size,
+        embedding_size=architecture.embedding_size if embeddings is None else embeddings.shape[1],
+        hidden_size=architecture.hidden_size,
+        num_hidden_layers=architecture.layers,
+        bidirectional=architecture.bidirectional,
+        pooling=architecture.pooling,
+        dropout=architecture.dropout,
+        pad_token_id=encoder.pad_id,
         **label_settings(task),
     )
-    return LoadedModel(
-        HEADS[task.name].from_config(settings), tokenizer, special_tokens or special_tokens_of(tokenizer)
-    )
+    model = HEADS[task.name].from_config(settings)
+    if embeddings is not None:
+        with torch.no_grad():
+            model.get_input_embeddings().weight.copy_(embeddings)
+    return LoadedModel(model, tokenizer, special_tokens or special_tokens_of(tokenizer))
 
 
 def build_transformer(

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,7 +10,15 @@ from transformers import PreTrainedModel
 
 from distill.config import PretrainedTeacher
 from distill.errors import UserError, nearest
-from distill.models.loading import HEAD_SUFFIX, HEADS, LoadedModel, label_settings, load_config, load_tokenizer
+from distill.models.loading import (
+    HEAD_SUFFIX,
+    HEADS,
+    PROBLEM_TYPES,
+    LoadedModel,
+    label_settings,
+    load_config,
+    load_tokenizer,
+)
 from distill.sources import locate
 from distill.tasks import Task
 
@@ -42,14 +51,17 @@ def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
     longest = min(stated, longest_input(settings))
     if task is None:
         raise ValueError("a task is needed to load a teacher")
-    has_head = any(str(a).endswith(HEAD_SUFFIX[task.name]) for a in settings.architectures or ())
+    has_head = has_head_for(settings, task.name)
     fine_tuned = config.fine_tune == "never" or (config.fine_tune == "auto" and has_head)
+    if task.kind == "vector":  # its vectors are what it is for; there is nothing to fine-tune it on
+        fine_tuned = has_head = True
     if config.fine_tune == "never" and not has_head:
         raise UserError(
             f"teacher.fine_tune is never, but {location} has no head for {task.name} "
             f"(it is {', '.join(settings.architectures or ['of no stated architecture'])}); set it to auto"
         )
-    order = match_labels(settings.id2label, config.label_map, task, str(location)) if fine_tuned else None
+    matched = fine_tuned and task.labelled
+    order = match_labels(settings.id2label, config.label_map, task, str(location)) if matched else None
     extra = {} if fine_tuned else {**label_settings(task), "ignore_mismatched_sizes": True}
     try:
         model = HEADS[task.name].from_pretrained(
@@ -62,6 +74,17 @@ def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
         for key, value in label_settings(task).items():
             setattr(model.config, key, value)
     return Teacher(LoadedModel(model.eval(), tokenizer, roles), fine_tuned, longest)
+
+
+def has_head_for(settings: Any, task: str) -> bool:
+    """Whether a checkpoint of this configuration answers a task. Three tasks share the head for a whole text, and are
+    told apart by ``problem_type`` and the number of outputs."""
+    if not any(str(a).endswith(HEAD_SUFFIX[task]) for a in settings.architectures or ()):
+        return False
+    if HEAD_SUFFIX[task] != HEAD_SUFFIX["text-classification"]:
+        return True
+    kind = settings.problem_type or ("regression" if settings.num_labels == 1 else "single_label_classification")
+    return bool(kind == PROBLEM_TYPES[task])
 
 
 def longest_input(settings: object) -> int:

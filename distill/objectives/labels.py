@@ -1,4 +1,4 @@
-"""The hard loss."""
+"""The hard loss, for each kind of label."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -15,6 +15,22 @@ def cross_entropy(student: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor
     return loss.masked_fill(~mask, 0.0).sum(), mask.sum()
 
 
+def binary_cross_entropy(student: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of C independent yes-or-no answers: the sum over them, as they are one answer together.
+
+    ``student`` [B, U, C] logits, ``labels`` [B, U, C] of 0 and 1, ``mask`` [B, U]. Returns the sum over unmasked units
+    in nats, and their number.
+    """
+    safe = labels.masked_fill(~mask.unsqueeze(-1), 0.0).float()
+    loss = functional.binary_cross_entropy_with_logits(student.float(), safe, reduction="none").sum(-1)
+    return loss.masked_fill(~mask, 0.0).sum(), mask.sum()
+
+
 def pseudo_labels(student: Tensor, teacher: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy on the teacher's best label, as if it were the data's; ``teacher`` [B, U, C] logits."""
     return cross_entropy(student, teacher.argmax(-1), mask)
+
+
+def binary_pseudo_labels(student: Tensor, teacher: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy on the labels that the teacher finds more probable than not."""
+    return binary_cross_entropy(student, (teacher > 0).float(), mask)

@@ -3,6 +3,7 @@
 import math
 
 from distill.report.formatting import number, p_value, percent, point_bounds, sentence_case
+from distill.report.legend import metric_in_words, metric_title, score_in_words
 from distill.results import ArmResult, Contrast, Figure, Report, SeedResult, VariantResult
 
 
@@ -76,10 +77,14 @@ def headline(report: Report) -> str:
         (f"the {shipped.variant} student", shipped.score),
         *((name, arm.score) for name in ("teacher", "linear") if (arm := arm_named(report, name))),
     ]
-    known = [f"{name} {percent(score.value)} %" for name, score in scores if score and math.isfinite(score.value)]
+    known = [
+        f"{name} {score_in_words(report, score.value)}"
+        for name, score in scores
+        if score and math.isfinite(score.value)
+    ]
     if not known:
-        return f"The {shipped.variant} student is shipped; its {report.metric} was not evaluated."
-    return f"{sentence_case(report.metric)} on test: {', '.join(known)}."
+        return f"The {shipped.variant} student is shipped; its {metric_title(report.metric)} was not evaluated."
+    return f"{sentence_case(metric_in_words(report))} on test: {', '.join(known)}."
 
 
 def savings(report: Report) -> tuple[str, ...]:
@@ -108,6 +113,14 @@ def savings(report: Report) -> tuple[str, ...]:
     return tuple(words)
 
 
+def out_of_scope(report: Report) -> str:
+    """``linear 81.0, teacher 91.2, …``: the AUROC of each arm's confidence, × 100; empty where it was not evaluated."""
+    known = [
+        (arm.name, arm.metrics["out_of_scope_auroc"]) for arm in report.arms if "out_of_scope_auroc" in arm.metrics
+    ]
+    return ", ".join(f"{name} {percent(auroc)}" for name, auroc in known)
+
+
 def losses_to_linear(report: Report) -> tuple[str, ...]:
     """One sentence for the exported arm and for each shipped variant that scores below ``linear`` on test."""
     linear = arm_named(report, "linear")
@@ -118,7 +131,8 @@ def losses_to_linear(report: Report) -> tuple[str, ...]:
     if exported is not None and exported.name != "linear":
         shipped.insert(0, (f"{exported.name} (mean over seeds)", exported.score.value))
     return tuple(
-        f"{name} is shipped but loses to linear: {percent(score)} % against {percent(linear.score.value)} %."
+        f"{name} is shipped but loses to linear: "
+        f"{score_in_words(report, score)} against {score_in_words(report, linear.score.value)}."
         for name, score in shipped
         if score < linear.score.value
     )

@@ -5,13 +5,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from distill.report import findings, formatting, plots
-from distill.results import Figure, Measurement, Report
+from distill.report import findings, formatting, legend, plots
+from distill.results import Figure, Measurement, Report, VariantResult
 
 QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure]], ...] = (
     ("file size", "the model file", lambda m: m.file_size),
@@ -83,6 +82,15 @@ def render_html(report: Report) -> str:
         fell=findings.fell,
         why_it_fell=findings.why_it_fell,
         file_size=findings.file_size,
+        metric=legend.metric_title(report.metric),
+        metric_in_words=legend.metric_in_words(report),
+        unit=legend.score_unit(report),
+        agreement_in_words=legend.agreement_in_words(report.task),
+        agreement_unit=legend.agreement_unit(report.task),
+        windows_share=legend.windows_share(report),
+        with_gap=findings.arm_named(report, "linear") is not None,
+        further=_further_metrics(report),
+        out_of_scope=bool(findings.out_of_scope(report)),
         tiles=_tiles(report),
         quantities=QUANTITIES,
         measured_variants=[variant for variant in report.variants if variant.measurement],
@@ -108,10 +116,10 @@ def _tiles(report: Report) -> list[Tile]:
     if student is None:
         return []
 
-    def score(estimate: Any) -> str:
-        return f"{formatting.percent(estimate.value)} %" if estimate else formatting.DASH
+    def score(variant: VariantResult | None) -> str:
+        return legend.score_in_words(report, variant.score.value) if variant and variant.score else formatting.DASH
 
-    tiles = [Tile(report.metric, score(student.score), score(teacher.score if teacher else None))]
+    tiles = [Tile(legend.metric_in_words(report), score(student), score(teacher))]
     size_of_teacher = findings.file_size(teacher) if teacher else None
     quantities = [("file", findings.file_size(student), size_of_teacher)]
     if student.measurement:
@@ -127,6 +135,29 @@ def _tiles(report: Report) -> list[Tile]:
         estimated = "estimated" if "estimated" in (mine.how, theirs.how if theirs else "") else ""
         tiles.append(Tile(title, _short(mine), _short(theirs), estimated))
     return tiles
+
+
+@dataclass(frozen=True)
+class Column:
+    """A further metric, with its value for each arm in the report's order."""
+
+    title: str
+    unit: str
+    values: tuple[str, ...]
+
+
+def _further_metrics(report: Report) -> list[Column]:
+    """Everything that was computed of the arms beside the primary metric, and for at least one of them."""
+    columns = []
+    for name in dict.fromkeys(name for arm in report.arms for name in arm.metrics):
+        unit = legend.metric_unit(name, report.task)
+        values = [arm.metrics.get(name, math.nan) for arm in report.arms]
+        shown = [formatting.number(v) if unit == "nats" else formatting.percent(v) for v in values]
+        columns.append(Column(legend.metric_title(name), unit, tuple(shown)))
+    errors = tuple(formatting.percent(arm.calibration_error) for arm in report.arms)
+    if any(error != formatting.DASH for error in errors):
+        columns.append(Column("calibration error", "%", errors))
+    return columns
 
 
 def _short(figure: Figure | None) -> str:

@@ -2,22 +2,21 @@
 
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from distill.report import findings, formatting
-from distill.report.rows import Row, summary_rows
+from distill.report import findings, formatting, legend
+from distill.report.rows import summary_rows
 from distill.results import DataSummary, Report
 
 PIPELINE_TAGS = {
     "text-classification": "text-classification",
-    "pair-classification": "text-classification",
+    "multi-label-classification": "text-classification",
     "regression": "text-classification",
     "token-classification": "token-classification",
-    "language-model": "text-generation",
-    "sequence-to-sequence": "text2text-generation",
+    "question-answering": "question-answering",
+    "sentence-embedding": "sentence-similarity",
 }
 """The hub's name for what a task does."""
 
@@ -47,7 +46,8 @@ HUB_LICENCES = {
 def render_card(report: Report) -> str:
     """The model card as Markdown with YAML front matter: results, use with and without this package, limits, licences.
 
-    The plain example runs the smallest shipped file; it reads ``bundle.json`` for the maximum length and the inputs.
+    The plain example is the template named as the task; it runs the smallest shipped file, and reads ``bundle.json`` for
+    the maximum length, the inputs and the labels.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -76,12 +76,32 @@ def render_card(report: Report) -> str:
         verdicts=[findings.contrast_in_words(contrast) for contrast in findings.primary_contrasts(report)],
         fallen=[(v, findings.why_it_fell(v)) for v in report.variants if findings.fell(v)],
         warnings=findings.all_warnings(report),
-        table=_table(summary_rows(report), report.metric),
-        of_words=report.task == "token-classification",
-        classifies=report.task in ("text-classification", "token-classification"),
+        table=_table(report),
+        metric_in_words=legend.metric_in_words(report),
+        agreement_in_words=legend.agreement_in_words(report.task),
+        with_gap=findings.arm_named(report, "linear") is not None,
+        out_of_scope=findings.out_of_scope(report),
+        example=f"{report.task}.py.j2" if f"{report.task}.py.j2" in environment.list_templates() else None,
+        of_pairs=_of_pairs(report),
+        question=_question(report),
+        windows_share=legend.windows_share(report),
         data_counts=_counts(report.data),
         measured=[v for v in report.variants if v.measurement and v.model == "student"],
     )
+
+
+def _of_pairs(report: Report) -> bool:
+    """Whether a text of the data has a second one."""
+    return bool(report.provenance.settings.get("data", {}).get("pair"))
+
+
+def _question(report: Report) -> str:
+    """What the model is asked, as JSON: a text, or an object in the form that ``distill predict`` reads."""
+    if report.task == "question-answering":
+        return json.dumps({"question": "a question", "context": "the passage to find the answer in"})
+    if report.task == "token-classification":
+        return json.dumps("the words of a sentence")
+    return json.dumps({"text": "first text", "text_pair": "second text"} if _of_pairs(report) else "text")
 
 
 def _front_matter(report: Report) -> str:
@@ -109,19 +129,19 @@ def _inline(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
 
 
-def _table(rows: Iterable[Row], metric: str) -> str:
+def _table(report: Report) -> str:
     header = [
         "",
-        f"{_inline(metric)}, % ± 95 %",
+        f"{_inline(legend.metric_title(report.metric))}, {legend.score_unit(report)} ± 95 %",
         "gap recovered, %",
-        "agreement, %",
+        f"agreement, {legend.agreement_unit(report.task)}",
         "parameters",
         "MB",
         "p50, ms",
         "peak MB",
     ]
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
-    for row in rows:
+    for row in summary_rows(report):
         measurement = row.variant.measurement if row.variant else None
         name = _inline(row.name)
         lines.append(

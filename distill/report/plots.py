@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from distill.report.findings import arm_named, fell, file_size
 from distill.report.formatting import number, sentence_case, shorten
+from distill.report.legend import metric_title, score_unit
 from distill.results import ArmResult, Estimate, Figure, Report, VariantResult
 
 # Matplotlib wants colours, the page has variables for light and dark: each of these stands for one of them.
@@ -64,13 +65,15 @@ class Plot:
 def score_against_size(report: Report) -> Plot | None:
     """The metric on test against MB of the file, on a logarithmic axis; None where nothing was evaluated."""
     points = [(variant, file_size(variant)) for variant in report.variants]
-    return _score_against(report, points, "size of the file, MB", f"{sentence_case(report.metric)} against size")
+    return _score_against(
+        report, points, "size of the file, MB", f"{sentence_case(metric_title(report.metric))} against size"
+    )
 
 
 def score_against_latency(report: Report) -> Plot | None:
     """The metric on test against ms at batch 1, on a logarithmic axis; None where nothing was measured."""
     points = [(v, v.measurement.latency_p50) for v in report.variants if v.measurement]
-    title = f"{sentence_case(report.metric)} against latency"
+    title = f"{sentence_case(metric_title(report.metric))} against latency"
     return _score_against(report, points, "p50 latency of one text at its real length, ms", title)
 
 
@@ -104,7 +107,7 @@ def training_curves(report: Report) -> Plot | None:
         for axes in list(grid.flat)[len(arms) :]:
             axes.set_visible(False)
         canvas.supxlabel("step", fontsize=10, color=MUTED)
-        canvas.supylabel(f"{report.metric} on validation, %", fontsize=10, color=MUTED)
+        canvas.supylabel(_score_label(report, "validation"), fontsize=10, color=MUTED)
         svg = _svg(canvas, "Training curves")
     caption = "A line a seed; the dot marks the checkpoint that was kept."
     return Plot("Training curves", caption, svg)
@@ -124,7 +127,7 @@ def seeds_by_arm(report: Report) -> Plot | None:
         axes.set_ylim(len(arms) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"{report.metric} on test, %")
+        axes.set_xlabel(_score_label(report, "test"))
         svg = _svg(canvas, "Seeds")
     caption = "Small dots are seeds, the large dot is their mean, the bar its 95 % interval."
     return Plot("Seeds and intervals", caption, svg)
@@ -181,7 +184,7 @@ def _score_against(
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, frameon=False, fontsize=9)
         _name_decades(axes)
         axes.set_xlabel(label)
-        axes.set_ylabel(f"{report.metric} on test, %")
+        axes.set_ylabel(_score_label(report, "test"))
         axes.yaxis.set_major_locator(MaxNLocator(6))
         svg = _svg(canvas, title)
     fallen = " Hollow points fell at parity or a gate." if any(fell(v) for v, *_ in drawn) else ""
@@ -204,6 +207,10 @@ def _finite_bounds(estimate: Estimate) -> tuple[float, float]:
     if math.isfinite(estimate.low) and math.isfinite(estimate.high):
         return 100 * estimate.low, 100 * estimate.high
     return 100 * estimate.value, 100 * estimate.value
+
+
+def _score_label(report: Report, split: str) -> str:
+    return f"{metric_title(report.metric)} on {split}, {score_unit(report)}"
 
 
 def _colour(arm: str) -> str:

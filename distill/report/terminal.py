@@ -16,11 +16,19 @@ from distill.report.findings import (
     contrast_in_words,
     fell,
     file_size,
+    out_of_scope,
     savings,
     smallest_shipped,
     why_it_fell,
 )
 from distill.report.formatting import DASH, number, parameters, percent, plus_minus, shorten
+from distill.report.legend import (
+    CORRELATIONS,
+    agreement_in_words,
+    agreement_unit,
+    metric_title,
+    score_unit,
+)
 from distill.report.rows import Row, summary_rows
 from distill.results import Estimate, Figure, Report
 
@@ -39,13 +47,14 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
     """
     console = _console(stream)
     rows = summary_rows(report)
+    with_gap = arm_named(report, "linear") is not None
     with_energy = any(_measured(_energy(row)) != DASH for row in rows)
     table = _table()
     _name_column(table, "")
     for concept, unit in [
-        (shorten(report.metric, 12), "% ± 95 %"),
-        ("gap", "%"),
-        ("agree", "%"),
+        (shorten(metric_title(report.metric), 15), f"{score_unit(report)} ± 95 %"),
+        *([("gap", "%")] if with_gap else []),
+        ("agree", agreement_unit(report.task)),
         ("params", ""),
         ("size", "MB"),
         ("p50", "ms"),
@@ -58,7 +67,7 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
         if row.kind == "variant" and previous != "variant":
             table.add_section()
         previous = row.kind
-        table.add_row(*_cells(row, with_energy), style=_style(row))
+        table.add_row(*_cells(row, with_gap, with_energy), style=_style(row))
     console.print(
         Text(shorten(f"{report.name} · {report.task} · teacher {report.teacher_source}", WIDTH), style="bold")
     )
@@ -72,12 +81,13 @@ def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
     console = _console(stream)
     table = _table()
     _name_column(table, "run\n")
+    unit_of_scores = "%" if all(score_unit(report) == "%" for report in reports) else "× 100"
     for concept, unit in [
-        ("linear", "%"),
-        ("teacher", "%"),
-        ("exported", "% ± 95 %"),
+        ("linear", unit_of_scores),
+        ("teacher", unit_of_scores),
+        ("exported", f"{unit_of_scores} ± 95 %"),
         ("gap", "%"),
-        ("shipped", "%"),
+        ("shipped", unit_of_scores),
         ("file", ""),
         ("size", "MB"),
         ("p50", "ms"),
@@ -101,7 +111,7 @@ def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
             _measured(measurement.memory_peak) if measurement else DASH,
         )
     console.print(table)
-    metrics = dict.fromkeys(report.metric for report in reports)
+    metrics = dict.fromkeys(metric_title(report.metric) for report in reports)
     legend = (
         f"Scores on test ({', '.join(metrics)}); exported: the exported arm, mean over seeds; "
         "shipped: the smallest file in the bundle, one seed."
@@ -128,20 +138,21 @@ def _style(row: Row) -> str:
     return "red" if row.fallen else "dim" if row.kind == "seed" else ""
 
 
-def _cells(row: Row, with_energy: bool) -> list[Text]:
+def _cells(row: Row, with_gap: bool, with_energy: bool) -> list[Text]:
     measurement = row.variant.measurement if row.variant else None
     name = {"arm": "", "seed": "└ ", "variant": "✗ " if row.fallen else ""}[row.kind] + row.name
     cells = [
         shorten(name, NAME_WIDTH),
         plus_minus(row.score),
-        _gap(row.gap_recovered),
+        *([_gap(row.gap_recovered)] if with_gap else []),
         percent(row.agreement),
         parameters(row.parameters),
         _measured(file_size(row.variant)) if row.variant else DASH,
         _measured(measurement.latency_p50) if measurement else DASH,
         _measured(measurement.memory_peak) if measurement else DASH,
+        *([_measured(_energy(row))] if with_energy else []),
     ]
-    return [Text(cell) for cell in cells + ([_measured(_energy(row))] if with_energy else [])]
+    return [Text(cell) for cell in cells]
 
 
 def _gap(gap: Estimate | None) -> str:
@@ -162,9 +173,12 @@ def _legend(report: Report) -> str:
     parts = [
         f"Students' arms: mean of {seeds} seeds on test" if seeds > 1 else "Arms: one seed on test",
         "files: one seed",
-        "gap: share of the way from linear to teacher",
-        "agree: same answer as the teacher",
     ]
+    if report.metric in CORRELATIONS:
+        parts.append(f"{metric_title(report.metric)}: a correlation, × 100")
+    if arm_named(report, "linear") is not None:
+        parts.append("gap: share of the way from linear to teacher")
+    parts.append(f"agree: {agreement_in_words(report.task)}")
     if threads:
         count = ", ".join(map(str, threads))
         parts.append(f"p50: one text at its real length, {count} thread{'' if count == '1' else 's'}")
@@ -178,6 +192,8 @@ def _print_verdicts(console: Console, report: Report) -> None:
         "Verdicts",
         [contrast_in_words(c) + (" [primary]" if c.primary and len(contrasts) > 1 else "") for c in contrasts],
     )
+    unknown = out_of_scope(report)
+    _print_list(console, "Out of scope (AUROC of the confidence, × 100)", [unknown] if unknown else [])
     shipped, saved = smallest_shipped(report), savings(report)
     if shipped and saved:
         _print_list(console, "Shipped", [f"{shipped.variant} beside the teacher in fp32: {', '.join(saved)}"])

@@ -27,7 +27,7 @@ class Bundle:
         self.directory = directory
         self.manifest = manifest
         self.variant = variant
-        self.task = tasks.build(manifest.task["name"], manifest.task["labels"], manifest.task["metric"])
+        self.task = tasks.from_section(manifest.task)
         self.encoder = Encoder.from_file(directory / "tokenizer.json", manifest.max_length, manifest.pad_id)
         self.graph = Graph(directory / manifest.graphs[variant]["model"], threads)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from distill.errors import UserError
 from distill.progress import track
 from distill.tasks.task import Logits, Task
-from distill.text import Encoded, Encoder, Example, pad
+from distill.text import Encoded, Encoder, Example, pad, rows_of
 
 
 def usable_cores() -> int:
@@ -35,9 +35,10 @@ class Graph:
             raise UserError(f"onnxruntime cannot load {path}: {error}") from error
         self.inputs = tuple(i.name for i in self.session.get_inputs())
 
-    def run(self, batch: dict[str, NDArray[np.int64]]) -> Logits:
-        """Logits for one padded batch of :func:`distill.text.pad`."""
-        result: Logits = self.session.run(["logits"], {name: batch[name] for name in self.inputs})[0]
+    def run(self, batch: dict[str, NDArray[np.int64]], read: Sequence[str] = ("logits",)) -> Logits:
+        """The output ``read`` for one padded batch of :func:`distill.text.pad`; several are stacked on a last axis."""
+        outputs = self.session.run(list(read), {name: batch[name] for name in self.inputs})
+        result: Logits = outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
         return result
 
 
@@ -45,12 +46,13 @@ def predict_units(
     graph: Graph, encoder: Encoder, task: Task, examples: Sequence[Example], batch_size: int = 1, what: str = "predict"
 ) -> list[Logits]:
     """Logits of each example, [U, C], in the order given; batches are of similar length."""
-    encoded: list[Encoded] = encoder.encode(examples)
+    encoded: list[Encoded] = task.encode(encoder, examples)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
     units: list[Logits | None] = [None] * len(encoded)
     for start in track(range(0, len(order), batch_size), what):
         rows = order[start : start + batch_size]
         batch = [encoded[i] for i in rows]
-        for i, unit in zip(rows, task.units(graph.run(pad(batch, encoder.pad_id)), batch), strict=True):
+        logits = graph.run(pad(rows_of(batch), encoder.pad_id), task.read)
+        for i, unit in zip(rows, task.units(logits, batch), strict=True):
             units[i] = unit
     return [u for u in units if u is not None]

@@ -18,7 +18,7 @@ class Manifest:
     schema_version: int
     name: str
     task: dict[str, Any]
-    """Name, labels and metric."""
+    """Name, labels and metric; windows and thresholds where the task has them."""
     graphs: dict[str, dict[str, str]]
     """For each variant, the file of each role; relative to the bundle."""
     inputs: list[str]
@@ -58,12 +58,12 @@ def read_manifest(directory: Path) -> Manifest:
             raise UserError(f"{path} has schema version {version}; this distill reads version {BUNDLE_SCHEMA}")
         manifest = Manifest(**data)
         files = [file for graphs in manifest.graphs.values() for file in graphs.values()]
-        if manifest.default_variant not in manifest.graphs or not manifest.task["labels"]:
-            raise ValueError("default variant or labels missing")
+        if manifest.default_variant not in manifest.graphs:
+            raise ValueError("default variant missing")
         if not all("model" in graphs for graphs in manifest.graphs.values()):
             raise ValueError("a variant has no graph of the role model")
-        if not {"name", "metric"} <= set(manifest.task) or not isinstance(manifest.sha256, dict):
-            raise ValueError("name or metric of the task, or sha256, missing")
+        if not {"name", "metric", "labels"} <= set(manifest.task) or not isinstance(manifest.sha256, dict):
+            raise ValueError("name, metric or labels of the task, or sha256, missing")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}); export the bundle again") from error
     root = directory.resolve()

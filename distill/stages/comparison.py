@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distill.results import ArmResult, Candidate, Contrast, CurvePoint, SeedResult
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, TrainedArm, open_store
-from distill.tasks.task import AGREEMENT, Logits
+from distill.tasks import Task
+from distill.tasks.task import AGREEMENT
 
 
-def answers_on_test(this: Run, texts: Texts, model: Artifact, what: str) -> list[Logits]:
-    """A chosen student's logits on test."""
+def answers_on_test(this: Run, texts: Texts, model: Artifact, what: str) -> Artifact:
+    """A chosen student's logits on test, and on the texts out of scope where there are some."""
 
     def compute(directory: Path) -> None:
         from distill.models import load_model
@@ -23,10 +22,13 @@ def answers_on_test(this: Run, texts: Texts, model: Artifact, what: str) -> list
 
         loaded = load_model(model.directory / "model", texts.task)
         loaded.model.to(this.accelerator.device)
-        units = predict(loaded.model, texts.encoder, texts.task, texts.dataset.test, this.accelerator, what)
-        save_units(directory / "test.npz", units)
+        for split in ("test", "out_of_scope"):
+            examples = getattr(texts.dataset, split)
+            if examples:
+                units = predict(loaded.model, texts.encoder, texts.task, examples, this.accelerator, f"{what}, {split}")
+                save_units(directory / f"{split}.npz", units)
 
-    artifact = this.artifacts.stage(
+    return this.artifacts.stage(
         "test-answers",
         f"test: {what}",
         {"model": model.fingerprint, "data": texts.dataset.fingerprint, **this.compute},
@@ -34,26 +36,17 @@ def answers_on_test(this: Run, texts: Texts, model: Artifact, what: str) -> list
         TRAINING_LIBRARIES,
         compute,
     )
-    return load_units(artifact.directory / "test.npz")
 
 
 def evaluate(
-    this: Run, texts: Texts, signal: Signal, student_texts: Texts, arms: Sequence[TrainedArm], linear: Artifact
+    this: Run, texts: Texts, signal: Signal, student_texts: Texts, arms: Sequence[TrainedArm], linear: Artifact | None
 ) -> tuple[list[ArmResult], list[Contrast]]:
     """Test is read once, after every choice was made."""
     from distill.evaluation.contrasts import contrast
-    from distill.evaluation.summary import Reference, Trained, statistics, summarise
+    from distill.evaluation.summary import Reference, Trained, summarise
     from distill.training.arms import DIFFERS_IN
 
-    task, test = texts.task, texts.dataset.test
-    store = open_store(signal.answers)
-    teacher_units = [store[e] for e in test]
-    linear_units = load_units(linear.directory / "test.npz")
-    reference = Reference(
-        statistics(task, linear_units, test),
-        statistics(task, teacher_units, test),
-        task.predictions(teacher_units, test),
-    )
+    task, test, unknown = texts.task, texts.dataset.test, texts.dataset.out_of_scope
 
     def seed_result(seed: int, result: dict[str, Any]) -> SeedResult:
         curve = tuple(CurvePoint(**point) for point in result.get("curve", ()))
@@ -67,52 +60,79 @@ def evaluate(
             curve,
         )
 
-    floor = linear.read("result.json")
-    trained = [
-        Trained(
-            "linear",
-            DIFFERS_IN["linear"],
-            len(texts.dataset.train),
-            floor["parameters"],
-            (),
-            None,
-            (seed_result(0, floor),),
-            (linear_units,),
-        ),
-        Trained(
-            "teacher",
-            DIFFERS_IN["teacher"],
-            0 if signal.training.get("fine_tuned_before", True) else len(texts.dataset.train),
-            signal.training.get("parameters"),
-            tuple(Candidate(**c) for c in signal.training.get("candidates", ())),
-            signal.training.get("learning_rate"),
-            (seed_result(this.config.seeds[0], {**signal.training, "validation": signal.validation_score}),),
-            (teacher_units,),
-        ),
-    ]
-    for arm in arms:
-        units = tuple(
-            answers_on_test(this, student_texts, model, f"{arm.name}, seed {seed}")
-            for seed, model in zip(this.config.seeds, arm.models, strict=True)
-        )
-        seeds = tuple(seed_result(s, r) for s, r in zip(this.config.seeds, arm.results, strict=True))
+    def units_of(artifact: Artifact) -> dict[str, Any]:
+        return {
+            "units": load_units(artifact.directory / "test.npz"),
+            "out_of_scope": load_units(artifact.directory / "out_of_scope.npz") if unknown else [],
+        }
+
+    def trained_arm(
+        name: str, texts_seen: int, seeds: Sequence[SeedResult], tasks: Sequence[Task], **more: Any
+    ) -> Trained:
+        return Trained(name, DIFFERS_IN[name], texts_seen, seeds=tuple(seeds), tasks=tuple(tasks), **more)
+
+    trained = []
+    if linear is not None:
+        floor, answers = linear.read("result.json"), units_of(linear)
         trained.append(
-            Trained(
-                arm.name,
-                DIFFERS_IN[arm.name],
-                len(texts.training) if arm.transfer else len(texts.dataset.train),
-                arm.results[0]["parameters"],
-                arm.candidates,
-                arm.learning_rate,
-                seeds,
-                units,
+            trained_arm(
+                "linear",
+                len(texts.dataset.train),
+                [seed_result(0, floor)],
+                [task.with_thresholds(floor["thresholds"])],
+                parameters=floor["parameters"],
+                candidates=(),
+                learning_rate=None,
+                units=(answers["units"],),
+                out_of_scope=(answers["out_of_scope"],) if unknown else (),
             )
         )
+    store = open_store(signal.answers)
+    trained.append(
+        trained_arm(
+            "teacher",
+            0 if signal.training.get("fine_tuned_before", True) else len(texts.dataset.train),
+            [seed_result(this.config.seeds[0], {**signal.training, "validation": signal.validation_score})],
+            [signal.task],
+            parameters=signal.training.get("parameters"),
+            candidates=tuple(Candidate(**c) for c in signal.training.get("candidates", ())),
+            learning_rate=signal.training.get("learning_rate"),
+            units=([store[e] for e in test],),
+            out_of_scope=([store[e] for e in unknown],) if unknown else (),
+        )
+    )
+    for arm in arms:
+        left = [
+            units_of(answers_on_test(this, student_texts, model, f"{arm.name}, seed {seed}"))
+            for seed, model in zip(this.config.seeds, arm.models, strict=True)
+        ]
+        trained.append(
+            trained_arm(
+                arm.name,
+                len(texts.training) if arm.transfer else len(texts.dataset.train),
+                [seed_result(s, r) for s, r in zip(this.config.seeds, arm.results, strict=True)],
+                [task.with_thresholds(r["thresholds"]) for r in arm.results],
+                parameters=arm.results[0]["parameters"],
+                candidates=arm.candidates,
+                learning_rate=arm.learning_rate,
+                units=tuple(one["units"] for one in left),
+                out_of_scope=tuple(one["out_of_scope"] for one in left) if unknown else (),
+            )
+        )
+    stacks = {t.name: t.statistics(test) for t in trained}
+    teacher = next(t for t in trained if t.name == "teacher")
+    reference = Reference(
+        stacks["linear"][0] if linear is not None else None, stacks["teacher"][0], teacher.answers(test)[0]
+    )
     summaries = [summarise(t, task, test, reference) for t in trained]
     if task.metric.name == AGREEMENT:  # without labels there is nothing to be right or calibrated about
         summaries = [dataclasses.replace(s, metrics={}, calibration_error=None) for s in summaries]
-    stacks = {t.name: np.stack([statistics(task, u, test) for u in t.units]) for t in trained}
-    pairs = [("soft", "hard", True), ("soft+transfer", "hard", True), ("soft+transfer", "pseudo+transfer", False)]
+    pairs = [
+        ("soft", "hard", True),
+        ("soft+transfer", "hard", True),
+        ("pretrained", "hard", True),
+        ("soft+transfer", "pseudo+transfer", False),
+    ]
     contrasts = [
         contrast(task.metric, arm, stacks[arm], against, stacks[against], primary)
         for arm, against, primary in pairs

@@ -75,7 +75,8 @@ class Texts:
     @property
     def everything(self) -> list[Example]:
         """All splits."""
-        return [*self.training, *self.dataset.validation, *self.dataset.test]
+        held_out = (self.dataset.validation, self.dataset.test, self.dataset.out_of_scope)
+        return [*self.training, *(e for split in held_out for e in split)]
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Signal:
     model: Artifact | None
     """None where the teacher is a file."""
     answers: Artifact
+    task: Task
+    """With what it chose for the teacher on validation."""
     validation_score: float
     training: dict[str, Any]
     """Learning rate, candidates and curve, where the recipe fine-tuned it."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from distill.config import Config, Source
 from distill.errors import UserError
@@ -29,6 +30,8 @@ from distill.runtime import read_manifest, verify
 from distill.runtime.graph import usable_cores
 from distill.stages.artifacts import Artifact, plain
 from distill.stages.context import Exported, Run, Signal, Texts, TrainedArm, graph_file, open_store
+from distill.tasks import Task
+from distill.text import rows_of
 
 WORKLOAD_TEXTS = 256
 """Number of texts whose lengths in tokens a bundle keeps, so that it can be measured elsewhere on the same work."""
@@ -53,7 +56,8 @@ def make_report(
     arms: Sequence[TrainedArm],
     summaries: Sequence[ArmResult],
     contrasts: Sequence[Contrast],
-    linear: Artifact,
+    more_costs: Sequence[StageCost],
+    notes: Sequence[str],
     best: TrainedArm,
     seed: int,
     variants: Sequence[VariantResult],
@@ -63,10 +67,9 @@ def make_report(
     from distill.measure import machine, versions
 
     config, dataset, task = this.config, texts.dataset, texts.task
-    costs = [*signal.costs, linear.cost]
+    costs = [*signal.costs, *more_costs]
     for arm in arms:
         costs.append(cost_of_arm(arm))
-    gold = task.gold(dataset.test)
     splits = {
         "train": dataset.train,
         "transfer": dataset.transfer,
@@ -74,7 +77,7 @@ def make_report(
         "test": dataset.test,
     }
     truncated = {
-        split: sum(e.truncated for e in texts.encoder.encode(examples))
+        split: sum(row.truncated for row in rows_of(task.encode(texts.encoder, examples)))
         for split, examples in splits.items()
         if examples
     }
@@ -83,14 +86,14 @@ def make_report(
     if config.report.show_texts:
         store = open_store(signal.answers)
         shown = dataset.test[:20]
-        answers = task.predictions([store[e] for e in shown], shown)
+        answers = signal.task.predictions([store[e] for e in shown], shown)
         samples = tuple(
             {
                 "text": e.text if isinstance(e.text, str) else " ".join(e.text),
-                "label": str(e.label),
-                "teacher": str(a if task.words else task.labels[a]),
+                "label": str(label),
+                "teacher": str(answer),
             }
-            for e, a in zip(shown, answers, strict=True)
+            for e, label, answer in zip(shown, task.gold(shown), answers, strict=True)
         )
     return Report(
         schema_version=SCHEMA_VERSION,
@@ -106,11 +109,11 @@ def make_report(
             transfer=len(dataset.train) if config.data.label is None else len(dataset.transfer),
             validation=len(dataset.validation),
             test=len(dataset.test),
-            majority_share=task.majority(gold),
+            majority_share=majority_share(task, task.gold(dataset.test)),
             truncated=truncated,
             dropped=dataset.dropped,
             max_length=texts.encoder.max_length,
-            notes=dataset.notes,
+            notes=(*dataset.notes, *notes),
         ),
         teacher_source=teacher_source,
         teacher_licence=teacher_licence,
@@ -132,6 +135,12 @@ def make_report(
         ),
         samples=samples,
     )
+
+
+def majority_share(task: Task, gold: Sequence[Any]) -> float | None:
+    """Share of the most frequent answer; None where answers are not simply right or wrong."""
+    counts = task.counts(task.constant(gold), gold)
+    return None if counts is None else counts[0] / max(1, counts[1])
 
 
 def cost_of_arm(arm: TrainedArm) -> StageCost:
@@ -156,11 +165,14 @@ def teacher_in_words(config: Config) -> tuple[str, str]:
 
     source: Source | None = getattr(config.teacher, "source", None)
     if source is None:
-        return "in-repo transformer, trained from nothing", config.data.train.licence if config.data.train else ""
+        return (
+            f"in-repo {config.teacher.name} network, trained from nothing",
+            config.data.train.licence if config.data.train else "",
+        )
     return describe(source), source.licence or "not stated"
 
 
-def deliver(this: Run, report: Report, student: Artifact, exported: Exported, texts: Texts) -> Outcome:
+def deliver(this: Run, report: Report, student: Artifact, texts: Texts, exported: Exported) -> Outcome:
     """Writes run folder and bundle; the bundle last, whole, by a rename."""
     from distill.report import render_card, render_html
 
@@ -249,7 +261,8 @@ def write_bundle_of(
 
     tokenizer = student.directory / "bundle-tokenizer.json"
     texts.encoder.save(tokenizer)
-    lengths = sorted(len(e.input_ids) for e in texts.encoder.encode(texts.dataset.test[:WORKLOAD_TEXTS]))
+    encoded = rows_of(texts.task.encode(texts.encoder, texts.dataset.test[:WORKLOAD_TEXTS]))
+    lengths = sorted(len(row.input_ids) for row in encoded)
     manifest = Manifest(
         schema_version=BUNDLE_SCHEMA,
         name=report.name,

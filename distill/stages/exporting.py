@@ -8,6 +8,7 @@ from distill.results import Gate, Measurement, Parity, VariantResult, from_json,
 from distill.stages.artifacts import Artifact, load_units, plain, save_units
 from distill.stages.context import Exported, Run, Texts, graph_file
 from distill.tasks.task import Logits
+from distill.text import rows_of
 
 EXPORT_ROOMS = ("export", "runtime", "text", "tasks", "models", "evaluation", "metrics")
 EXPORT_LIBRARIES = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers")
@@ -18,7 +19,7 @@ def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
     config, task, dataset = this.config, texts.task, texts.dataset
 
     def compute(directory: Path) -> None:
-        from distill.evaluation import agreement, paired_difference
+        from distill.evaluation import paired_difference
         from distill.evaluation.summary import statistics
         from distill.export.gate import gate
         from distill.export.onnx_export import export_onnx, graph_inputs
@@ -31,7 +32,7 @@ def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
         inputs = graph_inputs(loaded.model)
         source = directory / graph_file("fp32")
         source.parent.mkdir(exist_ok=True)
-        export_onnx(loaded.model, source, config.export, inputs)
+        export_onnx(loaded.model, source, config.export, inputs, task.outputs)
         questions = [*dataset.validation[:24]]
         parity = check_parity(
             loaded.model,
@@ -57,7 +58,7 @@ def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
                     answers[variant] = units
             if variant != "fp32":
                 both = [statistics(task, answers[v], dataset.validation)[None] for v in ("fp32", variant)]
-                same = agreement(*(task.predictions(answers[v], dataset.validation) for v in ("fp32", variant)))
+                same = task.agreement(*(task.predictions(answers[v], dataset.validation) for v in ("fp32", variant)))
                 drop = paired_difference(task.metric, both[0], both[1])
                 gates[variant] = gate(drop, same, config.export.max_drop)
         (directory / "exported.json").write_text(
@@ -109,7 +110,7 @@ def measure_variant(this: Run, exported: Exported, texts: Texts, name: str, vari
     from distill.measure import Specification, machine, measure
 
     def compute(directory: Path) -> None:
-        encoded = texts.encoder.encode(texts.dataset.test[:256])
+        encoded = rows_of(texts.task.encode(texts.encoder, texts.dataset.test[:256]))
         specification = Specification(
             model=str(exported.file(variant).resolve()),
             inputs=exported.inputs,

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.config import LayersStudent
+from distill.config import LayersStudent, PretrainedTeacher, RecurrentStudent, TransformerStudent
 from distill.results import Candidate
 from distill.stages.artifacts import Artifact, plain, save_units
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, TrainedArm, open_store
 
 
-def train_arm(this: Run, signal: Signal, student_texts: Texts, tokenizer: Artifact, name: str) -> TrainedArm:
+def train_arm(
+    this: Run, signal: Signal, student_texts: Texts, tokenizer: Artifact, name: str, pretrained: Artifact | None = None
+) -> TrainedArm:
     """Chooses the learning rate on validation with the first seed, then trains the other seeds with it."""
     config, dataset, task = this.config, student_texts.dataset, student_texts.task
     transfer = name.endswith("+transfer")
@@ -27,16 +29,32 @@ def train_arm(this: Run, signal: Signal, student_texts: Texts, tokenizer: Artifa
         what = f"student {name}, seed {seed}, learning rate {rate:g}"
 
         def compute(directory: Path) -> None:
-            from distill.models import build_student, load_model, parameter_count, save_model
+            import torch
+
+            from distill.models import (
+                build_student,
+                load_model,
+                load_teacher,
+                load_with_new_head,
+                parameter_count,
+                save_model,
+                vector_size,
+            )
             from distill.training import make_arm, train
 
-            arm = make_arm(name, config.objective)
-            teacher = None
-            if isinstance(config.student, LayersStudent) and signal.model is not None:
+            teacher, start = None, config.student
+            if name == "pretrained" and pretrained is not None and isinstance(start, LayersStudent):
+                teacher = load_with_new_head(pretrained.directory / "model", task, seed)
+                start = dataclasses.replace(start, layers=tuple(range(teacher.model.config.num_hidden_layers)))
+            elif isinstance(start, LayersStudent) and start.start == "checkpoint":
+                assert isinstance(config.teacher, PretrainedTeacher)
+                torch.manual_seed(seed)  # the new head
+                teacher = load_teacher(dataclasses.replace(config.teacher, fine_tune="always"), task).loaded
+            elif reads_weights(start) and signal.model is not None:
                 teacher = load_model(signal.model.directory / "model", task)
             kept = tokenizer.directory / "kept.npy"
             student = build_student(
-                config.student,
+                start,
                 teacher,
                 student_texts.encoder.tokenizer,
                 student_texts.special_tokens,
@@ -45,6 +63,10 @@ def train_arm(this: Run, signal: Signal, student_texts: Texts, tokenizer: Artifa
                 student_texts.encoder.max_length,
                 seed,
             )
+            store, sizes = open_store(signal.answers), None
+            if task.kind == "vector":
+                sizes = (vector_size(student.model), store.width)
+            arm = make_arm(name, config.objective, task.kind, sizes)
             trained = train(
                 student.model,
                 student_texts.encoder,
@@ -52,7 +74,7 @@ def train_arm(this: Run, signal: Signal, student_texts: Texts, tokenizer: Artifa
                 rows,
                 dataset.validation,
                 arm.objective,
-                open_store(signal.answers) if arm.objective.reads_teacher else None,
+                store if arm.objective.reads_teacher else None,
                 train_config,
                 rate,
                 seed,
@@ -65,8 +87,8 @@ def train_arm(this: Run, signal: Signal, student_texts: Texts, tokenizer: Artifa
             result = {**plain(trained), "parameters": parameter_count(student.model)}
             (directory / "result.json").write_text(json.dumps(result))
 
-        reads_teacher = name != "hard"
-        starts_from_teacher = isinstance(config.student, LayersStudent)
+        reads_teacher = name not in ("hard", "pretrained")
+        starts_from_teacher = reads_weights(config.student)
         return this.artifacts.stage(
             "student",
             what,
@@ -74,6 +96,7 @@ def train_arm(this: Run, signal: Signal, student_texts: Texts, tokenizer: Artifa
                 "arm": name,
                 "objective": config.objective if reads_teacher else None,
                 "student": config.student,
+                "pretrained": pretrained.fingerprint if name == "pretrained" and pretrained else None,
                 "train": {
                     k: v for k, v in plain(train_config).items() if k not in ("learning_rates", "transfer_epochs")
                 },
@@ -107,6 +130,11 @@ def train_arm(this: Run, signal: Signal, student_texts: Texts, tokenizer: Artifa
     )
 
 
+def reads_weights(student: LayersStudent | TransformerStudent | RecurrentStudent) -> bool:
+    """Whether a student starts from weights of the teacher."""
+    return isinstance(student, LayersStudent) or getattr(student, "embeddings", "random") == "teacher"
+
+
 def fit_floor(this: Run, texts: Texts) -> Artifact:
     """The linear model's answers on test."""
     dataset, task = texts.dataset, texts.task
@@ -116,10 +144,13 @@ def fit_floor(this: Run, texts: Texts) -> Artifact:
 
         floor = fit_linear(task, dataset.train, dataset.validation)
         save_units(directory / "test.npz", floor.units(dataset.test))
+        if dataset.out_of_scope:
+            save_units(directory / "out_of_scope.npz", floor.units(dataset.out_of_scope))
         result = {
             "validation": floor.validation,
             "parameters": floor.parameters,
             "regularization": floor.regularization,
+            "thresholds": floor.task.thresholds,
         }
         (directory / "result.json").write_text(json.dumps(result))
 

@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from distill.config import Config, HardTerm, LayersStudent, PretrainedTeacher, ProbabilitiesTeacher, Source
+from distill.config import (
+    Config,
+    HardTerm,
+    LayersStudent,
+    PretrainedTeacher,
+    ProbabilitiesTeacher,
+    RecurrentTeacher,
+    Source,
+)
 from distill.errors import UserError
 from distill.stages.artifacts import Artifact, plain
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, open_store
@@ -55,14 +63,16 @@ def ask_teacher(this: Run, texts: Texts) -> Signal:
     warnings: tuple[str, ...] = ()
     validation_score = 1.0
     if config.data.label is not None:
-        predictions = task.predictions([store[e] for e in dataset.validation], dataset.validation)
-        gold = task.gold(dataset.validation)
+        units = [store[e] for e in dataset.validation]
+        task = task.fit(units, dataset.validation)
+        predictions, gold = task.predictions(units, dataset.validation), task.gold(dataset.validation)
         validation_score = task.metric.score(predictions, gold)
         check_floor(config, task, predictions, gold)
-        warnings = overfit_warning(texts, store, validation_score, model)
+        if task.kind != "vector":
+            warnings = overfit_warning(task, dataset.train, store, validation_score)
     costs = tuple(a.cost for a in (model, answers) if a is not None)
     training = {} if model is None else model.read("result.json")
-    return Signal(model, answers, validation_score, training, warnings, costs)
+    return Signal(model, answers, task, validation_score, training, warnings, costs)
 
 
 def prepare_teacher(this: Run, texts: Texts) -> Artifact:
@@ -72,7 +82,7 @@ def prepare_teacher(this: Run, texts: Texts) -> Artifact:
     assert not isinstance(settings, ProbabilitiesTeacher)
 
     def build(seed: int) -> tuple[Any, bool]:
-        from distill.models import build_transformer, load_teacher
+        from distill.models import build_recurrent, build_transformer, load_teacher
 
         if isinstance(settings, PretrainedTeacher):
             import torch
@@ -80,10 +90,10 @@ def prepare_teacher(this: Run, texts: Texts) -> Artifact:
             torch.manual_seed(seed)  # a new head starts from random weights
             teacher = load_teacher(settings, task)
             return teacher.loaded, teacher.fine_tuned
-        return (
-            build_transformer(settings.architecture, texts.encoder.tokenizer, {}, task, texts.encoder.max_length, seed),
-            False,
-        )
+        reads: Any = (texts.encoder.tokenizer, {}, task, texts.encoder.max_length, seed)
+        if isinstance(settings, RecurrentTeacher):
+            return build_recurrent(settings.architecture, *reads), False
+        return build_transformer(settings.architecture, *reads), False
 
     def compute(directory: Path) -> None:
         from distill.models import save_model
@@ -109,7 +119,7 @@ def prepare_teacher(this: Run, texts: Texts) -> Artifact:
                 task,
                 dataset.train,
                 dataset.validation,
-                Objective([HardTerm("hard")]),
+                Objective([HardTerm("hard")], task.kind),
                 None,
                 settings.train,
                 rate,
@@ -209,23 +219,33 @@ def probabilities_of_file(config: Config, texts: Texts) -> tuple[list[Example], 
 
 
 def check_floor(config: Config, task: Task, predictions: Sequence[Any], gold: Sequence[Any]) -> None:
-    """Stops where the teacher is not shown to beat the most frequent answer: it would teach noise."""
-    from distill.evaluation import wilson
+    """Stops where the teacher is not shown to beat the best answer that does not look at the text."""
+    from distill.evaluation import bootstrap_seeds, wilson
 
-    correct, total = task.correct(predictions, gold)
-    reached, floor = wilson(correct, total), task.majority(gold)
-    if config.teacher_floor and reached.low <= floor:
+    if not config.teacher_floor:
+        return
+    counts, best = task.counts(predictions, gold), task.constant(gold)
+    if counts is not None:
+        correct, total = counts
+        reached, (constant, _) = wilson(correct, total), task.counts(best, gold) or (0, 0)
+        floor = constant / total
+        found = f"is right on {reached.value:.1%} of {total} validation answers (95 % interval from {reached.low:.1%})"
+        known = f"always giving the most frequent answer is right on {floor:.1%}"
+    else:
+        reached = bootstrap_seeds(task.metric, task.metric.statistics(predictions, gold)[None])
+        floor = task.metric.score(best, gold)
+        found = f"has {task.metric.title} {reached.value:.3f} on validation (95 % interval from {reached.low:.3f})"
+        known = f"the best answer that does not look at the text has {floor:.3f}"
+    if reached.low <= floor:
         raise UserError(
-            f"the teacher is right on {reached.value:.1%} of {total} validation answers (95 % interval from "
-            f"{reached.low:.1%}), and always giving the most frequent answer is right on {floor:.1%}: it has not "
-            "learnt the task, and its soft labels would be noise. Train it longer (teacher.train.epochs), give it more "
-            "labels, check that they are in order (teacher.label_map), or set teacher_floor=false to go on all the same"
+            f"the teacher {found}, and {known}: it has not learnt the task, and its soft labels would be noise. Train "
+            "it longer (teacher.train.epochs), give it more labels, check that they are in order (teacher.label_map), "
+            "or set teacher_floor=false to go on all the same"
         )
 
 
-def overfit_warning(texts: Texts, store: Any, validation_score: float, model: Artifact | None) -> tuple[str, ...]:
+def overfit_warning(task: Task, train: Sequence[Example], store: Any, validation_score: float) -> tuple[str, ...]:
     """Soft labels on texts that a teacher knows by heart say little more than the hard ones."""
-    task, train = texts.task, texts.dataset.train
     if not train:
         return ()
     score = task.metric.score(task.predictions([store[e] for e in train], train), task.gold(train))
@@ -245,12 +265,11 @@ def label_by_teacher(texts: Texts, signal: Signal) -> Texts:
     store, task, dataset = open_store(signal.answers), texts.task, texts.dataset
 
     def label(examples: Sequence[Example]) -> tuple[Example, ...]:
-        predictions = task.predictions([store[e] for e in examples], examples)
-        names = [tuple(p) if task.words else task.labels[p] for p in predictions]
+        names = task.labels_of(task.predictions([store[e] for e in examples], examples))
         return tuple(dataclasses.replace(e, label=name) for e, name in zip(examples, names, strict=True))
 
     train = label([*dataset.train, *dataset.transfer])
-    given = {name for e in train for name in ([e.label] if isinstance(e.label, str) else e.label or ())}
+    given = {name for e in train for name in (e.label if isinstance(e.label, tuple) else (e.label,))}
     if len(given) < 2:
         raise UserError(
             f"the teacher gives one answer, {', '.join(map(repr, given))}, on all {len(train)} training texts, which "

@@ -23,6 +23,8 @@ SHORTEST_MAXIMUM = 16
 def read_data(config: Config) -> Dataset:
     """Reads, cleans and splits. Raises UserError for anything that is wrong with the data."""
     dataset = load_data(config.data, config.task)
+    if config.task.name == "sentence-embedding":  # nothing is labelled: the texts are what the arm soft learns on
+        dataset = dataclasses.replace(dataset, train=dataset.transfer, transfer=())
     if not dataset.test:
         raise UserError("there are no test texts; set data.test, or data.test_share above 0")
     if not dataset.transfer and any(arm.endswith("+transfer") for arm in config.arms):
@@ -49,9 +51,14 @@ def prepare_texts(this: Run, dataset: Dataset) -> Texts:
     artifact = prepare_tokenizer(this, dataset, own)
     settings = artifact.read("tokenizer_settings.json")
     encoder = Encoder.from_file(artifact.directory / "tokenizer.json", settings["max_length"])
-    labels = dataset.labels or teacher_labels(config)
+    labels = dataset.labels
+    if not labels and tasks.TASKS[config.task.name].labelled:
+        labels = teacher_labels(config)
     metric = AGREEMENT if config.data.label is None else config.task.metric
-    return Texts(dataset, tasks.build(config.task.name, labels, metric), encoder, settings["special"], artifact)
+    stride = config.data.stride
+    windows = None if stride is None else tasks.Windows(stride, config.data.window_pooling)
+    task = tasks.build(config.task.name, labels, metric, windows)
+    return Texts(dataset, task, encoder, settings["special"], artifact)
 
 
 def prepare_tokenizer(
@@ -69,7 +76,8 @@ def prepare_tokenizer(
         special: dict[str, str] = {}
         longest = 10**6
         if isinstance(chosen, TrainedTokenizer):
-            tokenizer = train_tokenizer([*dataset.train, *dataset.transfer], chosen.vocabulary_size)
+            texts = [*dataset.train, *dataset.transfer]
+            tokenizer = train_tokenizer(texts, chosen.vocabulary_size, chosen.model)
         else:
             from distill.models.loading import load_config, load_tokenizer
             from distill.models.teachers import longest_input

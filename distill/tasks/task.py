@@ -2,23 +2,28 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distill.errors import UserError, nearest
 from distill.metrics import Metric
-from distill.text import Encoded, Example
+from distill.text import Encoded, Encoder, Example, Label
 
 Logits = NDArray[np.float32]
+Targets = NDArray[np.int64] | NDArray[np.float32]
 
 AGREEMENT = "agreement"
 """The metric where nothing is labelled: the task's own, with the teacher's answers in place of labels."""
 
 NO_LABEL = -100
-"""Stands where a unit has no label; every term leaves it out."""
+"""Stands where a unit has no label; every term leaves it out. Targets that are numbers hold NaN there."""
+
+Kind = Literal["categorical", "bernoulli", "span", "number", "vector"]
+"""What the logits of a unit mean, and so how a loss reads them: one of C classes; C independent yes-or-no answers; one
+of an example's units for the start and one for the end of a span; a number; a direction in space."""
 
 
 class Answer(Protocol):
@@ -28,23 +33,50 @@ class Answer(Protocol):
         """The answer as plain JSON values."""
 
 
-class Task(ABC):
-    """A task over a fixed list of labels.
+@dataclass(frozen=True)
+class Windows:
+    """How a text that is longer than the maximum is read."""
 
-    An example has *units*, the things that are labelled: one for a whole text, one a word for its words. Logits of an
-    example are always [U, C]: U units, C labels. Training, the soft-label store, terms and post-processing all speak
-    of units, so that none of them knows the task.
+    stride: int
+    """Tokens that neighbouring windows share."""
+    pooling: Literal["mean", "max"] = "mean"
+    """How the logits of windows become those of a text, where the whole text is the unit. Words are taken from the
+    window in which they have most context on both sides."""
+
+
+class Task(ABC):
+    """A task, over a fixed list of labels where it has labels.
+
+    An example has *units*, the things that are answered: one for a whole text, one a word for its words. Logits of an
+    example are always [U, C]: U units, C numbers each. Training, the soft-label store, terms and post-processing all
+    speak of units, so that none of them knows the task.
     """
 
     name: ClassVar[str]
+    kind: ClassVar[Kind] = "categorical"
     outputs: ClassVar[tuple[str, ...]] = ("logits",)
     """Names of the graph's outputs."""
-    words: ClassVar[bool]
-    """Texts are given as words, and units are words."""
+    read: ClassVar[tuple[str, ...]] = ("logits",)
+    """Those that logits are made of; several are stacked on a last axis."""
+    words: ClassVar[bool] = False
+    """Units are words; the model answers at each token."""
+    tagged: ClassVar[bool] = False
+    """Texts are given as lists of words."""
+    labelled: ClassVar[bool] = True
+    """Answers are among a list of labels."""
 
-    def __init__(self, labels: tuple[str, ...], metric: str = "") -> None:
+    def __init__(
+        self,
+        labels: tuple[str, ...],
+        metric: str = "",
+        windows: Windows | None = None,
+        thresholds: tuple[float, ...] = (),
+    ) -> None:
         self.labels = labels
         self.index = {label: i for i, label in enumerate(labels)}
+        self.windows = windows
+        self.thresholds = thresholds
+        """Logits above which a label is given, for tasks that choose them on validation; empty before."""
         metrics = {m.name: m for m in self._metrics()}
         if metric == AGREEMENT:
             first = next(iter(metrics.values()))
@@ -55,6 +87,11 @@ class Task(ABC):
         """The primary metric."""
         self.metrics = tuple(metrics.values())
 
+    @property
+    def width(self) -> int:
+        """C, the number of a model's outputs for a unit."""
+        return len(self.labels)
+
     @abstractmethod
     def _metrics(self) -> tuple[Metric, ...]:
         """All metrics of the task, its own primary one first."""
@@ -63,13 +100,28 @@ class Task(ABC):
     def question(self, value: Any) -> Example:
         """What a caller gave (a text, a pair, a JSON object) as an example. Raises UserError where it is none."""
 
-    @abstractmethod
+    def encode(self, encoder: Encoder, examples: Sequence[Example]) -> list[Encoded]:
+        """Ids of each example, in windows where the task reads them."""
+        return encoder.encode(examples, None if self.windows is None else self.windows.stride)
+
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
-        """Cuts the graph's output for a batch into one [U, C] array an example."""
+        """Cuts the model's output for the windows of a batch, in order, into one [U, C] array an example.
+
+        Here for a whole text: [R, C], pooled over the R_e windows of each example to [1, C].
+        """
+        cut, row = [], 0
+        for e in encoded:
+            own = logits[row : row + e.windows]
+            row += e.windows
+            pooled = own.max(axis=0) if self.windows and self.windows.pooling == "max" else own.mean(axis=0)
+            cut.append(pooled[None].astype(np.float32))
+        return cut
 
     @abstractmethod
-    def targets(self, example: Example, count: int | None = None) -> NDArray[np.int64]:
-        """[U] label indices of an example, ``NO_LABEL`` where it has none; the first ``count`` units if given."""
+    def targets(self, example: Example, count: int | None = None) -> Targets:
+        """What a model should answer, ``NO_LABEL`` or NaN where an example has no label; of the first ``count`` units
+        if given. Class indices [U] for ``categorical``, the units [2] of start and end for ``span``, numbers [U, C]
+        else."""
 
     @abstractmethod
     def predictions(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[Any]:
@@ -84,21 +136,70 @@ class Task(ABC):
         """What a person sees."""
 
     @abstractmethod
-    def correct(self, predictions: Sequence[Any], gold: Sequence[Any]) -> tuple[int, int]:
-        """Number of right answers and of all answers, for the floor that a teacher must beat."""
+    def constant(self, gold: Sequence[Any]) -> list[Any]:
+        """The best predictions that do not look at the text: the floor that a teacher must beat."""
 
-    @abstractmethod
-    def majority(self, gold: Sequence[Any]) -> float:
-        """Share of the most frequent answer: the floor itself."""
+    def counts(self, predictions: Sequence[Any], gold: Sequence[Any]) -> tuple[int, int] | None:
+        """Number of right answers and of all answers; None where an answer is not simply right or wrong."""
+        return None
+
+    def labels_of(self, predictions: Sequence[Any]) -> list[Label]:
+        """Predictions as the data would write them. Raises UserError where the task has no such labels."""
+        raise UserError(f"{self.name} needs labels; give data with a label column")
+
+    def agreement(self, one: Sequence[Any], other: Sequence[Any]) -> float:
+        """How far two models give the same answers, a fraction of 1: here the share of equal ones.
+
+        Raises ValueError where there is nothing to compare, or not the same number on both sides.
+        """
+        equal, total = self.counts(one, other) or (
+            sum(bool(np.array_equal(a, b)) for a, b in zip(one, other, strict=True)),
+            len(one),
+        )
+        if not total:
+            raise ValueError("no answers to compare")
+        return equal / total
+
+    def fit(self, units: Sequence[Logits], examples: Sequence[Example]) -> Self:
+        """The task with what it chooses on validation for one model; itself where it chooses nothing."""
+        return self
+
+    def with_thresholds(self, thresholds: Sequence[float]) -> Self:
+        """The same task with thresholds of its own."""
+        return type(self)(self.labels, self.metric.name, self.windows, tuple(map(float, thresholds)))
 
     def section(self) -> dict[str, Any]:
         """The task's section of ``bundle.json``."""
-        return {"name": self.name, "labels": list(self.labels), "metric": self.metric.name}
+        section: dict[str, Any] = {"name": self.name, "labels": list(self.labels), "metric": self.metric.name}
+        if self.windows is not None:
+            section["windows"] = {"stride": self.windows.stride, "pooling": self.windows.pooling}
+        if self.thresholds:
+            section["thresholds"] = list(self.thresholds)
+        return section
 
 
-def softmax(logits: Logits) -> NDArray[np.float64]:
-    """Softmax over the last axis, in double precision."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+def text_question(value: Any) -> Example:
+    """A text, a pair (list of two texts), or an object with ``text`` and perhaps ``text_pair``, as an example."""
+    if isinstance(value, str):
+        return Example(value)
+    if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, str) for v in value):
+        return Example(value[0], value[1])
+    if isinstance(value, dict) and isinstance(value.get("text"), str):
+        pair = value.get("text_pair")
+        if pair is None or isinstance(pair, str):
+            return Example(value["text"], pair)
+    raise UserError(f'expected a text, a pair of texts or {{"text": …, "text_pair": …}}, got {value!r}')
+
+
+def softmax(logits: Logits, axis: int = -1) -> NDArray[np.float64]:
+    """Softmax over an axis, in double precision."""
+    shifted = logits.astype(np.float64) - logits.max(axis=axis, keepdims=True)
     exponential = np.exp(shifted)
-    result: NDArray[np.float64] = exponential / exponential.sum(axis=-1, keepdims=True)
+    result: NDArray[np.float64] = exponential / exponential.sum(axis=axis, keepdims=True)
+    return result
+
+
+def sigmoid(logits: Logits) -> NDArray[np.float64]:
+    """1 / (1 + e^-x), in double precision, without overflow."""
+    result: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))
     return result

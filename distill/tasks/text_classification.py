@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.errors import UserError
 from distill.metrics import Metric, accuracy, macro_f1
-from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax
-from distill.text import Encoded, Example
+from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax, text_question
+from distill.text import Example, Label
 
 
 @dataclass(frozen=True)
@@ -31,26 +30,13 @@ class TextClassification(Task):
     """Single sentence or sentence pair; one unit an example."""
 
     name = "text-classification"
-    words = False
 
     def _metrics(self) -> tuple[Metric, ...]:
         return (accuracy, macro_f1(len(self.labels)))
 
     def question(self, value: Any) -> Example:
-        """A text, a pair (list of two texts), or an object with ``text`` and perhaps ``text_pair``."""
-        if isinstance(value, str):
-            return Example(value)
-        if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, str) for v in value):
-            return Example(value[0], value[1])
-        if isinstance(value, dict) and isinstance(value.get("text"), str):
-            pair = value.get("text_pair")
-            if pair is None or isinstance(pair, str):
-                return Example(value["text"], pair)
-        raise UserError(f'expected a text, a pair of texts or {{"text": …, "text_pair": …}}, got {value!r}')
-
-    def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
-        """[B, C] to B arrays of [1, C]."""
-        return [row[None] for row in logits]
+        """As :func:`text_question` reads it."""
+        return text_question(value)
 
     def targets(self, example: Example, count: int | None = None) -> NDArray[np.int64]:
         """[1]"""
@@ -74,10 +60,14 @@ class TextClassification(Task):
             answers.append(Classification(self.labels[best], float(probabilities[best]), by_label))
         return answers
 
-    def correct(self, predictions: Sequence[int], gold: Sequence[int]) -> tuple[int, int]:
+    def constant(self, gold: Sequence[int]) -> list[int]:
+        """The most frequent label."""
+        return [label for label, _ in Counter(gold).most_common(1)] * len(gold)
+
+    def counts(self, predictions: Sequence[int], gold: Sequence[int]) -> tuple[int, int]:
         """Texts."""
         return sum(p == g for p, g in zip(predictions, gold, strict=True)), len(gold)
 
-    def majority(self, gold: Sequence[int]) -> float:
-        """Share of the most frequent label."""
-        return Counter(gold).most_common(1)[0][1] / len(gold) if gold else 0.0
+    def labels_of(self, predictions: Sequence[int]) -> list[Label]:
+        """Names."""
+        return [self.labels[p] for p in predictions]

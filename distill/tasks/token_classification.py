@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from distill.errors import UserError
 from distill.metrics import Metric, entity_f1, token_accuracy
 from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax
-from distill.text import Encoded, Example
+from distill.text import Encoded, Example, Label
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class TokenClassification(Task):
 
     name = "token-classification"
     words = True
+    tagged = True
 
     def _metrics(self) -> tuple[Metric, ...]:
         bio = any(label.startswith("B-") for label in self.labels)
@@ -57,12 +58,13 @@ class TokenClassification(Task):
         raise UserError(f'expected a sentence, a list of words or {{"words": [...]}}, got {value!r}')
 
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
-        """[B, L, C] to one [W, C] an example; NaN where a word has no piece."""
-        cut = []
-        for row, e in zip(logits, encoded, strict=True):
-            unit = row[np.maximum(e.word_starts, 0)].astype(np.float32)
+        """[R, L, C] to one [W, C] an example, at the first piece of each word; NaN where a word has no piece."""
+        cut, row = [], 0
+        for e in encoded:
+            unit = logits[row + e.word_rows, np.maximum(e.word_starts, 0)].astype(np.float32)
             unit[e.word_starts < 0] = np.nan
             cut.append(unit)
+            row += e.windows
         return cut
 
     def targets(self, example: Example, count: int | None = None) -> NDArray[np.int64]:
@@ -70,7 +72,8 @@ class TokenClassification(Task):
         size = len(example.text) if count is None else count
         if example.label is None:
             return np.full(size, NO_LABEL, dtype=np.int64)
-        return np.array([self.index[tag] for tag in example.label[:size]], dtype=np.int64)
+        tags: Any = example.label
+        return np.array([self.index[tag] for tag in tags[:size]], dtype=np.int64)
 
     def predictions(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[list[str]]:
         """The tags of each sentence."""
@@ -85,7 +88,8 @@ class TokenClassification(Task):
 
     def gold(self, examples: Sequence[Example]) -> list[list[str]]:
         """The tags of each sentence."""
-        return [list(e.label or ()) for e in examples]
+        labels: list[Any] = [e.label or () for e in examples]
+        return [list(tags) for tags in labels]
 
     def answers(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[Answer]:
         """One :class:`Tagging` a sentence."""
@@ -96,12 +100,17 @@ class TokenClassification(Task):
             answers.append(Tagging(list(example.text), tags, known + [None] * (len(tags) - len(known))))
         return answers
 
-    def correct(self, predictions: Sequence[list[str]], gold: Sequence[list[str]]) -> tuple[int, int]:
+    def constant(self, gold: Sequence[list[str]]) -> list[list[str]]:
+        """The most frequent tag at each word."""
+        counts = Counter(tag for tags in gold for tag in tags)
+        most = counts.most_common(1)[0][0] if counts else self.outside
+        return [[most] * len(tags) for tags in gold]
+
+    def counts(self, predictions: Sequence[list[str]], gold: Sequence[list[str]]) -> tuple[int, int]:
         """Words."""
         pairs = [(p, g) for ps, gs in zip(predictions, gold, strict=True) for p, g in zip(ps, gs, strict=True)]
         return sum(p == g for p, g in pairs), len(pairs)
 
-    def majority(self, gold: Sequence[list[str]]) -> float:
-        """Share of the most frequent tag among words."""
-        counts = Counter(tag for tags in gold for tag in tags)
-        return counts.most_common(1)[0][1] / counts.total() if counts else 0.0
+    def labels_of(self, predictions: Sequence[list[str]]) -> list[Label]:
+        """Tags of each sentence."""
+        return [tuple(tags) for tags in predictions]

@@ -1,12 +1,13 @@
-"""Text to ids with the ``tokenizers`` library: pairs, truncation, words and padding."""
+"""Text to ids with the ``tokenizers`` library: pairs, truncation, windows, words and padding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from distill.errors import UserError
 from distill.text.example import Example
@@ -14,11 +15,18 @@ from distill.text.example import Example
 PAD_TOKENS = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")
 
 Ids = NDArray[np.int64]
+Piece = tuple[int, int, int]
+
+
+EMPTY: Ids = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The ids of one example, not padded. L is their number, W the number of words that fit."""
+    """The ids of one example, not padded; of its first window, where it is read in several.
+
+    L is their number, W the number of words that fit.
+    """
 
     input_ids: Ids
     """[L]"""
@@ -28,7 +36,22 @@ class Encoded:
     """[W], the position of the first piece of each word; empty unless the example is made of words. A word that
     truncation cut off has none, and a word without any piece has -1."""
     truncated: bool
-    """True where the text was longer than the maximum."""
+    """True where the text was longer than the maximum, and a part of it is in no window."""
+    word_ends: Ids = field(default_factory=lambda: EMPTY)
+    """[W], the position of the last piece of each word."""
+    word_rows: Ids = field(default_factory=lambda: EMPTY)
+    """[W], the window of each word: the one where it has most pieces, then most context on both sides."""
+    more: "tuple[Encoded, ...]" = ()
+    """Further windows."""
+
+    @property
+    def windows(self) -> int:
+        """How many there are, this one included."""
+        return 1 + len(self.more)
+
+    def followed_by(self, other: "Encoded") -> "Encoded":
+        """The same example with another row behind its own."""
+        return replace(self, more=(*self.more, other))
 
 
 class Encoder:
@@ -46,6 +69,7 @@ class Encoder:
                 f"least {special + 1}"
             )
         self.tokenizer.enable_truncation(max_length)
+        self.special_tokens = special
         self.max_length = max_length
         if pad_id is None:
             known = [self.tokenizer.token_to_id(token) for token in PAD_TOKENS]
@@ -72,34 +96,126 @@ class Encoder:
         """Writes ``tokenizer.json``, without padding, truncating at the maximum length."""
         self.tokenizer.save(str(path))
 
-    def encode(self, examples: Sequence[Example]) -> list[Encoded]:
-        """Ids of each example. Empty texts are encoded as the special tokens alone (at least one id, the padding's)."""
+    def encode(self, examples: Sequence[Example], stride: int | None = None) -> list[Encoded]:
+        """Ids of each example. Empty texts are encoded as the special tokens alone (at least one id, the padding's).
+
+        A text longer than the maximum is cut; with a ``stride`` it is read in windows that share that many tokens. Of a
+        pair that is the second text, and the first one takes half of the room at most.
+        """
         words = bool(examples) and isinstance(examples[0].text, tuple)
-        inputs = [
-            list(e.text) if isinstance(e.text, tuple) else (e.text if e.pair is None else (e.text, e.pair))
-            for e in examples
-        ]
-        encodings = self.tokenizer.encode_batch(inputs, is_pretokenized=words)
+        pair = bool(examples) and examples[0].pair is not None
+        if pair and stride is not None:
+            encodings = self._encode_pairs(examples, stride)
+        else:
+            inputs: list[Any] = [
+                list(e.text) if isinstance(e.text, tuple) else (e.text if e.pair is None else (e.text, e.pair))
+                for e in examples
+            ]
+            encodings = self._encode(inputs, stride, words)
         encoded = []
         for example, encoding in zip(examples, encodings, strict=True):
-            starts: list[int] = []
-            if words:
-                first: dict[int, int] = {}
-                for position, word in enumerate(encoding.word_ids):
-                    if word is not None:
-                        first.setdefault(word, position)
-                fit = max(first, default=-1) + 1 if encoding.overflowing else len(example.text)
-                starts = [first.get(word, -1) for word in range(fit)]
-            ids, types = encoding.ids or [self.pad_id], encoding.type_ids or [0]
-            encoded.append(
-                Encoded(
-                    np.asarray(ids, dtype=np.int64),
-                    np.asarray(types, dtype=np.int64),
-                    np.asarray(starts, dtype=np.int64),
-                    bool(encoding.overflowing),
-                )
-            )
+            rows = [encoding, *encoding.overflowing] if stride is not None else [encoding]
+            found = [_pieces(row.word_ids) for row in rows] if words else []
+            cut = stride is None and bool(encoding.overflowing)
+            encoded.append(self._joined(rows, found, len(example.text) if words else 0, cut))
         return encoded
+
+    def encode_passages(
+        self, examples: Sequence[Example], words: Sequence[Sequence[tuple[int, int]]], stride: int
+    ) -> list[Encoded]:
+        """Pairs, the second text in windows; ``words`` are the characters [start, end) of each word of it."""
+        encoded = []
+        for own, encoding in zip(words, self._encode_pairs(examples, stride), strict=True):
+            rows = [encoding, *encoding.overflowing]
+            found = [_pieces(_words_at(row, own)) for row in rows]
+            encoded.append(self._joined(rows, found, len(own), False))
+        return encoded
+
+    def _encode(
+        self, inputs: list[Any], stride: int | None, words: bool = False, strategy: str = "longest_first"
+    ) -> list[Encoding]:
+        room = self.max_length - self.special_tokens
+        if stride is not None and stride >= room:
+            raise UserError(f"windows of {self.max_length} tokens cannot share {stride}; give data.stride below {room}")
+        self.tokenizer.enable_truncation(self.max_length, stride=stride or 0, strategy=strategy)
+        try:
+            encodings: list[Encoding] = self.tokenizer.encode_batch(inputs, is_pretokenized=words)
+        finally:
+            self.tokenizer.enable_truncation(self.max_length)
+        return encodings
+
+    def _encode_pairs(self, examples: Sequence[Example], stride: int) -> list[Encoding]:
+        """With the first text cut to half of the room, so that some is left for windows of the second."""
+        half = (self.max_length - self.special_tokens) // 2
+        if stride >= half:
+            raise UserError(
+                f"windows of {self.max_length} tokens, of which a first text may take half, cannot share {stride}; "
+                f"give data.stride below {half}"
+            )
+        firsts = [str(e.text) for e in examples]
+        self.tokenizer.enable_truncation(half)
+        try:
+            shortened = self.tokenizer.encode_batch(firsts, add_special_tokens=False)
+        finally:
+            self.tokenizer.enable_truncation(self.max_length)
+        inputs = [
+            (first[: encoding.offsets[-1][1]] if encoding.overflowing else first, e.pair or "")
+            for first, encoding, e in zip(firsts, shortened, examples, strict=True)
+        ]
+        return self._encode(inputs, stride, strategy="only_second")
+
+    def _joined(self, rows: Sequence[Encoding], found: Sequence[dict[int, Piece]], words: int, cut: bool) -> Encoded:
+        """The windows of one example, and where each of its ``words`` stands."""
+        fit = max((max(pieces, default=-1) for pieces in found), default=-1) + 1 if cut else words
+        where = np.full((3, fit), -1, dtype=np.int64)
+        where[0] = 0
+        for word in range(fit if found else 0):
+            rank = [
+                (pieces[word][2], min(pieces[word][0], len(row.ids) - 1 - pieces[word][1]))
+                if word in pieces
+                else (0, 0)
+                for pieces, row in zip(found, rows, strict=True)
+            ]
+            best = max(range(len(rows)), key=lambda i: rank[i])
+            if word in found[best]:
+                where[:, word] = best, *found[best][word][:2]
+        made = [
+            Encoded(
+                np.asarray(row.ids or [self.pad_id], dtype=np.int64),
+                np.asarray(row.type_ids or [0], dtype=np.int64),
+                EMPTY,
+                cut,
+            )
+            for row in rows
+        ]
+        return replace(made[0], word_rows=where[0], word_starts=where[1], word_ends=where[2], more=tuple(made[1:]))
+
+
+def rows_of(encoded: Sequence[Encoded]) -> list[Encoded]:
+    """The windows of all examples, one after another: the rows of a batch."""
+    return [row for e in encoded for row in (e, *e.more)]
+
+
+def _pieces(word_ids: Sequence[int | None]) -> dict[int, Piece]:
+    """For each word of a window: positions of its first and last piece, and the number of its pieces."""
+    found: dict[int, Piece] = {}
+    for position, word in enumerate(word_ids):
+        if word is not None:
+            first, _, count = found.get(word, (position, position, 0))
+            found[word] = first, position, count + 1
+    return found
+
+
+def _words_at(encoding: Encoding, words: Sequence[tuple[int, int]]) -> list[int | None]:
+    """For each token, the first word of the second text that shares a character with it; None where there is none."""
+    starts = np.array([start for start, _ in words], dtype=np.int64)
+    ends = np.array([end for _, end in words], dtype=np.int64)
+    found: list[int | None] = []
+    for sequence, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True):
+        inside = sequence == 1 and end > start
+        word = int(np.searchsorted(ends, start, side="right")) if inside else len(words)  # the first that ends later
+        found.append(word if word < len(words) and starts[word] < end else None)
+    return found
 
 
 def pad(batch: Sequence[Encoded], pad_id: int, length: int | None = None) -> dict[str, Ids]:

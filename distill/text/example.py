@@ -6,15 +6,29 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Span:
+    """An answer that stands in a passage."""
+
+    text: str
+    start: int
+    """The character of the passage where it starts."""
+
+
+Label = str | float | tuple[str, ...] | tuple[Span, ...]
+"""A label's name; a number; the tags of a sentence, one a word, or the set of a text's labels; the accepted answers to
+a question."""
+
+
+@dataclass(frozen=True)
 class Example:
     """A text (or a pair of texts, or the words of a sentence) with its label, where it has one."""
 
     text: str | tuple[str, ...]
     """A text; for token-level tasks, its words."""
     pair: str | None = None
-    """The second text of a pair."""
-    label: str | tuple[str, ...] | None = None
-    """A label's name; for token-level tasks one tag a word; None where the row is not labelled."""
+    """The second text of a pair; the passage of a question."""
+    label: Label | None = None
+    """None where the row is not labelled."""
     group: str | None = None
     """Rows of one group stand on the same side of a split."""
 

@@ -1,4 +1,4 @@
-"""A tokenizer's vocabulary: trimmed to what texts need, or trained on them.
+"""A tokenizer's vocabulary, trimmed to what texts need.
 
 In a small model the embedding matrix is most of the file, so a vocabulary of the 8,000 pieces that the texts use
 instead of 30,522 is the largest saving there is.
@@ -13,15 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer
 
 from distill.errors import UserError
 from distill.text.example import Example
 
-ALPHABET = 1000
-"""Characters that a trained vocabulary knows, the most frequent ones."""
 BYTE = re.compile("<0x[0-9A-F]{2}>")
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,8 @@ class TrimmedVocabulary:
     """[V'], the old id of each new id: rows of the old embedding matrix, in order"""
 
 
-def _texts(examples: Iterable[Example]) -> Iterable[str]:
+def texts_of(examples: Iterable[Example]) -> Iterable[str]:
+    """The texts of examples and the second texts of pairs; the words of a sentence with blanks between them."""
     for example in examples:
         yield " ".join(example.text) if isinstance(example.text, tuple) else example.text
         if example.pair is not None:
@@ -51,7 +49,7 @@ def trim_vocabulary(tokenizer: Tokenizer, examples: Sequence[Example], min_count
     plain.no_padding()
     plain.no_truncation()
     counts: Counter[int] = Counter()
-    texts = list(_texts(examples))
+    texts = list(texts_of(examples))
     for start in range(0, len(texts), 1024):
         for encoding in plain.encode_batch_fast(texts[start : start + 1024], add_special_tokens=False):
             counts.update(encoding.ids)
@@ -146,38 +144,3 @@ def _renumber(processor: dict[str, Any], new: dict[str, int]) -> None:
             processor[key] = [processor[key][0], new[processor[key][0]]]
     elif kind != "ByteLevel":
         raise UserError(f"a tokenizer with a {kind} post-processor cannot be trimmed; set vocabulary.trim=false")
-
-
-def train_tokenizer(examples: Iterable[Example], vocabulary_size: int) -> Tokenizer:
-    """A lower-casing WordPiece tokenizer with BERT's special tokens, trained on the texts.
-
-    Pieces that occur once are left out, so the vocabulary can be smaller than asked for.
-    """
-    texts = list(_texts(examples))
-    normalizer = normalizers.BertNormalizer(lowercase=True)
-    counts = Counter(c for text in texts for c in normalizer.normalize_str(text) if not c.isspace())
-    letters = sorted(c for c, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:ALPHABET])
-    # The trainer numbers letters by the order of a hash table, and breaks ties between pairs by these numbers. Given as
-    # special tokens they have fixed ones, and the same texts give the same vocabulary in every process.
-    fixed = [*SPECIAL_TOKENS, *letters, *(f"##{c}" for c in letters)]
-    trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    trained.normalizer = normalizer
-    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trained.train_from_iterator(
-        texts,
-        trainers.WordPieceTrainer(
-            vocab_size=max(vocabulary_size, len(fixed)), min_frequency=2, special_tokens=fixed, show_progress=False
-        ),
-    )
-    tokenizer = Tokenizer(models.WordPiece(trained.get_vocab(), unk_token="[UNK]"))
-    tokenizer.normalizer = normalizer
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
-    cls_id, sep_id = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS]:0 $A:0 [SEP]:0",
-        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", cls_id), ("[SEP]", sep_id)],
-    )
-    return tokenizer

@@ -16,6 +16,7 @@ DIFFERS_IN = {
     "hard": "the data's labels on the labelled texts",
     "soft": "the teacher's soft labels on the same texts, with weights, order, steps and seeds of `hard`",
     "soft+transfer": "the teacher's soft labels on the texts without labels, too",
+    "pretrained": "the data's labels, after the teacher taught it to find masked tokens (DistilBERT)",
     "pseudo+transfer": "the teacher's answers as hard labels on the texts of `soft+transfer`",
 }
 
@@ -35,15 +36,20 @@ class Arm:
         return DIFFERS_IN[self.name]
 
 
-def make_arm(name: str, config: ObjectiveConfig) -> Arm:
-    """The arm of this name; ``config`` is the objective of the arms that read the teacher."""
-    from distill.objectives import Objective, WeightedTerm, pseudo_labels  # torch: not needed for the names above
+def make_arm(
+    name: str, config: ObjectiveConfig, kind: str = "categorical", sizes: tuple[int, int] | None = None
+) -> Arm:
+    """The arm of this name; ``config`` is the objective of the arms that read the teacher.
 
-    if name == "hard":
-        return Arm(name, Objective([HardTerm("hard")]), False)
-    objective = Objective(config.terms)
+    ``kind`` is the task's, ``sizes`` those of the student's and the teacher's vectors where they give vectors.
+    """
+    from distill.objectives import PSEUDO, Objective, WeightedTerm  # torch: not needed for the names above
+
+    if name in ("hard", "pretrained"):
+        return Arm(name, Objective([HardTerm("hard")], kind), False)
+    objective = Objective(config.terms, kind, sizes)
     if name == "pseudo+transfer":
         objective.terms = tuple(
-            term if term.reads_labels else WeightedTerm(term.weight, False, pseudo_labels) for term in objective.terms
+            term if term.reads_labels else WeightedTerm(term.weight, False, PSEUDO[kind]) for term in objective.terms
         )
     return Arm(name, objective, name.endswith("+transfer"))

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from distill.config import TrainConfig
 from distill.data.batches import plan_epoch
 from distill.errors import UserError
+from distill.models.answers import answer_of
 from distill.objectives import Objective
 from distill.progress import track
 from distill.results import CurvePoint
 from distill.tasks import Task
 from distill.tasks.task import Logits
-from distill.text import Encoder, Example
+from distill.text import Encoder, Example, pad, rows_of
 from distill.training.batching import make_batch
 from distill.training.checkpoints import load_checkpoint, save_checkpoint
 from distill.training.soft_labels import SoftLabelStore
@@ -34,6 +35,8 @@ class TrainingResult:
     """How a training went. The model holds the weights of the best step."""
 
     validation: float
+    thresholds: tuple[float, ...]
+    """What the task chose on validation at the best step; empty where it chooses nothing."""
     best_step: int
     steps: int
     seconds: float
@@ -52,26 +55,30 @@ def predict(
 ) -> list[Logits]:
     """Logits of each example, [U, C] of float32, in the order given. The model is put into eval mode."""
     model.eval()
-    encoded = encoder.encode(examples)
+    encoded = task.encode(encoder, examples)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
     starts: Any = range(0, len(order), batch_size)
     units: dict[int, Logits] = {}
     for start in track(starts, what) if what else starts:
         rows = order[start : start + batch_size]
         batch = [encoded[i] for i in rows]
-        made = make_batch(batch, [examples[i] for i in rows], task, encoder.pad_id, None).to(accelerator.device)
+        inputs = {
+            name: torch.from_numpy(array).to(accelerator.device)
+            for name, array in pad(rows_of(batch), encoder.pad_id).items()
+        }
         with accelerator.autocast():
-            logits = model(**_inputs(model, made.inputs)).logits
+            logits = answer_of(model(**model_inputs(model, inputs)), inputs["attention_mask"])
         units.update(zip(rows, task.units(logits.float().cpu().numpy(), batch), strict=True))
     return [units[i] for i in range(len(units))]
 
 
 def score(
     model: nn.Module, encoder: Encoder, task: Task, examples: Sequence[Example], accelerator: Accelerator
-) -> float:
-    """The task's primary metric."""
+) -> tuple[float, tuple[float, ...]]:
+    """The task's primary metric, and the thresholds it was reached with."""
     units = predict(model, encoder, task, examples, accelerator)
-    return task.metric.score(task.predictions(units, examples), task.gold(examples))
+    fitted = task.fit(units, examples)
+    return task.metric.score(fitted.predictions(units, examples), task.gold(examples)), fitted.thresholds
 
 
 def train(
@@ -95,15 +102,18 @@ def train(
     from time to time, and a training that was stopped goes on from it. Raises UserError where the loss is not finite.
     """
     torch.manual_seed(seed)
-    encoded = encoder.encode(texts)
+    encoded = task.encode(encoder, texts)
     lengths = [len(e.input_ids) for e in encoded]
     steps_per_epoch = math.ceil(math.ceil(len(texts) / config.batch_size) / config.accumulation)
     steps = max(1, round(steps_per_epoch * config.epochs))
     evaluations = config.evaluations or math.ceil(config.epochs)
     evaluate_at = {round(steps * (i + 1) / evaluations) for i in range(evaluations)}
     model.to(accelerator.device)
+    objective.to(accelerator.device)
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, config.weight_decay), lr=learning_rate, fused=accelerator.device.type in ("cpu", "cuda")
+        parameter_groups(nn.ModuleList([model, objective]), config.weight_decay),
+        lr=learning_rate,
+        fused=accelerator.device.type in ("cpu", "cuda"),
     )
     warmup = max(1, round(steps * config.warmup))
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -112,6 +122,7 @@ def train(
     prepared, optimizer = accelerator.prepare(model, optimizer)
     best, best_step, bad, first = -math.inf, 0, 0, 0
     best_weights: dict[str, Tensor] = {}
+    thresholds: tuple[float, ...] = ()
     curve: list[CurvePoint] = []
     seconds = 0.0
     checkpoint = None if directory is None else directory / CHECKPOINT
@@ -125,6 +136,8 @@ def train(
             torch.cuda.set_rng_state(state["random_cuda"])
         best, best_step, bad, first = state["best"], state["best_step"], state["bad"], state["step"]
         best_weights, seconds = state["best_weights"], state["seconds"]
+        objective.load_state_dict(state["objective"])
+        thresholds = tuple(state["thresholds"])
         curve = [CurvePoint(*point) for point in state["curve"]]
     start = saved = time.monotonic()
     loss_sum, loss_steps = (0.0, 0) if state is None else (state["loss_sum"], state["loss_steps"])
@@ -153,7 +166,7 @@ def train(
         step_loss = 0.0
         for batch, masks_of_batch in zip(micro_batches, masks, strict=True):
             with accelerator.autocast():
-                logits = prepared(**_inputs(model, batch.inputs)).logits
+                logits = answer_of(prepared(**model_inputs(model, batch.inputs)), batch.inputs["attention_mask"])
             loss = objective(batch.units(logits), batch.teacher, batch.labels, masks_of_batch, counts)
             accelerator.backward(loss)
             step_loss += loss.item()
@@ -162,17 +175,17 @@ def train(
                 f"{what}: the loss is {step_loss} at step {step + 1} of {steps} with learning rate {learning_rate:g}; "
                 "lower train.learning_rates, or lower train.clip"
             )
-        accelerator.clip_grad_norm_(prepared.parameters(), config.clip)
+        accelerator.clip_grad_norm_([*prepared.parameters(), *objective.parameters()], config.clip)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         loss_sum, loss_steps = loss_sum + step_loss, loss_steps + 1
         if step + 1 in evaluate_at:
-            reached = score(model, encoder, task, validation, accelerator)
+            reached, chosen = score(model, encoder, task, validation, accelerator)
             curve.append(CurvePoint(step + 1, loss_sum / loss_steps, reached))
             loss_sum, loss_steps = 0.0, 0
             if reached > best:
-                best, best_step, bad = reached, step + 1, 0
+                best, best_step, bad, thresholds = reached, step + 1, 0, chosen
                 best_weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
             else:
                 bad += 1
@@ -186,6 +199,8 @@ def train(
                     checkpoint,
                     {
                         "model": model.state_dict(),
+                        "objective": objective.state_dict(),
+                        "thresholds": list(thresholds),
                         "optimizer": optimizer.state_dict(),
                         "schedule": schedule.state_dict(),
                         "random": torch.get_rng_state(),
@@ -208,7 +223,7 @@ def train(
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     done = curve[-1].step if curve else 0
-    return TrainingResult(best, best_step, done, seconds + time.monotonic() - start, tuple(curve))
+    return TrainingResult(best, thresholds, best_step, done, seconds + time.monotonic() - start, tuple(curve))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -220,7 +235,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def _inputs(model: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+def model_inputs(model: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Segment ids only for models that have more than one segment."""
     if int(getattr(model.config, "type_vocab_size", 0) or 0) > 1:
         return inputs

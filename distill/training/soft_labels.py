@@ -24,6 +24,11 @@ class SoftLabelStore:
         keys = np.load(directory / "keys.npy", allow_pickle=False)
         self.row = {key.tobytes(): i for i, key in enumerate(keys)}
 
+    @property
+    def width(self) -> int:
+        """C"""
+        return int(self.logits.shape[-1])
+
     def __len__(self) -> int:
         return len(self.row)
 

@@ -10,9 +10,9 @@ from distill.config import (
     DataConfig,
     HardTerm,
     KlTerm,
-    LstmStudent,
     ObjectiveConfig,
     PretrainedTeacher,
+    RecurrentStudent,
     Source,
     StudentTrainConfig,
     TrainConfig,
@@ -29,7 +29,7 @@ def _recipe(**changes: Any) -> dict[str, Any]:
         "recipe": "small",
         "data": {"train": {"path": "x.csv"}},
         "teacher": {"name": "pretrained", "source": {"path": "folder"}},
-        "student": {"name": "lstm"},
+        "student": {"name": "recurrent"},
         **changes,
     }
 
@@ -59,17 +59,20 @@ def test_a_recipe_becomes_its_dataclasses_and_defaults_fill_the_rest() -> None:
         ({"train": {"epoch": 3}}, r"unknown key 'train\.epoch'; did you mean 'epochs'\?"),
         ({"data": {"train": {"pth": "x"}}}, r"unknown key 'data\.train\.pth'; did you mean 'path'\?"),
         (
-            {"student": {"name": "lstm", "vocabulary": {"trimm": True}}},
+            {"student": {"name": "recurrent", "vocabulary": {"trimm": True}}},
             r"unknown key 'student\.vocabulary\.trimm'; did you mean 'trim'\?",
         ),
-        ({"student": {"name": "lstm", "count": 2}}, r"unknown key 'student\.count'"),
+        ({"student": {"name": "recurrent", "count": 2}}, r"unknown key 'student\.count'"),
         (
             {"objective": {"terms": [{"name": "kl", "temprature": 2}]}},
             r"unknown key 'objective\.terms\[0\]\.temprature'; did you mean 'temperature'\?",
         ),
-        ({"student": {"name": "lstn"}}, r"student\.name is 'lstn'; did you mean 'lstm'\?"),
+        ({"student": {"name": "recurent"}}, r"student\.name is 'recurent'; did you mean 'recurrent'\?"),
         ({"objective": {"terms": [{"name": "kll"}]}}, r"objective\.terms\[0\]\.name is 'kll'; did you mean 'kl'\?"),
-        ({"student": {"layers": 2}}, r"student is .*expected a mapping with a name, one of layers, transformer, lstm"),
+        (
+            {"student": {"layers": 2}},
+            r"student is .*expected a mapping with a name, one of layers, transformer, recurrent",
+        ),
         ({"student": "lstm"}, r"student is 'lstm'; expected a mapping with a name"),
         ({"student": None}, r"student is None; expected a mapping with a name"),
         ({"device": "gpu"}, r"device is 'gpu'"),
@@ -159,8 +162,8 @@ def test_values_that_cannot_be_are_refused(changes: dict[str, Any], message: str
         {"objective": {"terms": [{"name": "kl", "temperature": 0}]}},
         {"objective": {"terms": [{"name": "kl", "temperature": -2}]}},
         {"objective": {"terms": [{"name": "kl", "weight": "nan"}]}},
-        {"student": {"name": "lstm", "hidden_size": 0}},
-        {"student": {"name": "lstm", "dropout": 1.5}},
+        {"student": {"name": "recurrent", "architecture": {"hidden_size": 0}}},
+        {"student": {"name": "recurrent", "architecture": {"dropout": 1.5}}},
         {"student": {"name": "transformer", "architecture": {"layers": 0}}},
         {"student": {"name": "layers", "count": -1}},
         {"seeds": [-1]},
@@ -205,5 +208,5 @@ def test_a_config_written_as_json_builds_again() -> None:
 
 def test_choices_told_apart_by_name_become_their_own_dataclass() -> None:
     config = build_config(_recipe())
-    assert isinstance(config.student, LstmStudent)
+    assert isinstance(config.student, RecurrentStudent)
     assert build(TrainConfig, {}, "train") == TrainConfig()

@@ -28,6 +28,8 @@ def _missing(group: str, choice: str) -> Iterator[str]:
     is_global = "@package _global_" in (folder("conf") / group / f"{choice}.yaml").read_text()
     for key in OmegaConf.missing_keys(node):
         yield f"{key if is_global else f'{group}.{key}'}=somewhere"
+    if choice == "cosine":
+        yield "task=sentence_embedding"
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
@@ -117,11 +119,11 @@ def test_a_choice_takes_its_settings_with_it_and_overrides_win_over_the_recipe()
 
 def test_a_teacher_from_nothing_brings_a_trained_tokenizer_unless_another_is_chosen(tmp_path: Path) -> None:
     (config,) = _compose("quickstart", "teacher=transformer", "tokenizer.vocabulary_size=100")
-    assert config.tokenizer == TrainedTokenizer("trained", 100)
+    assert config.tokenizer == TrainedTokenizer("trained", vocabulary_size=100)
     (config,) = _compose("quickstart", "teacher=transformer", "tokenizer=source", "tokenizer.source.path=x")
     assert config.tokenizer == SourceTokenizer("source", Source(path="x"))
     own = _write(tmp_path / "own.yaml", "defaults: [override /teacher: transformer]\ndata: {train: {path: x}}\n")
-    assert _compose(own)[0].tokenizer == TrainedTokenizer("trained", 8000)
+    assert _compose(own)[0].tokenizer == TrainedTokenizer("trained")
     assert _compose("quickstart")[0].tokenizer == TeacherTokenizer("teacher")
 
 
@@ -239,8 +241,8 @@ def test_multirun_runs_each_combination_under_its_own_name(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     made = _compose("quickstart", "student=lstm,transformer", "train.epochs=1,2", flags=["--multirun"])
     assert [(c.name, c.student.name, c.train.epochs) for c in made] == [
-        (f"quickstart-student-{student}-train.epochs-{epochs}", student, epochs)
-        for student in ("lstm", "transformer")
+        (f"quickstart-student-{student}-train.epochs-{epochs}", name, epochs)
+        for student, name in (("lstm", "recurrent"), ("transformer", "transformer"))
         for epochs in (1, 2)
     ]
     assert {path.name for path in tmp_path.iterdir()} <= {"outputs"}  # where Hydra writes its multirun.yaml

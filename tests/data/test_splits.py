@@ -4,7 +4,7 @@ import pytest
 
 from distill.data.splits import hold_out, sample
 from distill.errors import UserError
-from distill.text import Example
+from distill.text import Example, Span
 
 
 def films() -> list[Example]:
@@ -70,3 +70,21 @@ def test_holding_everything_out_is_refused():
 def test_sample_is_seeded():
     assert len(sample(5, 100, 0, "labelled")) == 5
     assert sample(5, 100, 0, "labelled") == sample(5, 100, 0, "labelled") != sample(5, 100, 1, "labelled")
+
+
+def test_rare_labels_of_sets_stay_in_the_training_part():
+    sets = [("common", "rare") if i < 2 else (("common",), ())[i % 2] for i in range(100)]
+    examples = [Example(str(i), label=label) for i, label in enumerate(sets)]
+    for seed in range(10):
+        kept, held = hold_out(examples, 90, seed, "test", by_group=False)
+        counts = Counter(e.label for e in kept)
+        assert counts == {("common", "rare"): 2, ("common",): 4, (): 4}
+        assert len(held) == 90
+
+
+def test_numbers_and_spans_are_held_out_at_random():
+    for label in (2.5, (Span("a", 0),), None):
+        examples = [Example(str(i), label=label) for i in range(50)]
+        parts = [hold_out(examples, 10, seed, "test", by_group=False)[1] for seed in range(5)]
+        assert {len(part) for part in parts} == {10}
+        assert len({tuple(e.text for e in part) for part in parts}) == 5

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from distill.evaluation import agreement, contrast, paired_difference, randomisation_test, verdict
+from distill.evaluation import contrast, paired_difference, randomisation_test, verdict
 from distill.evaluation import contrasts as module
 from distill.metrics import Metric, accuracy, entity_f1, macro_f1
 from distill.results import Estimate
@@ -149,20 +149,3 @@ def test_other_texts_and_nan_are_refused() -> None:
             compare(accuracy, rows, rows[:, :4])
         with pytest.raises(ValueError, match="statistics hold NaN"):
             compare(accuracy, rows, rows * np.nan)
-
-
-def test_agreement_counts_texts_of_labels_and_tokens_of_tags() -> None:
-    assert agreement([0, 1, 2, 1], [0, 1, 1, 1]) == 0.75
-    assert agreement([["O", "B-X", "O"], ["O"]], [["O", "O", "O"], ["B-X"]]) == 0.5
-    assert agreement([["A"], []], [["A"], []]) == 1.0
-    assert agreement(np.array([1, 2]), np.array([1, 2])) == 1.0
-
-
-def test_agreement_refuses_what_cannot_be_compared() -> None:
-    with pytest.raises(ValueError, match="2 answers against 1"):
-        agreement([0, 1], [0])
-    with pytest.raises(ValueError, match="text 0: 2 tags against 1"):
-        agreement([["O", "O"]], [["O"]])
-    for nothing in ([], [[]]):
-        with pytest.raises(ValueError, match="no answers"):
-            agreement(nothing, nothing)

@@ -13,7 +13,7 @@ from distill.config.schema import ExportConfig
 from distill.export import quantize
 from distill.export.onnx_export import export_onnx, graph_inputs
 from distill.export.quantize import VARIANTS, quantize_embeddings, quantize_int8
-from distill.models.recurrent import LstmConfig, LstmForSequenceClassification
+from distill.models.recurrent import RecurrentConfig, RecurrentForSequenceClassification
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             num_labels=4,
         )
     )
-    lstm = LstmForSequenceClassification(LstmConfig(vocab_size=500, embedding_size=64, hidden_size=64, num_labels=4))
+    lstm = RecurrentForSequenceClassification(
+        RecurrentConfig(vocab_size=500, embedding_size=64, hidden_size=64, num_labels=4)
+    )
     models: dict[str, nn.Module] = {"bert": bert, "lstm": lstm}
     for name, model in models.items():
         for parameter in model.parameters():

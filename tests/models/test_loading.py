@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from distill import tasks
-from distill.config import LayersStudent, LstmStudent, PretrainedTeacher, Source, TransformerStudent
+from distill.config import LayersStudent, PretrainedTeacher, RecurrentStudent, Source, TransformerStudent
 from distill.errors import UserError
 from distill.models import LoadedModel, build_student, load_model, load_teacher, load_tokenizer, save_model
 from distill.text import Encoder, Example, train_tokenizer
@@ -194,7 +194,7 @@ def test_a_folder_without_a_model_or_a_tokenizer_says_so(tokenizer: Tokenizer, t
         load_teacher(_teacher(tmp_path / "cut"), TASK)
 
 
-STUDENTS: list[Any] = [LayersStudent("layers", (0,)), TransformerStudent("transformer"), LstmStudent("lstm")]
+STUDENTS: list[Any] = [LayersStudent("layers", (0,)), TransformerStudent("transformer"), RecurrentStudent("recurrent")]
 
 
 @pytest.mark.parametrize("config", STUDENTS, ids=lambda config: config.name)
@@ -226,7 +226,7 @@ def test_a_saved_student_reads_back_and_drops_into_transformers_pipeline(
 
 def test_a_saved_tagger_reads_back(tokenizer: Tokenizer, tmp_path: Path) -> None:
     task = tasks.build("token-classification", ("O", "B-x"))
-    student = build_student(LstmStudent("lstm"), None, tokenizer, {}, task, None, 20, 0)
+    student = build_student(RecurrentStudent("recurrent"), None, tokenizer, {}, task, None, 20, 0)
     save_model(student, tmp_path / "student", 20)
     again = load_model(tmp_path / "student", task)
     torch.testing.assert_close(_ask_words(again.model), _ask_words(student.model.eval()))
@@ -239,7 +239,7 @@ def _ask_words(model: Any) -> Tensor:
 
 
 def test_saving_again_replaces_the_folder(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    student = build_student(LstmStudent("lstm"), None, tokenizer, {}, TASK, None, 20, 0)
+    student = build_student(RecurrentStudent("recurrent"), None, tokenizer, {}, TASK, None, 20, 0)
     save_model(student, tmp_path / "student", 20)
     (tmp_path / "student" / "leftover").write_text("")
     save_model(student, tmp_path / "student", 20)
@@ -263,7 +263,7 @@ def test_the_saved_tokenizer_gives_transformers_the_same_ids(tokenizer: Tokenize
 
 
 def test_special_tokens_that_the_tokenizer_lacks_are_not_stated(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    student = build_student(LstmStudent("lstm"), None, tokenizer, {}, TASK, None, 20, 0)
+    student = build_student(RecurrentStudent("recurrent"), None, tokenizer, {}, TASK, None, 20, 0)
     roles = {**ROLES, "bos_token": "<s>"}
     save_model(LoadedModel(student.model, tokenizer, roles), tmp_path / "student", 20)
     assert load_model(tmp_path / "student", TASK).special_tokens == ROLES

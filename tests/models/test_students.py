@@ -24,14 +24,14 @@ from transformers import (
 )
 
 from distill import tasks
-from distill.config import Architecture, LayersStudent, LstmStudent, TransformerStudent
+from distill.config import Architecture, LayersStudent, RecurrentArchitecture, RecurrentStudent, TransformerStudent
 from distill.errors import UserError
 from distill.models import (
     EncoderConfig,
     EncoderForSequenceClassification,
     LoadedModel,
-    LstmConfig,
-    LstmForSequenceClassification,
+    RecurrentConfig,
+    RecurrentForSequenceClassification,
     build_student,
     build_transformer,
     parameter_count,
@@ -51,6 +51,8 @@ SIZES: dict[str, Any] = {
     "num_labels": 3,
 }
 TASK = tasks.build("text-classification", ("a", "b", "c"))
+
+SMALL = RecurrentStudent("recurrent", RecurrentArchitecture("lstm", 2, 16, 8, True))
 
 
 def _shaken(model: nn.Module) -> Any:
@@ -226,7 +228,7 @@ def test_layers_that_the_teacher_does_not_have_are_refused(layers: tuple[int, ..
         *(pytest.param(kind, id=kind.__name__) for kind in KINDS if kind is not in_repo),
         pytest.param(in_repo, id="in_repo"),
         pytest.param(
-            lambda: LstmForSequenceClassification(LstmConfig(VOCABULARY, 32, 16, num_labels=3)),
+            lambda: RecurrentForSequenceClassification(RecurrentConfig("lstm", VOCABULARY, 32, 16, num_labels=3)),
             id="lstm",
         ),
     ],
@@ -308,7 +310,7 @@ def test_layers_of_a_teacher_that_is_no_model_are_refused(tokenizer: Tokenizer) 
         build_student(LayersStudent("layers"), None, tokenizer, {}, TASK, None, 16, 0)
 
 
-@pytest.mark.parametrize("config", [TransformerStudent("transformer"), LstmStudent("lstm", 2, 16, 8)])
+@pytest.mark.parametrize("config", [TransformerStudent("transformer"), SMALL])
 @pytest.mark.parametrize("name", ["text-classification", "token-classification"])
 def test_a_student_from_random_weights_follows_from_its_seed(tokenizer: Tokenizer, config: Any, name: str) -> None:
     task = tasks.build(name, ("O", "B-x", "I-x"))
@@ -338,6 +340,27 @@ def test_the_sizes_of_the_recipe_are_those_of_the_model(tokenizer: Tokenizer) ->
 
 
 def test_an_lstm_has_the_sizes_of_the_recipe(tokenizer: Tokenizer) -> None:
-    built = build_student(LstmStudent("lstm", 2, 16, 8, True), None, tokenizer, {}, TASK, None, 16, 0)
+    built = build_student(SMALL, None, tokenizer, {}, TASK, None, 16, 0)
     directions = 2 * (4 * 8 * (16 + 8 + 2)) + 2 * (4 * 8 * (16 + 8 + 2))  # the second layer reads 2 x 8
     assert parameter_count(built.model) == tokenizer.get_vocab_size() * 16 + directions + 3 * 17
+
+
+def test_a_recurrent_student_reads_with_the_teachers_word_embeddings() -> None:
+    texts = [Example("the cat sat on the mat"), Example("a dog sat")]
+    tokenizer = train_tokenizer(texts * 3, VOCABULARY)
+    teacher = LoadedModel(_shaken(BertForSequenceClassification(BertConfig(**SIZES))), tokenizer)
+    config = RecurrentStudent("recurrent", RecurrentArchitecture("gru", 1, 16, 8), embeddings="teacher")
+    whole = build_student(config, teacher, tokenizer, {}, TASK, None, 16, 0).model
+    size = Encoder(tokenizer, 16).vocabulary_size
+    old = teacher.model.get_input_embeddings().weight
+    assert whole.config.embedding_size == 32
+    torch.testing.assert_close(whole.get_input_embeddings().weight, old[:size])
+    trimmed = trim_vocabulary(tokenizer, texts[1:])
+    small = build_student(config, teacher, trimmed.tokenizer, {}, TASK, trimmed.kept, 16, 0).model
+    torch.testing.assert_close(small.get_input_embeddings().weight, old[torch.from_numpy(trimmed.kept)])
+    assert len(trimmed.kept) < size
+    with pytest.raises(UserError, match="no model; choose random"):
+        build_student(config, None, tokenizer, {}, TASK, None, 16, 0)
+    other = train_tokenizer([Example("something else altogether")] * 3, VOCABULARY)
+    with pytest.raises(UserError, match="needs the teacher's tokenizer"):
+        build_student(config, teacher, other, {}, TASK, None, 16, 0)

@@ -1,5 +1,6 @@
-"""The in-repo encoder against transformers' BERT and torch's own layer, with copied weights."""
+"""The in-repo encoder against transformers' BERT and torch's own encoder, with copied weights."""
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,19 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    BertConfig,
-    BertModel,
-)
+from torch.nn import functional
+from transformers import AutoModelForSequenceClassification, BertConfig, BertModel
 
-from distill.models import EncoderConfig, EncoderForSequenceClassification, EncoderForTokenClassification
-from distill.models.transformer import MultiHeadAttention, TransformerBlock
-from distill.models.transformer.blocks import sinusoidal_positions
+from distill.errors import UserError
+from distill.models.transformer import (
+    EncoderConfig,
+    EncoderForSequenceClassification,
+    EncoderForTokenClassification,
+    EncoderModel,
+    MultiHeadAttention,
+    TransformerBlock,
+)
+from distill.models.transformer.positions import sinusoidal_positions
 
 SIZES: dict[str, Any] = {
     "vocab_size": 50,
@@ -47,7 +50,7 @@ def _shaken(module: nn.Module, seed: int = 1) -> Any:
     return module.eval()
 
 
-def _encoder(**settings: Any) -> EncoderForSequenceClassification:
+def _encoder(**settings: Any) -> Any:
     return EncoderForSequenceClassification(EncoderConfig(**{**SIZES, "num_labels": 3, **settings})).eval()
 
 
@@ -63,7 +66,17 @@ def _parts(state: dict[str, Tensor], prefix: str) -> list[str]:
     return [name.removeprefix(prefix + ".") for name in state if name.startswith(prefix + ".")]
 
 
-def test_post_norm_is_bert_also_with_padding() -> None:
+MASKS: dict[str, list[list[int]]] = {
+    "no padding": [[1] * 11, [1] * 11],
+    "padding on the right": [[1] * 11, [1] * 4 + [0] * 7, [1] * 7 + [0] * 4],
+    "holes": [[1, 0, 1, 1, 0, 0, 1, 1, 1, 0, 1], [0, 0, 1, 1, 1, 1, 0, 1, 0, 0, 0]],
+    "a row of one token": [[1] * 11, [1] + [0] * 10],
+    "one token alone": [[1]],
+}
+
+
+@pytest.mark.parametrize("mask", [torch.tensor(rows) for rows in MASKS.values()], ids=list(MASKS))
+def test_post_norm_is_bert_under_every_mask(mask: Tensor) -> None:
     bert = _shaken(BertModel(BertConfig(**SIZES), add_pooling_layer=False))
     model = _encoder(norm="post", type_vocab_size=2)
     names = {
@@ -85,22 +98,25 @@ def test_post_norm_is_bert_also_with_padding() -> None:
         }.items():
             names[f"encoder.layer.{i}.{old}"] = f"blocks.{i}.{new}"
     _copy(bert, model.encoder, names)
-    ids, mask, segments = _ids()
+    random = torch.Generator().manual_seed(3)
+    ids = torch.randint(0, 50, mask.shape, generator=random)
+    segments = torch.randint(0, 2, mask.shape, generator=random)
     with torch.no_grad():
-        expected = bert(ids, mask, segments).last_hidden_state
-        found = model.encoder(ids, mask, segments)
-    assert (found - expected)[mask.bool()].abs().max() < 1e-5
+        expected = bert(ids, mask, segments, output_hidden_states=True)
+        found = model.encoder(ids, mask, segments, output_hidden_states=True)
+    assert len(found.hidden_states) == len(expected.hidden_states) == 4
+    for mine, theirs in zip(found.hidden_states, expected.hidden_states, strict=True):
+        assert (mine - theirs)[mask.bool()].abs().max() < 1e-5
+    assert (found.last_hidden_state - expected.last_hidden_state)[mask.bool()].abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize("activation", ["gelu", "relu"])
-def test_a_block_is_torchs_encoder_layer(norm: str, activation: str) -> None:
-    theirs = _shaken(
-        nn.TransformerEncoderLayer(
-            32, 4, 48, 0.0, activation, layer_norm_eps=1e-12, batch_first=True, norm_first=norm == "pre"
-        )
+def _torch_layer(norm: str, activation: str) -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(
+        32, 4, 48, 0.0, activation, layer_norm_eps=1e-12, batch_first=True, norm_first=norm == "pre"
     )
-    block = TransformerBlock(32, 4, 48, 0.0, norm, activation).eval()
+
+
+def _copy_torch_layer(theirs: Any, block: Any) -> None:
     with torch.no_grad():
         for i, layer in enumerate((block.attention.query, block.attention.key, block.attention.value)):
             layer.weight.copy_(theirs.self_attn.in_proj_weight.chunk(3)[i])
@@ -113,12 +129,37 @@ def test_a_block_is_torchs_encoder_layer(norm: str, activation: str) -> None:
         (block.feed_forward_norm, theirs.norm2),
     ):
         mine.load_state_dict(other.state_dict())
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_a_block_is_torchs_encoder_layer(norm: str, activation: str) -> None:
+    theirs = _shaken(_torch_layer(norm, activation))
+    block = TransformerBlock(32, 4, 48, 0.0, norm, activation).eval()
+    _copy_torch_layer(theirs, block)
     x = torch.randn(4, 11, 32, generator=torch.Generator().manual_seed(2))
     mask = _ids()[1].bool()
     with torch.no_grad():
         found = block(x, mask[:, None, None, :])
         expected = theirs(x, src_key_padding_mask=~mask)
     assert (found - expected)[mask].abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_the_encoder_is_torchs_encoder_over_its_embeddings(norm: str, activation: str) -> None:
+    final = nn.LayerNorm(32, eps=1e-12) if norm == "pre" else None
+    theirs = _shaken(nn.TransformerEncoder(_torch_layer(norm, activation), 3, final, enable_nested_tensor=False))
+    model = _encoder(norm=norm, activation=activation)
+    for layer, block in zip(theirs.layers, model.encoder.blocks, strict=True):
+        _copy_torch_layer(layer, block)
+    if final is not None:
+        model.encoder.final_norm.load_state_dict(final.state_dict())
+    ids, mask, segments = _ids()
+    with torch.no_grad():
+        found = model.encoder(ids, mask, segments, output_hidden_states=True)
+        expected = theirs(found.hidden_states[0], src_key_padding_mask=mask == 0)
+    assert (found.last_hidden_state - expected)[mask.bool()].abs().max() < 1e-5
 
 
 def test_attention_is_the_formula_of_the_paper() -> None:
@@ -173,20 +214,61 @@ def test_sinusoidal_positions_stay_fixed_after_loading(tmp_path: Path) -> None:
     assert not again.encoder.embeddings.position.weight.requires_grad
 
 
+COMBINATIONS = list(itertools.product(("pre", "post"), ("learned", "sinusoidal", "rotary"), ("gelu", "relu", "swiglu")))
+
+
+@pytest.mark.parametrize(("norm", "positions", "activation"), COMBINATIONS)
+def test_padding_never_changes_a_real_token(norm: str, positions: str, activation: str) -> None:
+    model = _shaken(EncoderModel(EncoderConfig(**SIZES, norm=norm, positions=positions, activation=activation)))
+    ids, mask, segments = _ids()
+    wider = [functional.pad(x, (0, 6)) for x in (ids, mask, segments)]
+    with torch.no_grad():
+        batches = [
+            model(ids, mask, segments),
+            model(ids.masked_fill(mask == 0, 17), mask, segments.masked_fill(mask == 0, 1)),
+            model(*wider),
+        ]
+        for row, length in enumerate(mask.sum(1).tolist()):
+            alone = model(*(x[row : row + 1, :length] for x in (ids, mask, segments))).last_hidden_state[0]
+            for batch in batches:
+                torch.testing.assert_close(batch.last_hidden_state[row, :length], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [EncoderForSequenceClassification, EncoderForTokenClassification])
 @pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
-def test_padding_never_changes_a_real_row(norm: str, positions: str) -> None:
-    for kind in (EncoderForSequenceClassification, EncoderForTokenClassification):
-        model = _shaken(kind(EncoderConfig(**SIZES, num_labels=3, norm=norm, positions=positions)))
-        ids, mask, segments = _ids()
-        with torch.no_grad():
-            together = model(ids, mask, segments).logits
-            other_padding = model(ids.masked_fill(mask == 0, 17), mask, segments).logits
-            for row, length in enumerate(mask.sum(1).tolist()):
-                alone = model(*(x[row : row + 1, :length] for x in (ids, mask, segments)))
-                for batch in (together, other_padding):
-                    found = batch[row : row + 1] if batch.ndim == 2 else batch[row : row + 1, :length]
-                    torch.testing.assert_close(found, alone.logits, atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
+def test_padding_never_changes_a_real_row(kind: Any, norm: str, positions: str) -> None:
+    model = _shaken(kind(EncoderConfig(**SIZES, num_labels=3, norm=norm, positions=positions)))
+    ids, mask, segments = _ids()
+    with torch.no_grad():
+        together = model(ids, mask, segments).logits
+        other_padding = model(ids.masked_fill(mask == 0, 17), mask, segments).logits
+        for row, length in enumerate(mask.sum(1).tolist()):
+            alone = model(*(x[row : row + 1, :length] for x in (ids, mask, segments)))
+            for batch in (together, other_padding):
+                found = batch[row : row + 1] if batch.ndim == 2 else batch[row : row + 1, :length]
+                torch.testing.assert_close(found, alone.logits, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("norm", "positions", "activation"), COMBINATIONS)
+def test_the_order_of_tokens_counts(norm: str, positions: str, activation: str) -> None:
+    model = _shaken(EncoderModel(EncoderConfig(**SIZES, norm=norm, positions=positions, activation=activation)))
+    ids = _ids()[0][:1]
+    with torch.no_grad():
+        found, turned = model(ids).last_hidden_state, model(ids.flip(1)).last_hidden_state.flip(1)
+    assert (found - turned).abs().max() > 1e-2
+
+
+def test_rotary_positions_have_no_table_and_no_longest_text() -> None:
+    settings = {**SIZES, "max_position_embeddings": 4}
+    model = _shaken(EncoderModel(EncoderConfig(**settings, positions="rotary")))
+    assert not any("position" in name for name in model.state_dict())
+    assert model(_ids()[0]).last_hidden_state.shape == (4, 11, 32)
+
+
+def test_rotary_positions_in_heads_of_an_odd_size_are_refused() -> None:
+    with pytest.raises(UserError, match="hidden_size 12 in 4 heads makes 3 dimensions a head"):
+        EncoderModel(EncoderConfig(**{**SIZES, "hidden_size": 12}, positions="rotary"))
 
 
 def test_left_out_mask_and_segments_are_all_real_and_all_first() -> None:
@@ -202,27 +284,8 @@ def test_the_head_reads_the_mean_over_real_tokens() -> None:
     model = _shaken(_encoder())
     ids, mask, segments = _ids()
     with torch.no_grad():
-        states = model.encoder(ids, mask, segments)
+        states = model.encoder(ids, mask, segments).last_hidden_state
         found = model(ids, mask, segments).logits
     for row, length in enumerate(mask.sum(1).tolist()):
         expected = model.classifier(states[row, :length].mean(0))
         torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("kind", "auto"),
-    [
-        (EncoderForSequenceClassification, AutoModelForSequenceClassification),
-        (EncoderForTokenClassification, AutoModelForTokenClassification),
-    ],
-)
-def test_auto_classes_load_what_was_saved(kind: Any, auto: Any, tmp_path: Path) -> None:
-    settings = EncoderConfig(**SIZES, num_labels=3, norm="post", positions="sinusoidal", activation="relu")
-    model = _shaken(kind(settings))
-    model.save_pretrained(tmp_path)
-    again = auto.from_pretrained(tmp_path).eval()
-    assert type(again) is kind
-    loaded = AutoConfig.from_pretrained(tmp_path)
-    assert (loaded.norm, loaded.positions, loaded.activation) == ("post", "sinusoidal", "relu")
-    with torch.no_grad():
-        torch.testing.assert_close(again(*_ids()).logits, model(*_ids()).logits)

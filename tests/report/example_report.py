@@ -1,6 +1,9 @@
-"""A report with everything in it: five arms, three seeds, a fallen variant, figures of all three kinds."""
+"""A report with everything in it: five arms, three seeds, a fallen variant, figures of all three kinds; and the same for
+each task."""
 
+import dataclasses
 import math
+from typing import Any
 
 from distill.results import (
     SCHEMA_VERSION,
@@ -64,7 +67,11 @@ def arm(
         gap_recovered=None if gap is None else estimate(gap, 0.11),
         agreement=agreement,
         calibration_error=0.041,
-        metrics={"macro F1": sum(tests) / len(tests) - 0.002},
+        metrics={
+            "macro_f1": sum(tests) / len(tests) - 0.002,
+            "negative_log_likelihood": 0.493,
+            "out_of_scope_auroc": sum(tests) / len(tests) + 0.05,
+        },
     )
 
 
@@ -213,4 +220,44 @@ def example_report() -> Report:
             machine={"processor": "AMD EPYC 9R14", "cores": "2", "system": "Linux 6.1"},
             settings={"student": {"name": "transformer", "hidden_size": 128}, "train": {"epochs": 8}},
         ),
+    )
+
+
+TASKS: dict[str, tuple[str, str, tuple[str, ...], dict[str, Any]]] = {
+    "text-classification": ("accuracy", "macro_f1", ("negative", "positive"), {}),
+    "token-classification": ("entity_f1", "token_accuracy", ("O", "B-PER", "I-PER"), {"stride": 16}),
+    "multi-label-classification": ("micro_f1", "subset_accuracy", ("anger", "joy", "relief"), {}),
+    "regression": ("pearson", "spearman", (), {"pair": "sentence2"}),
+    "question-answering": ("f1", "exact_match", (), {"pair": "context", "stride": 64}),
+    "sentence-embedding": ("spearman", "pearson", (), {"pair": "sentence2"}),
+}
+"""For each task the primary metric, a further one, labels and settings of the data."""
+
+
+def example_report_of(task: str) -> Report:
+    """The example as a run of this task would have left it: only categorical tasks are calibrated, none is out of
+    scope, and question answering has no ``linear``."""
+    metric, further, labels, data = TASKS[task]
+    report = example_report()
+    categorical = task.startswith(("text", "token"))
+    has_linear = task != "question-answering"
+    arms = tuple(
+        dataclasses.replace(
+            one,
+            gap_recovered=one.gap_recovered if has_linear else None,
+            calibration_error=one.calibration_error if categorical else None,
+            metrics={further: one.score.value - 0.031},
+        )
+        for one in report.arms
+        if has_linear or one.name != "linear"
+    )
+    return dataclasses.replace(
+        report,
+        name=task,
+        task=task,
+        metric=metric,
+        labels=labels,
+        arms=arms,
+        data=dataclasses.replace(report.data, majority_share=report.data.majority_share if categorical else None),
+        provenance=dataclasses.replace(report.provenance, settings={"data": {"pair": None, "stride": None, **data}}),
     )

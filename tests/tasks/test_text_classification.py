@@ -43,7 +43,7 @@ def test_predictions_are_the_largest_logit_and_compare_with_gold(task: tasks.Tas
     predictions = task.predictions(task.units(LOGITS, _encoded(3)), examples)
     assert predictions == [1, 0, 2]
     assert task.gold(examples) == [1, 2, 2]
-    assert task.correct(predictions, task.gold(examples)) == (2, 3)
+    assert task.counts(predictions, task.gold(examples)) == (2, 3)
 
 
 def test_answers_give_the_softmax_by_label_name(task: tasks.Task) -> None:
@@ -108,9 +108,9 @@ def test_anything_else_is_refused_and_shown(task: tasks.Task, value: Any) -> Non
     assert "expected a text" in str(caught.value)
 
 
-def test_majority_is_the_share_of_the_most_frequent_label(task: tasks.Task) -> None:
-    assert task.majority([0, 2, 2, 1, 2]) == 0.6
-    assert task.majority([]) == 0.0
+def test_the_constant_answer_is_the_most_frequent_label(task: tasks.Task) -> None:
+    assert task.constant([0, 2, 2, 1, 2]) == [2] * 5
+    assert task.constant([]) == []
 
 
 def test_metrics_are_those_of_scikit_learn(task: tasks.Task) -> None:

@@ -120,9 +120,10 @@ def test_anything_else_is_refused_and_shown(task: tasks.Task, value: Any) -> Non
 
 def test_right_words_and_the_majority_tag_are_counted_over_all_sentences(task: tasks.Task) -> None:
     gold = [["O", "O", "B-film"], ["O"], []]
-    assert task.correct([["O", "B-film", "B-film"], ["O"], []], gold) == (3, 4)
-    assert task.majority(gold) == 0.75
-    assert task.majority([]) == task.majority([[]]) == 0.0
+    assert task.counts([["O", "B-film", "B-film"], ["O"], []], gold) == (3, 4)
+    assert task.counts(task.constant(gold), gold) == (3, 4)
+    assert task.constant([]) == []
+    assert task.constant([[]]) == [[]]
 
 
 def test_gold_is_the_tags(task: tasks.Task) -> None:

@@ -1,4 +1,4 @@
-"""Trimmed and trained vocabularies."""
+"""Trimmed vocabularies."""
 
 import json
 from collections.abc import Callable
@@ -265,29 +265,3 @@ def test_tokens_that_only_the_post_processor_names_are_kept() -> None:
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
     assert trim_vocabulary(tokenizer, [Example("a")]).tokenizer.encode("a").tokens == ["[CLS]", "a", "[SEP]"]
-
-
-def test_a_trained_tokenizer_writes_its_texts_with_berts_special_tokens() -> None:
-    tokenizer = train_tokenizer([Example(text) for text in CORPUS], 300)
-    assert [tokenizer.id_to_token(i) for i in range(5)] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    encoded = tokenizer.encode("The LAZY fox", "a movie")
-    assert encoded.tokens == ["[CLS]", "the", "lazy", "fox", "[SEP]", "a", "movie", "[SEP]"]
-    assert encoded.type_ids == [0, 0, 0, 0, 0, 1, 1, 1]
-    assert tokenizer.decode(tokenizer.encode("unbelievably quick").ids) == "unbelievably quick"
-    assert tokenizer.get_vocab_size() <= 300
-
-
-def test_a_trained_vocabulary_leaves_out_what_occurs_once_and_keeps_its_characters() -> None:
-    tokenizer = train_tokenizer([Example("cat cat cat"), Example("dogma"), Example(("cat", "cat"), None)], 1000)
-    assert tokenizer.token_to_id("cat") is not None
-    assert tokenizer.token_to_id("dogma") is None
-    assert "".join(t.removeprefix("##") for t in tokenizer.encode("dogma", add_special_tokens=False).tokens) == "dogma"
-
-
-def test_training_a_tokenizer_twice_gives_the_same_one() -> None:
-    examples = [Example(text) for text in CORPUS]
-    assert train_tokenizer(examples, 200).to_str() == train_tokenizer(examples, 200).to_str()
-
-
-def test_training_reads_the_second_texts_of_pairs() -> None:
-    assert train_tokenizer([Example("cat", "dog")] * 3, 200).token_to_id("dog") is not None

@@ -16,7 +16,7 @@ TASK = tasks.build("text-classification", LABELS)
 
 def _accuracy(task: tasks.Task, floor: object, rows: list[Example]) -> float:
     units = floor.units(rows)  # type: ignore[attr-defined]
-    right, count = task.correct(task.predictions(units, rows), task.gold(rows))
+    right, count = task.counts(task.predictions(units, rows), task.gold(rows)) or (0, 1)
     return right / count
 
 

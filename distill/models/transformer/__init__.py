@@ -1,20 +1,29 @@
-"""The Transformer, its blocks written once."""
+"""The Transformer, its blocks written once.
 
-from distill.models.transformer.blocks import Embeddings, FeedForward, MultiHeadAttention, TransformerBlock
-from distill.models.transformer.encoder import (
-    EncoderConfig,
+To be read in this order: ``positions``, ``blocks``, ``encoder`` (the blocks put together), ``models`` (a head on top).
+"""
+
+from distill.models.transformer.blocks import Embeddings, FeedForward, MultiHeadAttention, SwiGLU, TransformerBlock
+from distill.models.transformer.encoder import EncoderConfig, TransformerEncoder
+from distill.models.transformer.models import (
+    EncoderForMaskedLM,
+    EncoderForQuestionAnswering,
     EncoderForSequenceClassification,
     EncoderForTokenClassification,
-    TransformerEncoder,
+    EncoderModel,
 )
 
 __all__ = [
     "Embeddings",
     "EncoderConfig",
+    "EncoderForMaskedLM",
+    "EncoderForQuestionAnswering",
     "EncoderForSequenceClassification",
     "EncoderForTokenClassification",
+    "EncoderModel",
     "FeedForward",
     "MultiHeadAttention",
+    "SwiGLU",
     "TransformerBlock",
     "TransformerEncoder",
 ]

@@ -1,23 +1,24 @@
-"""The Transformer as encoder, as a ``PreTrainedModel`` that transformers' auto classes know."""
+"""The Transformer as encoder, and its configuration."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    PretrainedConfig,
-    PreTrainedModel,
-)
-from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
+from transformers import PretrainedConfig
+from transformers.modeling_outputs import BaseModelOutput
 
-from distill.models.transformer.blocks import Embeddings, TransformerBlock
+from distill.errors import UserError
+from distill.models.transformer.blocks import NORM_EPS, Embeddings, TransformerBlock
+from distill.models.transformer.positions import rotary_table
 
 
 class EncoderConfig(PretrainedConfig):  # type: ignore[misc]
-    """Sizes and kinds of the in-repo encoder."""
+    """Sizes and kinds of the in-repo encoder.
+
+    ``norm`` is ``pre`` or ``post``, ``positions`` ``learned``, ``sinusoidal`` or ``rotary``, ``activation`` ``gelu``,
+    ``relu`` or ``swiglu``. With rotary positions there is no longest text, and ``max_position_embeddings`` is what the
+    model was trained for.
+    """
 
     model_type = "distill_encoder"
 
@@ -54,10 +55,20 @@ class EncoderConfig(PretrainedConfig):  # type: ignore[misc]
 
 
 class TransformerEncoder(nn.Module):
-    """Embeddings and blocks; after pre-LN blocks one more normalisation."""
+    """Embeddings and blocks; after pre-LN blocks one more normalisation.
+
+    Raises UserError for rotary positions in heads of an odd size.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
+        self.head_size = config.hidden_size // config.num_attention_heads
+        self.rotary = config.positions == "rotary"
+        if self.rotary and self.head_size % 2:
+            raise UserError(
+                f"hidden_size {config.hidden_size} in {config.num_attention_heads} heads makes {self.head_size} "
+                "dimensions a head; rotary positions turn them in pairs, so hidden_size / heads must be even"
+            )
         self.embeddings = Embeddings(
             config.vocab_size,
             config.hidden_size,
@@ -78,83 +89,35 @@ class TransformerEncoder(nn.Module):
             )
             for _ in range(config.num_hidden_layers)
         )
-        self.final_norm = nn.LayerNorm(config.hidden_size, eps=1e-12) if config.norm == "pre" else nn.Identity()
+        self.final_norm = nn.LayerNorm(config.hidden_size, eps=NORM_EPS) if config.norm == "pre" else nn.Identity()
 
-    def forward(self, input_ids_BL: Tensor, attention_mask_BL: Tensor, token_type_ids_BL: Tensor | None) -> Tensor:
-        """[B, L] to [B, L, D]"""
+    def forward(
+        self,
+        input_ids_BL: Tensor,
+        attention_mask_BL: Tensor | None = None,
+        token_type_ids_BL: Tensor | None = None,
+        output_hidden_states: bool = False,
+    ) -> BaseModelOutput:
+        """[B, L] to ``last_hidden_state`` [B, L, D].
+
+        Where no mask is given every token is real, where no segments all are of the first. ``hidden_states``, when
+        asked for, are what the embeddings give and then what each block gives, [B, L, D] each: with pre-LN the last of
+        them is ``last_hidden_state`` before the final normalisation.
+        """
+        if attention_mask_BL is None:
+            attention_mask_BL = torch.ones_like(input_ids_BL)
         if token_type_ids_BL is None:
             token_type_ids_BL = torch.zeros_like(input_ids_BL)
-        x_BLD = self.embeddings(input_ids_BL, token_type_ids_BL)
         mask_B11L = attention_mask_BL.bool()[:, None, None, :]
+        positions_L = torch.arange(input_ids_BL.shape[1], device=input_ids_BL.device)
+        rotation = rotary_table(positions_L, self.head_size) if self.rotary else None
+
+        x_BLD = self.embeddings(input_ids_BL, token_type_ids_BL, positions_L)
+        states = [x_BLD]
         for block in self.blocks:
-            x_BLD = block(x_BLD, mask_B11L)
-        result: Tensor = self.final_norm(x_BLD)
-        return result
-
-
-def masked_mean(x_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-    """[B, L, D] to [B, D]: the mean over real tokens."""
-    weight_BL1 = mask_BL.to(x_BLD.dtype).unsqueeze(-1)
-    return (x_BLD * weight_BL1).sum(1) / weight_BL1.sum(1).clamp(min=1.0)
-
-
-class _EncoderModel(PreTrainedModel):  # type: ignore[misc]
-    """What both heads share."""
-
-    config_class = EncoderConfig
-    base_model_prefix = "encoder"
-
-    def __init__(self, config: EncoderConfig) -> None:
-        super().__init__(config)
-        self.num_labels = config.num_labels
-        self.encoder = TransformerEncoder(config)
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """Word embeddings."""
-        return self.encoder.embeddings.word
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Puts other word embeddings in place."""
-        self.encoder.embeddings.word = value
-
-
-class EncoderForSequenceClassification(_EncoderModel):
-    """Mean over tokens, then a linear layer."""
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        **_: Any,
-    ) -> SequenceClassifierOutput:
-        """Logits [B, C]"""
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        x_BLD = self.encoder(input_ids, attention_mask, token_type_ids)
-        return SequenceClassifierOutput(logits=self.classifier(self.dropout(masked_mean(x_BLD, attention_mask))))
-
-
-class EncoderForTokenClassification(_EncoderModel):
-    """A linear layer at each token."""
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        **_: Any,
-    ) -> TokenClassifierOutput:
-        """Logits [B, L, C]"""
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        x_BLD = self.encoder(input_ids, attention_mask, token_type_ids)
-        return TokenClassifierOutput(logits=self.classifier(self.dropout(x_BLD)))
-
-
-AutoConfig.register(EncoderConfig.model_type, EncoderConfig)
-AutoModelForSequenceClassification.register(EncoderConfig, EncoderForSequenceClassification)
-AutoModelForTokenClassification.register(EncoderConfig, EncoderForTokenClassification)
+            x_BLD = block(x_BLD, mask_B11L, rotation)
+            if output_hidden_states:
+                states.append(x_BLD)
+        return BaseModelOutput(
+            last_hidden_state=self.final_norm(x_BLD), hidden_states=tuple(states) if output_hidden_states else None
+        )

@@ -1,0 +1,145 @@
+"""What a cell of the label column says, for each task."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from distill.errors import UserError
+from distill.text.example import Label, Span
+
+Fail = Callable[[str], UserError]
+"""Makes an error that names the source, the split and the row."""
+
+
+def words_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
+    """A list of words, also one written as JSON or with spaces between them."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.startswith("[") else value.split()
+        except json.JSONDecodeError:
+            value = value.split()
+    if not isinstance(value, list | None) or not all(isinstance(word, str | int) for word in value or ()):
+        raise fail(f"column '{column}' holds {_shown(value)} and no list of words")
+    return tuple(map(str, value or ()))
+
+
+def class_of(value: Any, column: str, fail: Fail) -> str:
+    """One label."""
+    _require(value, column, fail)
+    if not isinstance(value, str | int | float):
+        raise fail(f"column '{column}' holds {_shown(value)}; a row has one label")
+    return str(value).strip()
+
+
+def tags_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
+    """One tag a word."""
+    _require(value, column, fail)
+    return words_of(value, column, fail)
+
+
+def set_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
+    """A set of labels, sorted: a list, a list written as JSON, or names with semicolons or commas between them.
+
+    A name with a semicolon or comma in it must stand in a list. An empty list or text says that no label applies.
+    """
+    mend = 'give a list of labels, [] where none applies, or text such as ["joy", "love"] or joy;love'
+    if value is None:
+        raise fail(f"no labels in column '{column}'; {mend}")
+    if isinstance(value, str):
+        if value.lstrip().startswith("["):
+            labels = _from_json(value, column, mend, fail)
+        else:
+            labels = [name for name in re.split("[;,]", value) if name.strip()]
+    else:
+        labels = value
+    if not isinstance(labels, list):
+        raise fail(f"column '{column}' holds {_shown(value)}; {mend}")
+    for label in labels:
+        if not isinstance(label, str | int) or not str(label).strip():
+            raise fail(f"column '{column}' holds a list with {_shown(label)} in it; {mend}")
+    return tuple(sorted({str(label).strip() for label in labels}))
+
+
+def number_of(value: Any, column: str, fail: Fail) -> float:
+    """A finite number, also one written as text."""
+    _require(value, column, fail)
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise fail(f"column '{column}' holds {_shown(value)}; give a finite number such as 2.5, or leave the row out")
+    return number
+
+
+def spans_of(value: Any, column: str, fail: Fail) -> tuple[Span, ...]:
+    """The accepted answers to a question as SQuAD writes them, ``{"text": [...], "answer_start": [...]}``, or a list of
+    objects with a ``text`` and an ``answer_start`` each; also as JSON in a text. Empty where the lists are."""
+    mend = 'give {"text": ["..."], "answer_start": [0]}, the answers and the characters of the passage where they start'
+    if value is None or value == "":
+        raise fail(
+            f"no answers in column '{column}'; {mend}. Questions without an answer, as in SQuAD 2, are not supported: "
+            "leave these rows out, or give them empty lists"
+        )
+    answers = _from_json(value, column, mend, fail) if isinstance(value, str) else value
+    if isinstance(answers, dict):
+        texts, starts = answers.get("text"), answers.get("answer_start")
+        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+            raise fail(f"column '{column}' holds {_shown(value)}, not two lists of one length; {mend}")
+        answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+    if not isinstance(answers, list):
+        raise fail(f"column '{column}' holds {_shown(value)}; {mend}")
+    spans = []
+    for answer in answers:
+        text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
+        if not isinstance(text, str) or not text or not isinstance(start, int) or isinstance(start, bool) or start < 0:
+            raise fail(f"column '{column}' holds the answer {_shown(answer)}; {mend}")
+        spans.append(Span(text, start))
+    return tuple(spans)
+
+
+LABEL_OF: dict[str, Callable[[Any, str, Fail], Label]] = {
+    "text-classification": class_of,
+    "multi-label-classification": set_of,
+    "regression": number_of,
+    "token-classification": tags_of,
+    "question-answering": spans_of,
+    "sentence-embedding": number_of,
+}
+"""By task: from a cell and its column's name to the label. Each raises UserError for a cell that says nothing."""
+
+
+def mapped(label: Label, label_map: Mapping[str, str], task: str) -> Label:
+    """Labels and tags by the names that ``data.label_map`` gives them; numbers and spans as they are."""
+    names = names_of(label)
+    if not names or not label_map:
+        return label
+    if isinstance(label, str):
+        return label_map.get(label, label)
+    renamed = (label_map.get(name, name) for name in names)
+    return tuple(sorted(set(renamed))) if task == "multi-label-classification" else tuple(renamed)
+
+
+def names_of(label: Label | None) -> tuple[str, ...]:
+    """The label, the labels of a set or the tags of a sentence; none where the label is a number or holds spans."""
+    if isinstance(label, str):
+        return (label,)
+    return tuple(name for name in label if isinstance(name, str)) if isinstance(label, tuple) else ()
+
+
+def _require(value: Any, column: str, fail: Fail) -> None:
+    if value is None or value == "":
+        raise fail(f"no label in column '{column}'; label the row, or leave it out of this file")
+
+
+def _from_json(value: str, column: str, mend: str, fail: Fail) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise fail(f"column '{column}' holds {_shown(value)}, which is not JSON ({error.msg}); {mend}") from error
+
+
+def _shown(value: Any) -> str:
+    return repr(str(value)[:40])
