@@ -125,8 +125,9 @@ def predict(options: argparse.Namespace) -> int:
     check_threads(options.threads)
     bundle = load(options.bundle, options.variant, options.threads)
     questions: list[Any] = []
+    named: Iterator[tuple[str, Any]]
     if options.texts:
-        named = iter([(f"TEXT {number}", text) for number, text in enumerate(options.texts, start=1)])
+        named = ((f"TEXT {n}", question_of(text, f"TEXT {n}")) for n, text in enumerate(options.texts, start=1))
     else:
         if sys.stdin.isatty():
             print("reading texts, one a line; Ctrl-D ends", file=sys.stderr)
@@ -141,13 +142,7 @@ def predict(options: argparse.Namespace) -> int:
             raise UserError(f"{where}: {error}") from error
         questions.append(question)
     for answer in bundle(questions):
-        shown = answer.as_dict()
-        if options.json:
-            print(json.dumps(shown, ensure_ascii=False))
-        elif "label" in shown:
-            print(f"{shown['label']}\t{shown['probability']:.4f}")
-        else:
-            print(" ".join(f"{word}/{tag}" for word, tag in zip(shown["words"], shown["tags"], strict=True)))
+        print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else answer.as_line())
     return 0
 
 
@@ -158,7 +153,7 @@ def check_threads(threads: int | None) -> None:
 
 
 def questions_of(data: bytes) -> Iterator[tuple[str, Any]]:
-    """A question a line, with its place: JSON where the line is an object, a list or a quoted text, else the line."""
+    """A question a line, with its place."""
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
         where = f"line {number} of stdin"
@@ -166,16 +161,18 @@ def questions_of(data: bytes) -> Iterator[tuple[str, Any]]:
             text = line.decode("utf-8").rstrip("\r")
         except UnicodeDecodeError as error:
             raise UserError(f"line {number} of stdin is not UTF-8 ({error.reason} at byte {error.start})") from error
-        if text.startswith(("{", '"', "[")):
-            try:
-                yield where, json.loads(text)
-                continue
-            except json.JSONDecodeError as error:
-                if text.startswith("{"):
-                    raise UserError(
-                        f"line {number} of stdin is no JSON object: {error.msg} at column {error.colno}"
-                    ) from error
-        yield where, text
+        yield where, question_of(text, where)
+
+
+def question_of(text: str, where: str) -> Any:
+    """JSON where a text is an object, a list or a quoted text, else the text itself."""
+    if text.startswith(("{", '"', "[")):
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            if text.startswith("{"):
+                raise UserError(f"{where} is no JSON object: {error.msg} at column {error.colno}") from error
+    return text
 
 
 def evaluate(options: argparse.Namespace) -> int:

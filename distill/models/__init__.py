@@ -15,7 +15,7 @@ from distill.models.recurrent import (
     RecurrentForTokenClassification,
 )
 from distill.models.students import build_recurrent, build_student, build_transformer, student_from_layers
-from distill.models.teachers import Teacher, load_teacher
+from distill.models.teachers import Teacher, load_teacher, start_at_the_mean
 from distill.models.transformer import (
     EncoderConfig,
     EncoderForMaskedLM,
@@ -46,6 +46,7 @@ __all__ = [
     "load_with_new_head",
     "parameter_count",
     "save_model",
+    "start_at_the_mean",
     "student_from_layers",
     "vector_size",
 ]

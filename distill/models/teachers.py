@@ -1,9 +1,11 @@
 """Teachers that transformers' auto classes load: fine-tuned already, or to be fine-tuned by the recipe."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -21,6 +23,7 @@ from distill.models.loading import (
 )
 from distill.sources import locate
 from distill.tasks import Task
+from distill.text import Example
 
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 """Families that number positions from the padding id + 1 on."""
@@ -124,6 +127,23 @@ def output_layer(model: PreTrainedModel) -> nn.Linear:
     if not layers:
         raise UserError(f"no output layer with {model.config.num_labels} labels found in {type(model).__name__}")
     return layers[-1]
+
+
+@torch.no_grad()
+def start_at_the_mean(model: PreTrainedModel, task: Task, examples: Sequence[Example]) -> None:
+    """Sets the bias of a new output layer to the answer that fits the examples best without looking at them: the
+    log-odds of each label, or the mean number.
+
+    From 0, a model with many rare labels first bends all of its features into that constant, and some never recover.
+    """
+    if task.kind not in ("bernoulli", "number") or not examples:
+        return
+    targets = np.concatenate([task.targets(e) for e in examples])
+    mean = targets[~np.isnan(targets).any(axis=1)].mean(axis=0)
+    if task.kind == "bernoulli":
+        share = mean.clip(0.5 / len(examples), 1 - 0.5 / len(examples))
+        mean = np.log(share / (1 - share))
+    output_layer(model).bias.copy_(torch.from_numpy(mean.astype(np.float32)))
 
 
 @torch.no_grad()

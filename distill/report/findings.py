@@ -12,6 +12,11 @@ def arm_named(report: Report, name: str) -> ArmResult | None:
     return next((arm for arm in report.arms if arm.name == name), None)
 
 
+def has_gap(report: Report) -> bool:
+    """Whether there is a ``linear`` to measure the gap to the teacher from; question answering has none."""
+    return arm_named(report, "linear") is not None
+
+
 def exported_seed(report: Report) -> SeedResult | None:
     """The one training that was exported."""
     arm = arm_named(report, report.exported_arm)

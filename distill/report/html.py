@@ -88,7 +88,7 @@ def render_html(report: Report) -> str:
         agreement_in_words=legend.agreement_in_words(report.task),
         agreement_unit=legend.agreement_unit(report.task),
         windows_share=legend.windows_share(report),
-        with_gap=findings.arm_named(report, "linear") is not None,
+        with_gap=findings.has_gap(report),
         further=_further_metrics(report),
         out_of_scope=bool(findings.out_of_scope(report)),
         tiles=_tiles(report),
@@ -119,7 +119,8 @@ def _tiles(report: Report) -> list[Tile]:
     def score(variant: VariantResult | None) -> str:
         return legend.score_in_words(report, variant.score.value) if variant and variant.score else formatting.DASH
 
-    tiles = [Tile(legend.metric_in_words(report), score(student), score(teacher))]
+    times_100 = "" if legend.score_unit(report) == "%" else " × 100"
+    tiles = [Tile(legend.metric_title(report.metric) + times_100, score(student), score(teacher))]
     size_of_teacher = findings.file_size(teacher) if teacher else None
     quantities = [("file", findings.file_size(student), size_of_teacher)]
     if student.measurement:

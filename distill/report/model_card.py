@@ -79,7 +79,7 @@ def render_card(report: Report) -> str:
         table=_table(report),
         metric_in_words=legend.metric_in_words(report),
         agreement_in_words=legend.agreement_in_words(report.task),
-        with_gap=findings.arm_named(report, "linear") is not None,
+        with_gap=findings.has_gap(report),
         out_of_scope=findings.out_of_scope(report),
         example=f"{report.task}.py.j2" if f"{report.task}.py.j2" in environment.list_templates() else None,
         of_pairs=_of_pairs(report),
@@ -130,10 +130,11 @@ def _inline(text: str) -> str:
 
 
 def _table(report: Report) -> str:
+    with_gap = findings.has_gap(report)
     header = [
         "",
         f"{_inline(legend.metric_title(report.metric))}, {legend.score_unit(report)} ± 95 %",
-        "gap recovered, %",
+        *(["gap recovered, %"] if with_gap else []),
         f"agreement, {legend.agreement_unit(report.task)}",
         "parameters",
         "MB",
@@ -144,11 +145,12 @@ def _table(report: Report) -> str:
     for row in summary_rows(report):
         measurement = row.variant.measurement if row.variant else None
         name = _inline(row.name)
+        gap = formatting.percent(row.gap_recovered.value, 0) if row.gap_recovered else formatting.DASH
         lines.append(
             [
                 f"{name} (fell)" if row.fallen else f"*{name}*" if row.kind == "seed" else name,
                 formatting.plus_minus(row.score),
-                formatting.percent(row.gap_recovered.value, 0) if row.gap_recovered else formatting.DASH,
+                *([gap] if with_gap else []),
                 formatting.percent(row.agreement),
                 formatting.parameters(row.parameters),
                 formatting.number(findings.file_size(row.variant).value) if row.variant else formatting.DASH,

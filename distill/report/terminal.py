@@ -16,6 +16,7 @@ from distill.report.findings import (
     contrast_in_words,
     fell,
     file_size,
+    has_gap,
     out_of_scope,
     savings,
     smallest_shipped,
@@ -47,7 +48,7 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
     """
     console = _console(stream)
     rows = summary_rows(report)
-    with_gap = arm_named(report, "linear") is not None
+    with_gap = has_gap(report)
     with_energy = any(_measured(_energy(row)) != DASH for row in rows)
     table = _table()
     _name_column(table, "")
@@ -176,7 +177,7 @@ def _legend(report: Report) -> str:
     ]
     if report.metric in CORRELATIONS:
         parts.append(f"{metric_title(report.metric)}: a correlation, × 100")
-    if arm_named(report, "linear") is not None:
+    if has_gap(report):
         parts.append("gap: share of the way from linear to teacher")
     parts.append(f"agree: {agreement_in_words(report.task)}")
     if threads:

@@ -38,6 +38,7 @@ def train_arm(
                 load_with_new_head,
                 parameter_count,
                 save_model,
+                start_at_the_mean,
                 vector_size,
             )
             from distill.training import make_arm, train
@@ -63,6 +64,8 @@ def train_arm(
                 student_texts.encoder.max_length,
                 seed,
             )
+            if not isinstance(start, LayersStudent) or start.start == "checkpoint" or name == "pretrained":
+                start_at_the_mean(student.model, task, dataset.train)
             store, sizes = open_store(signal.answers), None
             if task.kind == "vector":
                 sizes = (vector_size(student.model), store.width)

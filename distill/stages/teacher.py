@@ -96,7 +96,7 @@ def prepare_teacher(this: Run, texts: Texts) -> Artifact:
         return build_transformer(settings.architecture, *reads), False
 
     def compute(directory: Path) -> None:
-        from distill.models import save_model
+        from distill.models import save_model, start_at_the_mean
         from distill.objectives import Objective
         from distill.training import train
 
@@ -113,6 +113,7 @@ def prepare_teacher(this: Run, texts: Texts) -> Artifact:
                 break
             if not dataset.train:
                 raise UserError("the teacher is not fine-tuned and there are no labels to fine-tune it on")
+            start_at_the_mean(loaded.model, task, dataset.train)
             trained = train(
                 loaded.model,
                 texts.encoder,

@@ -26,6 +26,10 @@ class MultiLabel:
         """Plain JSON values."""
         return asdict(self)
 
+    def as_line(self) -> str:
+        """The labels, each with its probability."""
+        return "\t".join(f"{label}\t{self.probabilities[label]:.4f}" for label in self.labels) or "(no label)"
+
 
 class MultiLabelClassification(Task):
     """One yes-or-no answer a label; one unit an example.
@@ -82,23 +86,35 @@ class MultiLabelClassification(Task):
         return [tuple(label for label, given in zip(self.labels, p, strict=True) if given) for p in predictions]
 
     def fit(self, units: Sequence[Logits], examples: Sequence[Example]) -> Self:
-        """Thresholds with the highest F1 on these texts: one for all labels, then one for each that is frequent."""
+        """Thresholds for a high F1 on these texts: one for all labels together, then one for each that is frequent.
+
+        For macro F1 each label is best on its own. For micro F1 a label's threshold is the one with which all labels
+        together, the others as they stand, are best: a label that a model cannot tell is then hardly ever given.
+        """
         logits, gold = np.concatenate(units), np.stack(self.gold(examples))
         thresholds = np.full(len(self.labels), best_threshold(logits.ravel(), gold.ravel()))
         for i in np.flatnonzero(gold.sum(axis=0) >= ENOUGH):
-            thresholds[i] = best_threshold(logits[:, i], gold[:, i])
+            given, wanted = np.delete(logits > thresholds, i, axis=1), np.delete(gold, i, axis=1)
+            together = self.metric.name != "macro_f1"
+            right = int((given & (wanted == 1)).sum()) if together else 0
+            others = int(given.sum() + wanted.sum()) if together else 0
+            thresholds[i] = best_threshold(logits[:, i], gold[:, i], right, others)
         return self.with_thresholds(thresholds.tolist())
 
 
-def best_threshold(logits: NDArray[Any], gold: NDArray[np.int64]) -> float:
-    """The logit above which answering yes gives the highest F1; both [n]. Half way between two neighbouring logits."""
+def best_threshold(logits: NDArray[Any], gold: NDArray[np.int64], right: int = 0, others: int = 0) -> float:
+    """The logit above which answering yes gives the highest F1; both [n]. Half way between two neighbouring logits.
+
+    With answers elsewhere of which ``right`` are right, ``others`` being the given and the wanted ones together, the F1
+    is that of all.
+    """
     order = np.argsort(-logits, kind="stable")
     ranked = logits[order].astype(np.float64)
-    right = np.cumsum(gold[order])
-    f1 = 2 * right / (np.arange(1, len(order) + 1) + gold.sum())
-    apart = np.append(ranked[:-1] > ranked[1:], True)  # equal logits are all above the threshold, or none
-    if not gold.any():
-        return float(ranked[0])
-    best = int(np.where(apart, f1, -1.0).argmax())
-    below = ranked[best + 1] if best + 1 < len(ranked) else ranked[best] - 1.0
-    return float((ranked[best] + below) / 2)
+    hits = right + np.append(0, np.cumsum(gold[order]))
+    wanted = others + gold.sum()
+    f1 = 2 * hits / np.maximum(1, np.arange(len(order) + 1) + wanted)
+    apart = np.concatenate([[True], ranked[:-1] > ranked[1:], [True]])  # equal logits are all given, or none
+    best = int(np.where(apart, f1, -1.0).argmax())  # how many are given
+    above = ranked[best - 1] if best else ranked[0] + 1.0
+    below = ranked[best] if best < len(ranked) else ranked[-1] - 1.0
+    return float((above + below) / 2)

@@ -34,6 +34,10 @@ class SpanAnswer:
         """Plain JSON values."""
         return asdict(self)
 
+    def as_line(self) -> str:
+        """Answer and probability."""
+        return f"{self.answer or '(no answer)'}\t{self.probability:.4f}"
+
 
 def passage_words(passage: str) -> list[tuple[int, int]]:
     """First character of each word, and the one after its last."""

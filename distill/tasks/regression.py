@@ -22,6 +22,10 @@ class Number:
         """Plain JSON values."""
         return asdict(self)
 
+    def as_line(self) -> str:
+        """The number."""
+        return f"{self.value:.4f}"
+
 
 class Regression(Task):
     """One number; one unit an example."""

@@ -23,6 +23,12 @@ class Embedding:
         """Plain JSON values."""
         return asdict(self)
 
+    def as_line(self) -> str:
+        """The cosine of a pair; of one text its vector."""
+        if self.similarity is not None:
+            return f"{self.similarity:.4f}"
+        return " ".join(f"{x:.5g}" for x in self.vectors[0])
+
 
 class SentenceEmbedding(Task):
     """One vector of length 1 a text: the mean over its real tokens, divided by its norm.

@@ -32,6 +32,9 @@ class Answer(Protocol):
     def as_dict(self) -> dict[str, Any]:
         """The answer as plain JSON values."""
 
+    def as_line(self) -> str:
+        """The answer on one line of a terminal."""
+
 
 @dataclass(frozen=True)
 class Windows:

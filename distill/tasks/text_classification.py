@@ -25,6 +25,10 @@ class Classification:
         """Plain JSON values."""
         return asdict(self)
 
+    def as_line(self) -> str:
+        """Label and probability."""
+        return f"{self.label}\t{self.probability:.4f}"
+
 
 class TextClassification(Task):
     """Single sentence or sentence pair; one unit an example."""

@@ -26,6 +26,10 @@ class Tagging:
         """Plain JSON values."""
         return asdict(self)
 
+    def as_line(self) -> str:
+        """``word/tag`` for each word."""
+        return " ".join(f"{word}/{tag}" for word, tag in zip(self.words, self.tags, strict=True))
+
 
 class TokenClassification(Task):
     """Tags such as parts of speech or entities in BIO; the first piece of a word speaks for it, one unit a word.

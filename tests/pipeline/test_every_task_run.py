@@ -1,5 +1,6 @@
 """Every task, from its data to a bundle that answers; every kind of student and teacher in one of them."""
 
+import json
 import random
 from pathlib import Path
 
@@ -66,6 +67,8 @@ def test_each_task_runs_from_data_to_a_bundle(task: str, tmp_path: Path, encoder
     variant = next(v for v in again.variants if v.model == "student" and v.shipped and v.variant == "int8")
     assert variant.score is not None
     assert f"{100 * variant.score.value:.2f}" in place.out
+    assert place.distill("predict", "exports/small", *map(json.dumps, QUESTIONS[task])) == 0, place.err
+    assert len(place.out.splitlines()) == len(QUESTIONS[task])
 
 
 def _columns(task: str) -> list[str]:

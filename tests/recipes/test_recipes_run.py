@@ -4,24 +4,72 @@ import json
 from pathlib import Path
 
 import pytest
+from task_worlds import QUESTIONS, WORLDS, write_world
 
 from distill import load
 from distill.cli import main
-from distill.config.compose import recipe_names
+from distill.config import Config
+from distill.config.compose import recipe_names, run_with_hydra
 from distill.results import Report, from_json
 
-SOME = ("quickstart",)
+SOME = ("quickstart", "embeddings")
 """Run by default; the others run in CI."""
+OWN_WORLD = ("data.labelled=null", "data.transfer_limit=null", "data.label_map={}", "data.group=null")
+
+
+def _composed(recipe: str) -> Config:
+    needed = ["teacher.source.path=m", "data.train.path=x.csv"] if recipe == "compress" else []
+    found: list[Config] = []
+    run_with_hydra(recipe, needed, [], found.append)
+    return found[0]
+
+
+def _small(recipe: str, config: Config, miniature: list[str]) -> list[str]:
+    """The overlay, with data and teacher as the recipe needs them."""
+    task = config.task.name
+    given = [o for o in miniature if not (recipe == "from_nothing" and o.startswith(("teacher=", "teacher.source")))]
+    if recipe == "from_nothing":
+        given += ["tokenizer.vocabulary_size=400"]
+    if getattr(getattr(config.teacher, "source", None), "hub", None):
+        given += ["teacher.source.hub=null"]
+    if task == "text-classification":
+        given += ["data.text=text", "data.label=label"] if config.data.train and config.data.train.hub else []
+        if config.data.out_of_scope is not None:
+            Path("strange.jsonl").write_text("".join(json.dumps({"text": f"zzz {i}"}) + "\n" for i in range(30)))
+            given += ["data.out_of_scope.path=strange.jsonl"]
+    else:
+        folder = Path("world")
+        folder.mkdir()
+        world = [override for override in write_world(folder, task) if override != "data=files"]
+        given = [o for o in given if not o.startswith(("data.train", "data.group", "data.labelled", "data.transfer"))]
+        given += [*world, *OWN_WORLD[:2]]
+        if any(arm.endswith("+transfer") for arm in config.arms):
+            given += ["data.labelled=100"]
+    if config.data.train is not None and config.data.train.hub:
+        given += ["data.train.hub=null"]
+    if "pretrained" in config.arms:
+        given += ["student.pretraining.texts=[]", "student.count=1", "student.pretraining.epochs=1"]
+    if config.data.stride is not None:
+        given += ["data.max_length=32", "data.stride=6"]
+    return given
 
 
 @pytest.mark.parametrize(
     "recipe", [pytest.param(name, marks=() if name in SOME else pytest.mark.slow) for name in recipe_names()]
 )
 def test_recipe_runs_in_miniature_and_leaves_a_bundle_that_answers(recipe: str, miniature: list[str]) -> None:
-    assert main(["run", recipe, *miniature, "name=small"]) == 0
-    answer = load("exports/small")(["a gorgeous film", ""])
-    assert {a.label for a in answer} <= {"fresh", "rotten"}
+    config = _composed(recipe)
+    overrides = _small(recipe, config, miniature)
+    assert main(["run", recipe, *overrides, "seeds=[0]", "export.max_drop=100", "name=small"]) == 0
+    answers = load("exports/small")(QUESTIONS[config.task.name])
+    assert len(answers) == len(QUESTIONS[config.task.name])
+    assert all(json.dumps(answer.as_dict()) for answer in answers)
     report = from_json(Report, Path("outputs/small/report.json").read_text())
-    assert [arm.name for arm in report.arms][:2] == ["linear", "teacher"]
+    assert report.task == config.task.name
+    assert [arm.name for arm in report.arms if arm.name != "teacher"] == list(config.arms)
     assert (Path("exports/small") / "report.html").is_file()
     assert json.loads(Path("exports/small/bundle.json").read_text())["default_variant"] == "int8"
+
+
+def test_every_task_has_a_recipe() -> None:
+    assert {_composed(recipe).task.name for recipe in recipe_names()} == set(WORLDS)

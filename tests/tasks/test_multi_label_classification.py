@@ -34,19 +34,39 @@ def test_a_label_that_never_occurs_is_never_given() -> None:
     assert not (logits > best_threshold(logits, np.zeros(3, dtype=np.int64))).any()
 
 
-def test_frequent_labels_get_a_threshold_of_their_own_and_rare_ones_the_common_one() -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_with_other_answers_the_threshold_is_best_for_all_together(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    gold, logits = (random.random(50) < 0.3).astype(np.int64), random.normal(size=50)
+    chosen = best_threshold(logits, gold, 40, 90)
+
+    def f1(bar: float) -> float:
+        given = logits > bar
+        return float(2 * (40 + (gold & given).sum()) / (90 + gold.sum() + given.sum()))
+
+    assert f1(chosen) == pytest.approx(max(map(f1, [logits.max() + 1, logits.min() - 1, *logits])))
+
+
+@pytest.mark.parametrize("metric", ["micro_f1", "macro_f1"])
+def test_frequent_labels_get_a_threshold_of_their_own_and_rare_ones_the_common_one(metric: str) -> None:
+    task = tasks.build("multi-label-classification", LABELS, metric)
     random = np.random.default_rng(0)
     count = 4 * ENOUGH
     examples = [Example("x", label=("joy",) * (i % 2) + ("anger",) * (i < 3)) for i in range(count)]
     units = [random.normal(size=(1, 3)).astype(np.float32) for _ in range(count)]
-    fitted = TASK.fit(units, examples)
-    gold, logits = np.stack(TASK.gold(examples)), np.concatenate(units)
+    fitted = task.fit(units, examples)
+    gold, logits = np.stack(task.gold(examples)), np.concatenate(units)
     common = best_threshold(logits.ravel(), gold.ravel())
-    assert fitted.thresholds == (pytest.approx(best_threshold(logits[:, 0], gold[:, 0])), common, common)
+    assert fitted.thresholds[1:] == (common, common)
+    assert fitted.thresholds[0] != common
+    if metric == "macro_f1":
+        assert fitted.thresholds[0] == pytest.approx(best_threshold(logits[:, 0], gold[:, 0]))
+    else:
+        together = micro_f1(3).score(fitted.predictions(units, examples), list(gold))
+        same = task.with_thresholds((common,) * 3)
+        assert together >= micro_f1(3).score(same.predictions(units, examples), list(gold))
     assert tasks.from_section(fitted.section()).thresholds == fitted.thresholds
-    assert "thresholds" not in TASK.section()
-    score = micro_f1(3).score(fitted.predictions(units, examples), list(gold))
-    assert score >= micro_f1(3).score(TASK.predictions(units, examples), list(gold))
+    assert "thresholds" not in task.section()
 
 
 def test_answers_name_what_is_above_its_threshold_the_most_probable_first() -> None:
