@@ -78,7 +78,8 @@ class DataConfig:
     max_length: int | None = None
     """In tokens. None: the 99th percentile of the training texts, at most what the teacher takes."""
     stride: int | None = None
-    """Texts longer than ``max_length`` are read in windows that share this many tokens. None: they are cut."""
+    """Texts longer than ``max_length`` are read in windows that share this many tokens. None: they are cut; passages of
+    questions are read in windows all the same, which share a quarter of ``max_length``."""
     window_pooling: Literal["mean", "max"] = "mean"
     """How the logits of a text's windows become one answer, where the answer is about the whole text."""
     out_of_scope: Source | None = None

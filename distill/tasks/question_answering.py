@@ -17,7 +17,6 @@ WORD = re.compile(r"\w+|[^\w\s]")
 """The units of a passage: runs of letters and digits, and single marks."""
 LONGEST = 30
 """Words of an answer, as in BERT's own code for SQuAD."""
-DEFAULT_STRIDE = 64
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,11 @@ class QuestionAnswering(Task):
         raise UserError(f'expected {{"question": …, "context": …}} or a pair of question and passage, got {value!r}')
 
     def encode(self, encoder: Encoder, examples: Sequence[Example]) -> list[Encoded]:
-        """Question and passage, the passage in windows; words as :func:`passage_words` cuts them."""
-        stride = DEFAULT_STRIDE if self.windows is None else self.windows.stride
+        """Question and passage; words as :func:`passage_words` cuts them.
+
+        The passage is always read in windows, which share a quarter of the maximum where nothing else is said.
+        """
+        stride = encoder.max_length // 4 if self.windows is None else self.windows.stride
         return encoder.encode_passages(examples, [passage_words(e.pair or "") for e in examples], stride)
 
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:

@@ -94,3 +94,56 @@ def test_an_empty_text_and_a_label_that_no_text_had_are_answered() -> None:
 def test_no_texts_give_no_units() -> None:
     rows = labelled(40, 0)
     assert fit_linear(TASK, rows[:30], rows[30:]).units([]) == []
+
+
+def test_each_label_of_several_has_its_own_regression() -> None:
+    task = tasks.build("multi-label-classification", ("a", "b", "never"))
+    random = np.random.default_rng(0)
+    rows = []
+    for _ in range(200):
+        words = ["filler", *(["alpha"] if random.random() < 0.5 else []), *(["beta"] if random.random() < 0.3 else [])]
+        rows.append(Example(" ".join(words), label=("a",) * ("alpha" in words) + ("b",) * ("beta" in words)))
+    floor = fit_linear(task, rows[:120], rows[120:160])
+    assert floor.validation == 1.0
+    assert floor.task.thresholds
+    units = floor.units(rows[160:])
+    assert floor.task.metric.score(floor.task.predictions(units, rows[160:]), task.gold(rows[160:])) == 1.0
+    assert all(u[0, 2] == -30 for u in units)
+
+
+def test_numbers_are_those_of_ridge_regression() -> None:
+    from sklearn.linear_model import Ridge
+
+    task = tasks.build("regression", ())
+    random = np.random.default_rng(0)
+    words = ["good", "bad", "film", "plot"]
+    rows = []
+    for _ in range(90):
+        chosen = list(random.choice(words, 4))
+        rows.append(Example(" ".join(chosen), label=float(chosen.count("good") - chosen.count("bad"))))
+    floor = fit_linear(task, rows[:60], rows[60:])
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, strip_accents="unicode")
+    features = vectorizer.fit_transform([str(e.text) for e in rows[:60]])
+    ridge = Ridge(alpha=1 / floor.regularization).fit(features, [e.label for e in rows[:60]])
+    expected = ridge.predict(vectorizer.transform([str(e.text) for e in rows[60:]]))
+    np.testing.assert_allclose(np.concatenate(floor.units(rows[60:]))[:, 0], expected, rtol=1e-4, atol=1e-5)
+    assert floor.validation > 0.8
+
+
+def test_the_floor_of_embeddings_is_the_cosine_of_tf_idf() -> None:
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    task = tasks.build("sentence-embedding", ())
+    texts = [Example("the cat sat"), Example("a dog ran away"), Example("the cat ran")]
+    pairs = [
+        Example("the cat sat", "the cat ran", 4.0),
+        Example("a dog ran", "the cat", 1.0),
+        Example("cat", "sat", 0.0),
+    ]
+    floor = fit_linear(task, texts, pairs)
+    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[^\w\s]").fit(
+        [str(e.text) for e in texts]
+    )
+    first, second = (vectorizer.transform([str(getattr(e, side)) for e in pairs]) for side in ("text", "pair"))
+    expected = np.diag(cosine_similarity(first, second))
+    np.testing.assert_allclose(task.predictions(floor.units(pairs), pairs), expected, atol=1e-6)
