@@ -44,7 +44,10 @@ def refused(miniature: list[str], capsys: pytest.CaptureFixture[str]) -> Callabl
         ("train.epoch=1", "unknown key 'train.epoch'; did you mean 'epochs'?"),
         ("data.train.pth=x", "unknown key 'data.train.pth'; did you mean 'path'?"),
         ("task=text_clasification", "unknown choice task=text_clasification; did you mean 'text_classification'?"),
-        ("task.name=summaries", "task.name is 'summaries'; known: text-classification, token-classification"),
+        (
+            "task.name=summaries",
+            "task.name is 'summaries'; known: multi-label-classification, question-answering, regression",
+        ),
         ("task.metric=acuracy", "no metric 'acuracy'; did you mean 'accuracy'?"),
         ("student=lstmm", "did you mean 'lstm'?"),
         ("teacher=berta", "unknown choice teacher=berta"),
@@ -449,7 +452,7 @@ def test_incomplete_or_altered_bundle_is_refused(
         (["evaluate", "BUNDLE", "--data", "nowhere.csv"], "nowhere.csv does not exist"),
         (["evaluate", "BUNDLE", "--data", "CSV", "--label-column", "lable"], "did you mean 'label'?"),
         (["evaluate", "BUNDLE", "--data", "CSV", "--label-column", "film"], "is not in the model's labels"),
-        (["evaluate", "TEACHER", "--data", "CSV"], "is neither a bundle nor a classifier: it is BertModel"),
+        (["evaluate", "TEACHER", "--data", "CSV"], "sentence-embedding needs the column of second texts"),
         (["measure", "BUNDLE", "--threads", "0"], "threads is 0"),
         (["measure", "BUNDLE", "--variant", "int4"], "no variant 'int4'; did you mean 'int8'?"),
         (["export", "BUNDLE"], "is a bundle; give the folder of a run"),
@@ -514,7 +517,7 @@ def test_cfg_shows_the_recipe_and_runs_nothing(
     monkeypatch.chdir(tmp_path)
     assert main([*order, "student=lstm", "seeds=[4]"]) == 0
     told = capsys.readouterr().out
-    assert "name: lstm" in told
+    assert "cell: lstm" in told
     assert "- 4" in told
     assert list(tmp_path.iterdir()) == []
 

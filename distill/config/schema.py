@@ -90,7 +90,7 @@ class DataConfig:
 class TrainConfig:
     """One training."""
 
-    epochs: float = 4
+    epochs: float = 4.0
     batch_size: int = 32
     accumulation: int = 1
     learning_rates: tuple[float, ...] = (5e-5,)
@@ -214,10 +214,10 @@ class PretrainingConfig:
     """Weight of the cross-entropy on the masked tokens themselves."""
     cosine: float = 1.0
     """Weight of the cosine distance between the last hidden states."""
-    epochs: float = 1
+    epochs: float = 1.0
     batch_size: int = 32
     learning_rate: float = 3e-4
-    teacher_epochs: float = 1
+    teacher_epochs: float = 1.0
     """Where the teacher's checkpoint has no head for masked tokens, it learns to find them first."""
     teacher_learning_rate: float = 1e-4
 
@@ -329,7 +329,7 @@ class ObjectiveConfig:
 class StudentTrainConfig(TrainConfig):
     """Training of the students: one budget for all arms."""
 
-    transfer_epochs: float = 2
+    transfer_epochs: float = 2.0
     """Epochs of the arms that learn on texts without labels, too."""
 
 

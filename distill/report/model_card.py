@@ -46,8 +46,7 @@ HUB_LICENCES = {
 def render_card(report: Report) -> str:
     """The model card as Markdown with YAML front matter: results, use with and without this package, limits, licences.
 
-    The plain example is the template named as the task; it runs the smallest shipped file, and reads ``bundle.json`` for
-    the maximum length, the inputs and the labels.
+    The plain example is the template named after the task; it runs the smallest shipped file and reads ``bundle.json``.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.errors import UserError
+from distill.tasks import from_section
 
 BUNDLE_SCHEMA = 1
 
@@ -64,6 +65,7 @@ def read_manifest(directory: Path) -> Manifest:
             raise ValueError("a variant has no graph of the role model")
         if not {"name", "metric", "labels"} <= set(manifest.task) or not isinstance(manifest.sha256, dict):
             raise ValueError("name, metric or labels of the task, or sha256, missing")
+        from_section(manifest.task)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}); export the bundle again") from error
     root = directory.resolve()

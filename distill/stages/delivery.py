@@ -33,6 +33,10 @@ from distill.stages.context import Exported, Run, Signal, Texts, TrainedArm, gra
 from distill.tasks import Task
 from distill.text import rows_of
 
+IN_REPO = {
+    "transformer": "in-repo transformer, trained from nothing",
+    "recurrent": "in-repo recurrent network, trained from nothing",
+}
 WORKLOAD_TEXTS = 256
 """Number of texts whose lengths in tokens a bundle keeps, so that it can be measured elsewhere on the same work."""
 
@@ -166,7 +170,7 @@ def teacher_in_words(config: Config) -> tuple[str, str]:
     source: Source | None = getattr(config.teacher, "source", None)
     if source is None:
         return (
-            f"in-repo {config.teacher.name} network, trained from nothing",
+            IN_REPO[config.teacher.name],
             config.data.train.licence if config.data.train else "",
         )
     return describe(source), source.licence or "not stated"

@@ -57,7 +57,12 @@ def build(name: str, labels: Sequence[str], metric: str = "", windows: Windows |
 
 
 def from_section(section: Mapping[str, Any]) -> Task:
-    """The task that :meth:`Task.section` describes. Raises UserError for an unknown task or metric."""
+    """The task that :meth:`Task.section` describes.
+
+    Raises UserError for an unknown task or metric, ValueError, TypeError or KeyError for what is no such section.
+    """
     windows = section.get("windows")
+    if TASKS.get(section["name"], Task).labelled and not section["labels"]:
+        raise ValueError("labels missing")
     task = build(section["name"], section["labels"], section["metric"], Windows(**windows) if windows else None)
     return task.with_thresholds(section["thresholds"]) if section.get("thresholds") else task

@@ -112,7 +112,7 @@ def test_an_arm_says_in_what_it_differs_and_whether_it_learns_on_transfer_texts(
     arm = make_arm(name, ObjectiveConfig())
     assert arm.name == name
     assert arm.transfer == name.endswith("+transfer")
-    assert arm.objective.reads_teacher == (name != "hard")
+    assert arm.objective.reads_teacher == (name not in ("hard", "pretrained"))
     assert arm.differs_in == DIFFERS_IN[name]
 
 

@@ -1,5 +1,6 @@
-"""A report with everything in it: five arms, three seeds, a fallen variant, figures of all three kinds; and the same for
-each task."""
+"""A report with everything in it: five arms, three seeds, a fallen variant, figures of all three kinds.
+
+And the same for each task."""
 
 import dataclasses
 import math

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,7 +22,8 @@ from distill import tasks
 from distill.report import render_card
 from distill.text import Encoder, Example
 
-PIECES = "[UNK] text first second the words of a sentence question passage to find ans ##wer in , ' it s".split()
+TEXT = "[UNK] text first second the words of a sentence question passage to find ans ##wer in , ' it s"
+PIECES = TEXT.split()
 VOCABULARY = {piece: i for i, piece in enumerate(PIECES)}
 Table = NDArray[np.float32]
 
@@ -42,7 +44,7 @@ def plain_example(task: str) -> str:
     return next(block for block in examples(render_card(example_report_of(task))) if "onnxruntime" in block)
 
 
-def write_bundle(folder: Path, task: str, table: Table, max_length: int = 200, **section: object) -> None:
+def write_bundle(folder: Path, task: str, table: Table, max_length: int = 200, **section: Any) -> None:
     """Logits of a token are its row of ``table``; those of a text their sum; an embedding the sum at length 1."""
     tokenizer = Tokenizer(WordPiece(VOCABULARY, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
@@ -129,7 +131,7 @@ def test_a_tagger_prints_a_tag_a_word_up_to_the_maximum_length(tmp_path: Path) -
     ],
 )
 def test_labels_are_those_above_their_threshold(
-    section: dict[str, object], given: dict[str, float], tmp_path: Path
+    section: dict[str, Any], given: dict[str, float], tmp_path: Path
 ) -> None:
     table = table_of(3, {"text": [2.0, 0.4, -1.0]})
     write_bundle(tmp_path, "multi-label-classification", table, labels=["anger", "joy", "relief"], **section)
@@ -163,10 +165,11 @@ def test_an_answer_is_a_span_of_whole_words_of_the_passage(tmp_path: Path) -> No
     assert answer(plain_example("question-answering"), tmp_path) == "find the answer\n"
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [2, 3])
 def test_an_answer_is_that_of_the_package(seed: int, tmp_path: Path) -> None:
     passage = "it's the answer, to the question of a first text, ' in the second passage it's words, unknown answer"
     table = np.random.default_rng(seed).normal(size=(len(PIECES), 2)).astype(np.float32)
+    table[[VOCABULARY["ans"], VOCABULARY["##wer"]]] *= 4  # answers hang on a word of two pieces
     write_bundle(tmp_path, "question-answering", table)
     code = plain_example("question-answering").replace("the passage to find the answer in", passage)
     task, example = tasks.build("question-answering", ()), Example("a question", passage)

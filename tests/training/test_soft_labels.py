@@ -87,7 +87,7 @@ def test_a_batch_of_texts_has_one_unit_each_with_label_and_soft_labels(tmp_path:
     SoftLabelStore.write(tmp_path, texts, _units([1] * 4, 2))
     encoded = setting.encoder.encode(texts)
     batch = make_batch(encoded, texts, setting.task, setting.encoder.pad_id, SoftLabelStore(tmp_path))
-    assert batch.positions is None
+    assert batch.starts is None
     assert batch.unit_mask.tolist() == [[True]] * 4
     expected = [["bad", "good"].index(str(e.label)) for e in texts[:3]]
     assert batch.labels.tolist() == [[i] for i in expected] + [[NO_LABEL]]

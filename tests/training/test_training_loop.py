@@ -39,7 +39,7 @@ def test_the_same_seed_gives_identical_weights_and_another_does_not(setting: Set
 
 def test_a_rule_is_learnt(setting: Setting) -> None:
     model = setting.model()
-    assert score(model, setting.encoder, setting.task, setting.validation, setting.accelerator) < 0.8
+    assert score(model, setting.encoder, setting.task, setting.validation, setting.accelerator)[0] < 0.8
     result = setting.run(model, TrainConfig(epochs=15, batch_size=8))
     assert result.validation > 0.9
     assert result.curve[-1].train_loss < 0.2 < result.curve[0].train_loss
@@ -64,7 +64,7 @@ def test_hard_and_soft_arms_see_the_same_batches_in_the_same_order(
         return batch
 
     monkeypatch.setattr(loop, "make_batch", spy)
-    monkeypatch.setattr(loop, "score", lambda *_: 0.5)
+    monkeypatch.setattr(loop, "score", lambda *_: (0.5, ()))
     orders = []
     for terms, store in ((HARD, None), (SOFT, setting.store(tmp_path))):
         seen.clear()
@@ -106,7 +106,7 @@ def test_a_last_step_of_fewer_batches_is_taken_too(setting: Setting, monkeypatch
         return batching.make_batch(*arguments)
 
     monkeypatch.setattr(loop, "make_batch", spy)
-    monkeypatch.setattr(loop, "score", lambda *_: 0.5)
+    monkeypatch.setattr(loop, "score", lambda *_: (0.5, ()))
     fewer = dataclasses.replace(setting, texts=setting.texts[:41])
     result = fewer.run(fewer.model(), TrainConfig(epochs=2, batch_size=8, accumulation=4))
     assert result.steps == 4  # six batches an epoch: four and two
@@ -119,7 +119,7 @@ def test_the_weights_that_were_best_on_validation_come_back(setting: Setting, mo
 
     def scripted(model: Any, *_: Any) -> float:
         at_evaluation.append(weights(model))
-        return next(scores)
+        return next(scores), ()
 
     monkeypatch.setattr(loop, "score", scripted)
     model = setting.model()
@@ -135,7 +135,7 @@ def test_the_returned_model_scores_what_the_result_says(setting: Setting) -> Non
         model = setting.model()
         result = setting.run(model, TrainConfig(epochs=4, batch_size=8), rate=rate)
         assert not model.training
-        found = score(model, setting.encoder, setting.task, setting.validation, setting.accelerator)
+        found, _ = score(model, setting.encoder, setting.task, setting.validation, setting.accelerator)
         assert found == result.validation == max(p.validation for p in result.curve)
 
 
@@ -145,7 +145,7 @@ def test_training_stops_after_as_many_bad_evaluations_as_patience_allows(
     scores = [0.3, 0.5, 0.5, 0.4, 0.6, 0.1, 0.2, 0.3, 0.9, 0.9]
     for patience, evaluations in ((1, 3), (2, 4), (3, 8), (4, 10), (0, 10)):
         given = iter(scores)
-        monkeypatch.setattr(loop, "score", lambda *_, given=given: next(given))
+        monkeypatch.setattr(loop, "score", lambda *_, given=given: (next(given), ()))
         result = setting.run(setting.model(), TrainConfig(epochs=10, batch_size=16, patience=patience))
         assert len(result.curve) == evaluations
         assert result.steps == 3 * evaluations
@@ -158,7 +158,7 @@ def test_training_stops_after_as_many_bad_evaluations_as_patience_allows(
 def test_evaluations_are_evenly_spaced_and_the_last_step_is_one(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, epochs: float, evaluations: int, steps: list[int]
 ) -> None:
-    monkeypatch.setattr(loop, "score", lambda *_: 0.5)
+    monkeypatch.setattr(loop, "score", lambda *_: (0.5, ()))
     result = setting.run(setting.model(), TrainConfig(epochs=epochs, batch_size=16, evaluations=evaluations))
     assert [point.step for point in result.curve] == steps
 
@@ -337,7 +337,7 @@ def test_the_learning_rate_rises_falls_and_ends_at_0(setting: Setting, monkeypat
         return step(self, *arguments, **named)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spy)
-    monkeypatch.setattr(loop, "score", lambda *_: 0.5)
+    monkeypatch.setattr(loop, "score", lambda *_: (0.5, ()))
     setting.run(setting.model(), TrainConfig(epochs=4, batch_size=16, warmup=0.25), rate=1e-3)
     rise = [1e-3 * (i + 1) / 3 for i in range(3)]
     fall = [1e-3 * (12 - i) / 9 for i in range(3, 12)]
@@ -354,7 +354,7 @@ def test_gradients_are_cut_to_the_norm_asked_for(setting: Setting, monkeypatch: 
         return step(self, *arguments, **named)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spy)
-    monkeypatch.setattr(loop, "score", lambda *_: 0.5)
+    monkeypatch.setattr(loop, "score", lambda *_: (0.5, ()))
     setting.run(setting.model(), dataclasses.replace(SHORT, clip=0.01))
     assert max(norms) == pytest.approx(0.01, rel=1e-3)
     norms.clear()
