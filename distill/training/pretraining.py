@@ -108,8 +108,8 @@ def pretrain(
 ) -> None:
     """Trains ``student`` in place on masked tokens: KL to the teacher, cross-entropy, and the cosine of hidden states.
 
-    Without a teacher, cross-entropy alone, for the epochs and at the rate that a teacher learns its head with. The weights of the last step are kept, as DistilBERT keeps them. Raises
-    UserError where the loss is not finite.
+    Without a teacher, cross-entropy alone, for the epochs and at the rate that a teacher learns its head with. The
+    weights of the last step are kept, as DistilBERT keeps them. Raises UserError where the loss is not finite.
     """
     torch.manual_seed(seed)
     student.to(accelerator.device).train()

@@ -82,7 +82,8 @@ def test_lstm_student_of_a_transformer_from_nothing(reviews: Workplace) -> None:
     sizes = ["layers=1", "hidden_size=32", "heads=2", "intermediate_size=64"]
     assert reviews.run(
         "teacher=transformer", *(f"teacher.architecture.{s}" for s in sizes), "teacher.train.epochs=2",
-        "tokenizer.vocabulary_size=400", "student=lstm", "student.architecture.embedding_size=16", "student.architecture.hidden_size=16",
+        "tokenizer.vocabulary_size=400", "student=lstm", "student.architecture.embedding_size=16",
+        "student.architecture.hidden_size=16",
         *QUICK,
     ) == 0, reviews.err  # fmt: skip
     assert load(reviews.folder / "exports/small")(["a gorgeous film", ""])
