@@ -35,34 +35,24 @@ class MaskedScore:
     """Masked tokens that were asked for."""
 
 
-class MaskedTokens:
-    """A model's answers at masked tokens, and its hidden states at all tokens.
+def answers_at_masked(model: Any, inputs: dict[str, Tensor], asked_BL: Tensor) -> tuple[Tensor, Tensor]:
+    """(logits [1, M, V] at the M masked tokens, last hidden states [B, L, D]) of a masked language model.
 
-    A hook on the encoder inside keeps its last hidden state and hands only the rows asked for to the head.
+    A hook on the encoder inside hands only the rows asked for to the head.
     """
+    hidden: list[Tensor] = []
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.asked_BL: Tensor | None = None
-        self.hidden_BLD: Tensor | None = None
-        model.base_model.register_forward_hook(self._narrow)
-
-    def _narrow(self, module: nn.Module, arguments: Any, output: Any) -> Any:
-        if self.asked_BL is None:
-            return output
-        self.hidden_BLD = output.last_hidden_state
-        output.last_hidden_state = output.last_hidden_state[self.asked_BL].unsqueeze(0)
+    def narrow(module: nn.Module, arguments: Any, output: Any) -> Any:
+        hidden.append(output.last_hidden_state)
+        output.last_hidden_state = output.last_hidden_state[asked_BL].unsqueeze(0)
         return output
 
-    def __call__(self, inputs: dict[str, Tensor], asked_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """(logits [1, M, V] at the M masked tokens, last hidden states [B, L, D])"""
-        self.asked_BL = asked_BL
-        try:
-            logits = self.model(**model_inputs(self.model, inputs)).logits
-        finally:
-            self.asked_BL = None
-        assert self.hidden_BLD is not None
-        return logits, self.hidden_BLD
+    hook = model.base_model.register_forward_hook(narrow)
+    try:
+        logits = model(**model_inputs(model, inputs)).logits
+    finally:
+        hook.remove()
+    return logits, hidden[0]
 
 
 class Corpus:
@@ -113,11 +103,8 @@ def pretrain(
     """
     torch.manual_seed(seed)
     student.to(accelerator.device).train()
-    asks_student = MaskedTokens(student)
-    asks_teacher = None
     if teacher is not None:
         teacher.to(accelerator.device).eval().requires_grad_(False)
-        asks_teacher = MaskedTokens(teacher)
     epochs, rate = settings.epochs, settings.learning_rate
     if teacher is None:
         epochs, rate = settings.teacher_epochs, settings.teacher_learning_rate
@@ -139,13 +126,13 @@ def pretrain(
         if not asked.any():
             continue
         with accelerator.autocast():
-            logits, hidden = asks_student(inputs, asked)
+            logits, hidden = answers_at_masked(student, inputs, asked)
         everywhere = torch.ones(1, logits.shape[1], dtype=torch.bool, device=logits.device)
         loss, count = cross_entropy(logits, original[asked].unsqueeze(0), everywhere)
-        total = loss / count * (settings.mlm if asks_teacher else 1.0)
-        if asks_teacher is not None:
+        total = loss / count * (settings.mlm if teacher is not None else 1.0)
+        if teacher is not None:
             with torch.no_grad(), accelerator.autocast():
-                answers, teacher_hidden = asks_teacher(inputs, asked)
+                answers, teacher_hidden = answers_at_masked(teacher, inputs, asked)
             loss, count = kl_divergence(logits, answers, everywhere, settings.temperature)
             total = total + settings.kl * loss / count
             loss, count = cosine_distance(hidden, teacher_hidden, inputs["attention_mask"].bool())
@@ -164,7 +151,6 @@ def pretrain(
 def masked_score(model: nn.Module, corpus: Corpus, accelerator: Accelerator, batch_size: int = 32) -> MaskedScore:
     """Accuracy and cross-entropy at masked tokens; the same masks at every call."""
     model.to(accelerator.device).eval()
-    asks = MaskedTokens(model)
     right = tokens = 0
     nats = 0.0
     random = np.random.default_rng(0)
@@ -174,7 +160,7 @@ def masked_score(model: nn.Module, corpus: Corpus, accelerator: Accelerator, bat
         if not asked.any():
             continue
         inputs = {name: tensor.to(accelerator.device) for name, tensor in inputs.items()}
-        logits, _ = asks(inputs, asked.to(accelerator.device))
+        logits, _ = answers_at_masked(model, inputs, asked.to(accelerator.device))
         gold = original[asked].to(logits.device)
         right += int((logits[0].argmax(-1) == gold).sum())
         nats += float(nn.functional.cross_entropy(logits[0].float(), gold, reduction="sum"))

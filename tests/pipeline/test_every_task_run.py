@@ -129,3 +129,26 @@ def test_thresholds_chosen_on_validation_stand_in_the_bundle(tmp_path: Path, enc
     bundle = load(tmp_path / "exports/small", "fp32")
     assert len(bundle.task.thresholds) == len(bundle.task.labels) == 3
     assert len(set(np.round(bundle.task.thresholds, 6))) > 1
+
+
+@pytest.mark.parametrize("trim", ["false", "true"])
+def test_a_pretrained_student_stands_against_one_that_was_only_fine_tuned(
+    trim: str, tmp_path: Path, encoder: Path
+) -> None:
+    place = _run(
+        tmp_path,
+        "text-classification",
+        "teacher=folder",
+        f"teacher.source.path={encoder}",
+        "arms=[linear,hard,pretrained]",
+        "student.count=1",
+        "student.start=checkpoint",
+        f"student.vocabulary.trim={trim}",
+        "measure.enabled=false",
+    )
+    report = place.report()
+    assert [(c.arm, c.against) for c in report.contrasts] == [("pretrained", "hard")]
+    (note,) = [note for note in report.data.notes if note.startswith("pretraining on")]
+    assert "tokens" in note
+    assert "student after" in note
+    assert any(cost.stage == "pretraining of the student" for cost in report.costs)

@@ -1,0 +1,139 @@
+"""DistilBERT's method: the loss by hand, the hook against the whole forward, and that masked tokens are learnt."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from torch.nn import functional
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    MPNetConfig,
+    MPNetForMaskedLM,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
+
+from distill.config import PretrainingConfig
+from distill.errors import UserError
+from distill.text import Encoder, Example, train_tokenizer
+from distill.training import make_accelerator
+from distill.training.pretraining import Corpus, answers_at_masked, masked_score, pretrain
+
+TEXTS = [Example(f"the {a} {b} sat on the {c}") for a in ("cat", "dog") for b in ("and", "or") for c in ("mat", "log")]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder(train_tokenizer(TEXTS * 3, 80), 16)
+
+
+def _bert(encoder: Encoder, layers: int = 2, seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    return BertForMaskedLM(
+        BertConfig(
+            vocab_size=encoder.vocabulary_size,
+            hidden_size=32,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            intermediate_size=64,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+    )
+
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 60,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 32,
+}
+FAMILIES = {
+    "bert": lambda: BertForMaskedLM(BertConfig(**SIZES)),
+    "distilbert": lambda: DistilBertForMaskedLM(
+        DistilBertConfig(vocab_size=60, dim=16, n_layers=1, n_heads=2, hidden_dim=16, max_position_embeddings=32)
+    ),
+    "roberta": lambda: RobertaForMaskedLM(RobertaConfig(**SIZES)),
+    "mpnet": lambda: MPNetForMaskedLM(MPNetConfig(**SIZES)),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_at_masked_tokens_are_those_of_the_whole_forward(family: str) -> None:
+    torch.manual_seed(0)
+    model = FAMILIES[family]().eval()
+    ids = torch.randint(5, 60, (3, 9))
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+    asked = torch.rand(3, 9) < 0.3
+    asked[0, 0] = True
+    with torch.no_grad():
+        expected = model(input_ids=ids, attention_mask=inputs["attention_mask"], output_hidden_states=True)
+        logits, hidden = answers_at_masked(model, inputs, asked)
+        after = model(input_ids=ids, attention_mask=inputs["attention_mask"]).logits
+    torch.testing.assert_close(logits[0], expected.logits[asked])
+    torch.testing.assert_close(hidden, expected.hidden_states[-1])
+    torch.testing.assert_close(after, expected.logits)
+
+
+def test_the_first_step_minimises_the_three_losses_added_up(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = PretrainingConfig(epochs=1, batch_size=8, kl=5.0, mlm=2.0, cosine=1.0, temperature=2.0)
+    corpus = Corpus(TEXTS, encoder, 0.3)
+    student, teacher = _bert(encoder, 1, 1), _bert(encoder, 2)
+    accelerator = make_accelerator("cpu", "fp32", 1)
+    losses: list[float] = []
+    backward = accelerator.backward
+    monkeypatch.setattr(accelerator, "backward", lambda loss: (losses.append(loss.item()), backward(loss)))
+    fresh, before = copy.deepcopy(student), copy.deepcopy(teacher.state_dict())
+    pretrain(student, teacher, corpus, settings, 0, accelerator, "test")
+    assert not teacher.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+
+    from distill.data.batches import plan_epoch
+
+    inputs, asked, original = corpus.batch(plan_epoch(corpus.lengths, 8, 0, 0)[0], np.random.default_rng([0, 0]))
+    known = {name: inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    with torch.no_grad():
+        of_student = fresh(**known, output_hidden_states=True)
+        of_teacher = teacher(**known, output_hidden_states=True)
+    s, t = of_student.logits[asked], of_teacher.logits[asked]
+    p = (t / 2).softmax(-1)
+    kl = 4 * (p * ((t / 2).log_softmax(-1) - (s / 2).log_softmax(-1))).sum(-1).mean()
+    mlm = functional.cross_entropy(s, original[asked])
+    real = inputs["attention_mask"].bool()
+    cosine = 1 - functional.cosine_similarity(of_student.hidden_states[-1][real], of_teacher.hidden_states[-1][real])
+    assert losses[0] == pytest.approx(float(5 * kl + 2 * mlm + cosine.mean()), rel=1e-4)
+
+
+def test_masked_tokens_are_learnt_and_the_same_seed_gives_the_same_weights(encoder: Encoder) -> None:
+    settings = PretrainingConfig(epochs=40, batch_size=4, learning_rate=3e-3)
+    corpus = Corpus(TEXTS, encoder, 0.15)
+    accelerator = make_accelerator("cpu", "fp32", 1)
+    teacher = _bert(encoder)
+    pretrain(
+        teacher, None, corpus, PretrainingConfig(teacher_epochs=40, teacher_learning_rate=3e-3), 0, accelerator, "t"
+    )
+    made = []
+    for _ in range(2):
+        student = _bert(encoder, 1, 5)
+        before = masked_score(student, corpus, accelerator)
+        pretrain(student, copy.deepcopy(teacher), corpus, settings, 0, accelerator, "s")
+        made.append(student.state_dict())
+    after = masked_score(student, corpus, accelerator)
+    assert after.cross_entropy < before.cross_entropy / 2
+    assert after.accuracy > before.accuracy
+    assert after.tokens == before.tokens > 0
+    assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+
+
+def test_a_tokenizer_without_a_mask_token_is_refused(encoder: Encoder) -> None:
+    other = Tokenizer.from_str(encoder.tokenizer.to_str().replace("[MASK]", "[GAP]"))
+    with pytest.raises(UserError, match="no mask token"):
+        Corpus(TEXTS, Encoder(other, 16), 0.15)
