@@ -178,6 +178,7 @@ def teacher_in_words(config: Config) -> tuple[str, str]:
 
 def deliver(this: Run, report: Report, student: Artifact, texts: Texts, exported: Exported) -> Outcome:
     """Writes run folder and bundle; the bundle last, whole, by a rename."""
+    from distill.export.sentence_transformers import write_layout
     from distill.report import render_card, render_html
 
     config = this.config
@@ -195,6 +196,10 @@ def deliver(this: Run, report: Report, student: Artifact, texts: Texts, exported
     write_aside(directory / "config.json", json.dumps(plain(config), indent=1))
     shutil.rmtree(directory / "student", ignore_errors=True)
     shutil.copytree(student.directory / "model", directory / "student")
+    if texts.task.kind == "vector":
+        settings = json.loads((directory / "student" / "config.json").read_text(encoding="utf-8"))
+        twice = 2 if settings.get("bidirectional") else 1  # a recurrent network gives the states of both directions
+        write_layout(directory / "student", twice * settings["hidden_size"], texts.encoder.max_length)
     written = None
     if shipped:
         write_bundle_of(this, report, bundle, documents, student, exported, texts, shipped)

@@ -1,0 +1,42 @@
+"""The folder of an embedding student is one that sentence-transformers loads."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill.export.sentence_transformers import write_layout
+
+
+def test_the_layout_names_mean_pooling_and_normalisation(tmp_path: Path) -> None:
+    write_layout(tmp_path, 384, 64)
+    modules = json.loads((tmp_path / "modules.json").read_text())
+    assert [m["type"].rsplit(".", 1)[1] for m in modules] == ["Transformer", "Pooling", "Normalize"]
+    assert all((tmp_path / m["path"]).is_dir() for m in modules)
+    pooling = json.loads((tmp_path / "1_Pooling/config.json").read_text())
+    assert pooling["word_embedding_dimension"] == 384
+    assert pooling["pooling_mode_mean_tokens"] is True
+    assert json.loads((tmp_path / "sentence_bert_config.json").read_text())["max_seq_length"] == 64
+
+
+def test_a_student_gives_the_bundles_vectors_there(tmp_path: Path, overlay: list[str], random_teacher: Path) -> None:
+    sentence_transformers = pytest.importorskip(
+        "sentence_transformers", reason="sentence-transformers is not installed"
+    )
+    from task_worlds import write_world
+    from workplace import Workplace
+
+    from distill import load
+
+    world = write_world(tmp_path, "sentence-embedding")
+    small = ["seeds=[0]", "arms=[linear,soft]", "train.epochs=1", "measure.seconds=0.02", "threads=1", "name=small"]
+    teacher = ["teacher=folder", f"teacher.source.path={random_teacher}", "student.count=1", "teacher_floor=false"]
+    place = Workplace(tmp_path, ["task=sentence_embedding", *world, *teacher, *small])
+    assert place.run(recipe="embeddings") == 0, place.err
+    texts = ["a gorgeous film", "the dull cast is dull", "x"]
+    found = sentence_transformers.SentenceTransformer(str(tmp_path / "outputs/small/student"), device="cpu").encode(
+        texts
+    )
+    expected = [a.as_dict()["vectors"][0] for a in load(tmp_path / "exports/small", "fp32")(texts)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
