@@ -14,7 +14,7 @@ from distill.results import Report, from_json
 
 SOME = ("quickstart", "embeddings")
 """Run by default; the others run in CI."""
-OWN_WORLD = ("data.labelled=null", "data.transfer_limit=null", "data.label_map={}", "data.group=null")
+OWN_WORLD = ("data.labelled=null", "data.transfer_limit=null")
 
 
 def _composed(recipe: str) -> Config:
@@ -42,7 +42,7 @@ def _small(recipe: str, config: Config, miniature: list[str]) -> list[str]:
         folder.mkdir()
         world = [override for override in write_world(folder, task) if override != "data=files"]
         given = [o for o in given if not o.startswith(("data.train", "data.group", "data.labelled", "data.transfer"))]
-        given += [*world, *OWN_WORLD[:2]]
+        given += [*world, *OWN_WORLD, "task.labels=[]"]
         if any(arm.endswith("+transfer") for arm in config.arms):
             given += ["data.labelled=100"]
     if config.data.train is not None and config.data.train.hub:
