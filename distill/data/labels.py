@@ -14,11 +14,15 @@ Fail = Callable[[str], UserError]
 
 
 def words_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
-    """A list of words, also one written as JSON or with spaces between them."""
+    """A list of words, also one written as JSON or with spaces between them.
+
+    A list as Python prints it, ``['a', 'b']``, is refused.
+    """
     if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.startswith("[") else value.split()
-        except json.JSONDecodeError:
+        if value.startswith(('["', "['", "[]")) and value.endswith("]"):
+            mend = 'give a list of words, also as JSON such as ["a", "b"], or words with spaces between them'
+            value = _from_json(value, column, mend, fail)
+        else:
             value = value.split()
     if not isinstance(value, list | None) or not all(isinstance(word, str | int) for word in value or ()):
         raise fail(f"column '{column}' holds {_shown(value)} and no list of words")

@@ -79,12 +79,15 @@ def randomisation_test(
     Each permutation exchanges the two systems' rows at each text with probability 1/2, all seeds of a text together,
     and p = (hits + 1) / (permutations + 1), where a hit is a difference of mean scores at least as far from 0 as the
     one observed: Noreen 1989, "Computer-Intensive Methods for Testing Hypotheses". Where S = S' the rows of equal seeds
-    are exchanged; elsewhere those of all pairs of seeds, over which the scores are averaged. The seeds are held to be
-    given: it is the interval of :func:`paired_difference` that also reckons with other seeds.
+    are exchanged; elsewhere those of all pairs of seeds, over which the scores are averaged. Correlations overlook the
+    scale of predictions, so these are standardised (for Spearman ranked) before they are exchanged. The seeds are held
+    to be given: it is the interval of :func:`paired_difference` that also reckons with other seeds.
 
     ``arm`` is [S, n, K], ``against`` [S', n, K]. Raises ValueError as :func:`contrast` does.
     """
     _checked_pair(arm, against)
+    if metric.alike is not None:
+        arm, against = (np.stack([metric.alike(one) for one in each]) for each in (arm, against))
     rng = np.random.default_rng(seed)
     pairs = [(s, s) for s in range(len(arm))]
     if len(arm) != len(against):

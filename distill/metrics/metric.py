@@ -28,6 +28,9 @@ class Metric:
     reduce: Callable[[Statistics], float]
     """[n, K] to the score, for all metrics here a fraction of 1, or a correlation."""
     additive: bool = True
+    alike: Callable[[Statistics], Statistics] | None = None
+    """Where ``reduce`` overlooks scale or offset of a system's predictions: [n, K] with these put to a common one, so
+    that rows of two systems can be exchanged. The score stays the same."""
 
     def score(self, predictions: Sequence[Any], gold: Sequence[Any]) -> float:
         """The score of n predictions. Raises ValueError for no examples, unequal counts, or a score not finite."""

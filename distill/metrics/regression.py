@@ -20,7 +20,7 @@ def average_ranks(values: ArrayLike) -> NDArray[np.float64]:
     return ranks
 
 
-def _pairs(predictions: Sequence[float], gold: Sequence[float]) -> Statistics:
+def _pairs(predictions: Sequence[float] | Statistics, gold: Sequence[float] | Statistics) -> Statistics:
     """[n, 2]: prediction, gold. Raises ValueError where they are not equally many finite numbers."""
     columns = []
     for what, values in (("predictions", predictions), ("gold", gold)):
@@ -31,7 +31,7 @@ def _pairs(predictions: Sequence[float], gold: Sequence[float]) -> Statistics:
     return np.stack(columns, axis=1)
 
 
-def _moments(predictions: Sequence[float], gold: Sequence[float]) -> Statistics:
+def _moments(predictions: Sequence[float] | Statistics, gold: Sequence[float] | Statistics) -> Statistics:
     """[n, 6]: 1, x, y, x^2, y^2, x y."""
     x, y = _pairs(predictions, gold).T
     return np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1)
@@ -56,13 +56,24 @@ def _spearman(statistics: Statistics) -> float:
     return float(np.clip(x @ y / spread, -1.0, 1.0)) if spread else 0.0
 
 
-pearson = Metric("pearson", "Pearson correlation", _moments, _pearson)
+def _standardised(statistics: Statistics) -> Statistics:
+    """[n, 6] with predictions of mean 0 and variance 1."""
+    x, y = statistics[:, 1], statistics[:, 2]
+    return _moments((x - x.mean()) / (x.std() or 1.0), y)
+
+
+def _ranked(statistics: Statistics) -> Statistics:
+    """[n, 2] with ranks in place of predictions."""
+    return np.stack([average_ranks(statistics[:, 0]), statistics[:, 1]], axis=1)
+
+
+pearson = Metric("pearson", "Pearson correlation", _moments, _pearson, alike=_standardised)
 """Pearson's correlation, in [-1, 1]; 0 where predictions or gold are all the same. Statistics are [n, 6].
 
 From sums of squares in float64, exact to 1e-6 where the numbers spread by 1e-4 of their size or more; where they spread
 by less than about 1e-6 of it, the result is 0.
 """
 
-spearman = Metric("spearman", "Spearman correlation", _pairs, _spearman, additive=False)
+spearman = Metric("spearman", "Spearman correlation", _pairs, _spearman, additive=False, alike=_ranked)
 """Pearson's correlation of the ranks, equal numbers sharing their mean rank; 0 where predictions or gold are all the
 same. Statistics are [n, 2]: prediction, gold."""

@@ -1,14 +1,17 @@
 """Teachers that transformers' auto classes load: fine-tuned already, or to be fine-tuned by the recipe."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.utils import cached_file
 
 from distill.config import PretrainedTeacher
 from distill.errors import UserError, nearest
@@ -58,6 +61,7 @@ def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
     fine_tuned = config.fine_tune == "never" or (config.fine_tune == "auto" and has_head)
     if task.kind == "vector":  # its vectors are what it is for; there is nothing to fine-tune it on
         fine_tuned = has_head = True
+        check_pooling(str(location), revision)
     if config.fine_tune == "never" and not has_head:
         raise UserError(
             f"teacher.fine_tune is never, but {location} has no head for {task.name} "
@@ -77,6 +81,22 @@ def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
         for key, value in label_settings(task).items():
             setattr(model.config, key, value)
     return Teacher(LoadedModel(model.eval(), tokenizer, roles), fine_tuned, longest)
+
+
+def check_pooling(location: str, revision: str | None) -> None:
+    """Raises UserError for a sentence-transformers model whose vectors are not the mean over its tokens."""
+    found = cached_file(
+        location, "1_Pooling/config.json", revision=revision, _raise_exceptions_for_missing_entries=False
+    )
+    if found is None:
+        return
+    settings = json.loads(Path(found).read_text(encoding="utf-8"))
+    modes = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on is True]
+    if modes and modes != ["pooling_mode_mean_tokens"]:
+        raise UserError(
+            f"{location} makes its vectors by {', '.join(modes)} (1_Pooling/config.json); teachers of sentence "
+            "embeddings are read by the mean over their tokens alone: take one with pooling_mode_mean_tokens"
+        )
 
 
 def has_head_for(settings: Any, task: str) -> bool:

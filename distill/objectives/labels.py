@@ -1,5 +1,8 @@
 """The hard loss, for each kind of label."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,6 +34,9 @@ def pseudo_labels(student: Tensor, teacher: Tensor, mask: Tensor) -> tuple[Tenso
     return cross_entropy(student, teacher.argmax(-1), mask)
 
 
-def binary_pseudo_labels(student: Tensor, teacher: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Binary cross-entropy on the labels that the teacher finds more probable than not."""
-    return binary_cross_entropy(student, (teacher > 0).float(), mask)
+def binary_pseudo_labels(
+    student: Tensor, teacher: Tensor, mask: Tensor, thresholds: Sequence[float] = ()
+) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy on the labels that the teacher gives: with a logit above its threshold, or above 0."""
+    bar = torch.tensor(thresholds, device=teacher.device) if thresholds else 0.0
+    return binary_cross_entropy(student, (teacher > bar).float(), mask)

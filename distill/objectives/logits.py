@@ -42,13 +42,23 @@ def mean_squared_error(student: Tensor, teacher: Tensor, mask: Tensor) -> tuple[
     """Squared distance of logits, mean over classes (Ba and Caruana 2014, equation 1, there without the mean).
 
     ``student`` and ``teacher`` [B, U, C], ``mask`` [B, U] of bool. Returns the sum over unmasked units, and their
-    number. When to use it: two labels, a number, or an LSTM student (Tang et al. 2019). Logits of -inf are taken as
+    number. When to use it: two labels, or an LSTM student (Tang et al. 2019). Logits of -inf are taken as
     -30, and places that are none (``NOWHERE``) are left out of the mean.
     """
     safe = teacher.float().masked_fill(~mask.unsqueeze(-1), 0.0)
     real = (safe != NOWHERE).float()
     loss = ((student.float() - safe.clamp(min=-30.0)).square() * real).sum(-1) / real.sum(-1).clamp(min=1.0)
     return loss.masked_fill(~mask, 0.0).sum(), mask.sum()
+
+
+def squared_error(student: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared distance of numbers or vectors, mean over their dimensions, whatever their size.
+
+    ``student`` and ``target`` [B, U, C], ``mask`` [B, U] of bool. Returns the sum over unmasked units, and
+    their number.
+    """
+    safe = target.float().masked_fill(~mask.unsqueeze(-1), 0.0)
+    return (student.float() - safe).square().mean(-1).masked_fill(~mask, 0.0).sum(), mask.sum()
 
 
 def cosine_distance(student: Tensor, teacher: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

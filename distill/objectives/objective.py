@@ -14,6 +14,7 @@ from distill.objectives.logits import (
     cosine_distance,
     kl_divergence,
     mean_squared_error,
+    squared_error,
 )
 
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -23,14 +24,14 @@ HARD: dict[str, Loss] = {
     "categorical": cross_entropy,
     "span": cross_entropy,
     "bernoulli": binary_cross_entropy,
-    "number": mean_squared_error,
-    "vector": mean_squared_error,  # never counted: no vector stands in the data
+    "number": squared_error,
+    "vector": squared_error,  # never counted: no vector stands in the data
 }
 PSEUDO: dict[str, Loss] = {
     "categorical": pseudo_labels,
     "span": pseudo_labels,
     "bernoulli": binary_pseudo_labels,
-    "number": mean_squared_error,
+    "number": squared_error,
 }
 
 
@@ -91,6 +92,7 @@ def _build(term: Term, kind: str) -> WeightedTerm:
             divergence = binary_kl_divergence if kind == "bernoulli" else kl_divergence
             return WeightedTerm(weight, False, partial(divergence, temperature=temperature))
         case MseTerm(weight=weight):
-            return WeightedTerm(weight, False, mean_squared_error)
+            error = squared_error if kind in ("number", "vector") else mean_squared_error
+            return WeightedTerm(weight, False, error)
         case CosineTerm(weight=weight):
             return WeightedTerm(weight, False, cosine_distance)

@@ -16,7 +16,16 @@ from distill.stages.artifacts import Artifact, Artifacts
 from distill.tasks import Task
 from distill.text import Encoder, Example
 
-TRAINING_ROOMS = ("training", "models", "objectives", "text", "tasks", "data/batches.py")
+TRAINING_ROOMS = (
+    "training",
+    "models",
+    "objectives",
+    "text",
+    "tasks",
+    "metrics",
+    "data/batches.py",
+    "data/masking.py",
+)
 NVIDIA_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
 """One of them is there where torch may see a CUDA GPU; ``dxg`` is Windows' subsystem for Linux."""
 

@@ -69,7 +69,7 @@ def train_arm(
             store, sizes = open_store(signal.answers), None
             if task.kind == "vector":
                 sizes = (vector_size(student.model), store.width)
-            arm = make_arm(name, config.objective, task.kind, sizes)
+            arm = make_arm(name, config.objective, task.kind, sizes, signal.task.thresholds)
             trained = train(
                 student.model,
                 student_texts.encoder,
@@ -106,6 +106,7 @@ def train_arm(
                 "learning_rate": rate,
                 "seed": seed,
                 "signal": signal.answers.fingerprint if reads_teacher else None,
+                "thresholds": signal.task.thresholds if name == "pseudo+transfer" else (),
                 # A teacher's fingerprint covers the metric that checkpoints are chosen by.
                 "teacher": signal.model.fingerprint if starts_from_teacher and signal.model else task.section(),
                 "tokenizer": tokenizer.fingerprint,
@@ -161,7 +162,7 @@ def fit_floor(this: Run, texts: Texts) -> Artifact:
         "linear",
         "linear floor",
         {"data": dataset.fingerprint, "task": task.section()},
-        ("training/linear.py", "tasks"),
+        ("training/linear.py", "tasks", "metrics", "text"),
         ("scikit-learn", "numpy"),
         compute,
     )

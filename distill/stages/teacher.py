@@ -188,6 +188,11 @@ def probabilities_of_file(config: Config, texts: Texts) -> tuple[list[Example], 
                 raise UserError(f"{where} has no column '{column}'; it has {', '.join(map(str, row))}")
         value = row[settings.column]
         objects = value if isinstance(value, list) else [value]
+        units = len(row[data.text]) if task.words and isinstance(row[data.text], list) else 1
+        if len(objects) != units:
+            raise UserError(
+                f"{where}: {settings.column} has {len(objects)} distributions; expected {units}, one an answer"
+            )
         matrix = np.empty((len(objects), len(task.labels)), dtype=np.float32)
         for i, probabilities in enumerate(objects):
             if isinstance(probabilities, str):
@@ -225,11 +230,11 @@ def check_floor(config: Config, task: Task, predictions: Sequence[Any], gold: Se
 
     if not config.teacher_floor:
         return
-    counts, best = task.counts(predictions, gold), task.constant(gold)
+    best = task.constant(gold)
+    counts = task.counts(predictions, gold) if task.metric.name in ("accuracy", "token_accuracy") else None
     if counts is not None:
         correct, total = counts
-        reached, (constant, _) = wilson(correct, total), task.counts(best, gold) or (0, 0)
-        floor = constant / total
+        reached, floor = wilson(correct, total), task.metric.score(best, gold)
         found = f"is right on {reached.value:.1%} of {total} validation answers (95 % interval from {reached.low:.1%})"
         known = f"always giving the most frequent answer is right on {floor:.1%}"
     else:

@@ -14,7 +14,7 @@ from distill.errors import UserError, nearest
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Texts
 from distill.tasks.task import AGREEMENT
-from distill.text import Encoder
+from distill.text import Encoder, with_leading_blanks
 
 SHORTEST_MAXIMUM = 16
 """The maximum length is never set below this many tokens."""
@@ -98,6 +98,8 @@ def prepare_tokenizer(
                 tokenizer, special, longest = load_tokenizer(location, source.revision, trust)
             if isinstance(chosen, TeacherTokenizer):
                 longest = min(longest, longest_input(load_config(location, source.revision, trust)))
+        if tasks.TASKS[config.task.name].tagged:
+            tokenizer = with_leading_blanks(tokenizer)
         maximum = config.data.max_length
         if maximum is not None and maximum > longest:
             raise UserError(f"data.max_length is {maximum}, but the teacher reads at most {longest} tokens; lower it")

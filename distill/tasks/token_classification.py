@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from distill.errors import UserError
 from distill.metrics import Metric, entity_f1, token_accuracy
+from distill.metrics.tokens import entities
 from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax
 from distill.text import Encoded, Example, Label
 
@@ -43,8 +44,13 @@ class TokenClassification(Task):
     tagged = True
 
     def _metrics(self) -> tuple[Metric, ...]:
-        bio = any(label.startswith("B-") for label in self.labels)
-        return (entity_f1, token_accuracy) if bio else (token_accuracy,)
+        if not any(label.startswith(("B-", "I-")) for label in self.labels):
+            return (token_accuracy,)
+        try:
+            entities(self.labels)
+        except ValueError as error:
+            raise UserError(f"{error}; rename the tags with data.label_map") from error
+        return (entity_f1, token_accuracy)
 
     @property
     def outside(self) -> str:

@@ -1,6 +1,6 @@
 """Examples and their way from text to ids: the one place for it, in training and in inference."""
 
-from distill.text.encoding import Encoded, Encoder, pad, rows_of
+from distill.text.encoding import Encoded, Encoder, pad, rows_of, with_leading_blanks
 from distill.text.example import Example, Label, Span
 from distill.text.training import train_tokenizer
 from distill.text.vocabulary import TrimmedVocabulary, trim_vocabulary
@@ -16,4 +16,5 @@ __all__ = [
     "rows_of",
     "train_tokenizer",
     "trim_vocabulary",
+    "with_leading_blanks",
 ]

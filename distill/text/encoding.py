@@ -1,5 +1,6 @@
 """Text to ids with the ``tokenizers`` library: pairs, truncation, windows, words and padding."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,7 +41,8 @@ class Encoded:
     word_ends: Ids = field(default_factory=lambda: EMPTY)
     """[W], the position of the last piece of each word."""
     word_rows: Ids = field(default_factory=lambda: EMPTY)
-    """[W], the window of each word: the one where it has most pieces, then most context on both sides."""
+    """[W], the window of each word: one with its first piece, of these the one with most of its pieces, then with most
+    context on both sides."""
     more: "tuple[Encoded, ...]" = ()
     """Further windows."""
 
@@ -103,9 +105,12 @@ class Encoder:
         pair that is the second text, and the first one takes half of the room at most.
         """
         words = bool(examples) and isinstance(examples[0].text, tuple)
-        pair = bool(examples) and examples[0].pair is not None
-        if pair and stride is not None:
-            encodings = self._encode_pairs(examples, stride)
+        encodings: list[Encoding] = []
+        if stride is not None and any(e.pair is not None for e in examples):
+            paired = iter(self._encode_pairs([e for e in examples if e.pair is not None], stride))
+            singles: list[Any] = [e.text for e in examples if e.pair is None]
+            single = iter(self._encode(singles, stride) if singles else [])
+            encodings = [next(single if e.pair is None else paired) for e in examples]
         else:
             inputs: list[Any] = [
                 list(e.text) if isinstance(e.text, tuple) else (e.text if e.pair is None else (e.text, e.pair))
@@ -170,10 +175,16 @@ class Encoder:
         where = np.full((3, fit), -1, dtype=np.int64)
         where[0] = 0
         for word in range(fit if found else 0):
+            first = min((i for i, pieces in enumerate(found) if word in pieces), default=0)
             rank = [
-                (pieces[word][2], min(pieces[word][0], len(row.ids) - 1 - pieces[word][1]))
+                (
+                    row.offsets[pieces[word][0]]
+                    == rows[first].offsets[found[first][word][0]],  # the word's first piece
+                    pieces[word][2],
+                    min(pieces[word][0], len(row.ids) - 1 - pieces[word][1]),
+                )
                 if word in pieces
-                else (0, 0)
+                else (False, 0, 0)
                 for pieces, row in zip(found, rows, strict=True)
             ]
             best = max(range(len(rows)), key=lambda i: rank[i])
@@ -189,6 +200,16 @@ class Encoder:
             for row in rows
         ]
         return replace(made[0], word_rows=where[0], word_starts=where[1], word_ends=where[2], more=tuple(made[1:]))
+
+
+def with_leading_blanks(tokenizer: Tokenizer) -> Tokenizer:
+    """For lists of words: a byte-level tokenizer that reads each word as it stands in a sentence, behind a blank."""
+    settings = json.loads(tokenizer.to_str())
+    pre = settings.get("pre_tokenizer") or {}
+    for part in (pre, *pre.get("pretokenizers", ()), settings.get("post_processor") or {}):
+        if "add_prefix_space" in part:
+            part["add_prefix_space"] = True
+    return Tokenizer.from_str(json.dumps(settings))
 
 
 def rows_of(encoded: Sequence[Encoded]) -> list[Encoded]:

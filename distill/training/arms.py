@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from distill.config import HardTerm, ObjectiveConfig
@@ -37,19 +39,30 @@ class Arm:
 
 
 def make_arm(
-    name: str, config: ObjectiveConfig, kind: str = "categorical", sizes: tuple[int, int] | None = None
+    name: str,
+    config: ObjectiveConfig,
+    kind: str = "categorical",
+    sizes: tuple[int, int] | None = None,
+    thresholds: Sequence[float] = (),
 ) -> Arm:
     """The arm of this name; ``config`` is the objective of the arms that read the teacher.
 
-    ``kind`` is the task's, ``sizes`` those of the student's and the teacher's vectors where they give vectors.
+    ``kind`` is the task's, ``sizes`` those of the student's and the teacher's vectors where they give vectors,
+    ``thresholds`` the logits above which the teacher gives a label, where several labels may hold.
     """
-    from distill.objectives import PSEUDO, Objective, WeightedTerm  # torch: not needed for the names above
+    from distill.objectives import (  # torch: not needed for the names above
+        PSEUDO,
+        Objective,
+        WeightedTerm,
+        binary_pseudo_labels,
+    )
 
     if name in ("hard", "pretrained"):
         return Arm(name, Objective([HardTerm("hard")], kind), False)
     objective = Objective(config.terms, kind, sizes)
     if name == "pseudo+transfer":
+        loss = partial(binary_pseudo_labels, thresholds=thresholds) if kind == "bernoulli" else PSEUDO[kind]
         objective.terms = tuple(
-            term if term.reads_labels else WeightedTerm(term.weight, False, PSEUDO[kind]) for term in objective.terms
+            term if term.reads_labels else WeightedTerm(term.weight, False, loss) for term in objective.terms
         )
     return Arm(name, objective, name.endswith("+transfer"))

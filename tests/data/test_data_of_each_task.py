@@ -474,3 +474,13 @@ def test_fingerprint_follows_the_scores_of_test_pairs(tmp_path):
     other = source(tmp_path / "other.jsonl", [*rows[:-1], {**rows[-1], "score": 0.0}])
     assert load_data(replace(config, test=source(tmp_path / "same.jsonl", rows)), EMBEDDING).fingerprint == first
     assert load_data(replace(config, test=other), EMBEDDING).fingerprint != first
+
+
+def test_a_list_as_python_prints_it_is_no_list_of_words() -> None:
+    def fail(what: str) -> UserError:
+        return UserError(what)
+
+    with pytest.raises(UserError, match="not JSON"):
+        LABEL_OF["token-classification"]("['B-ORG', 'O']", "tags", fail)
+    assert LABEL_OF["token-classification"]('["B-ORG", "O"]', "tags", fail) == ("B-ORG", "O")
+    assert LABEL_OF["token-classification"]("[ X ]", "tags", fail) == ("[", "X", "]")

@@ -140,3 +140,12 @@ def test_entities_are_scored_where_tags_are_bio_and_words_elsewhere() -> None:
         tasks.build("token-classification", LABELS, "entity_f2")
     with pytest.raises(UserError, match="token_accuracy"):
         tasks.build("token-classification", ("noun", "verb"), "entity_f1")
+
+
+def test_tags_of_another_scheme_are_refused_before_anything_is_trained() -> None:
+    with pytest.raises(UserError, match=r"U-PER.*label_map"):
+        tasks.TokenClassification(("O", "U-PER", "B-PER", "L-PER"))
+
+
+def test_tags_without_b_are_entities_too() -> None:
+    assert tasks.TokenClassification(("O", "I-PER")).metric.name == "entity_f1"

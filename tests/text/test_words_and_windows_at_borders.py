@@ -1,0 +1,49 @@
+"""Words at the border of windows, words of byte-level tokenizers, and calls that mix texts and pairs."""
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from distill.text import Encoder, Example, with_leading_blanks
+
+
+def letters(length: int) -> Encoder:
+    """A WordPiece tokenizer whose pieces are letters."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijkl", *(f"##{c}" for c in "abcdefghijkl")]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return Encoder(tokenizer, length, 0)
+
+
+@pytest.mark.parametrize("stride", [0, 1, 2])
+def test_a_word_over_a_border_is_told_by_its_first_piece(stride: int) -> None:
+    encoder = letters(10)
+    words = ("abcdef", "hijkl", "ab")
+    (encoded,) = encoder.encode([Example(words)], stride)
+    rows = [encoded, *encoded.more]
+    firsts = [rows[row].input_ids[start] for row, start in zip(encoded.word_rows, encoded.word_starts, strict=True)]
+    assert [encoder.tokenizer.id_to_token(int(i)) for i in firsts] == ["a", "h", "a"]
+
+
+def test_texts_and_pairs_in_one_call_are_read_as_each_alone() -> None:
+    encoder = letters(12)
+    examples = [Example("ab cd ef gh ij kl ab"), Example("ab", "cd ef gh ij kl ab cd"), Example("kl")]
+    together = encoder.encode(examples, 2)
+    for example, encoded in zip(examples, together, strict=True):
+        (alone,) = encoder.encode([example], 2)
+        assert [r.input_ids.tolist() for r in (encoded, *encoded.more)] == [
+            r.input_ids.tolist() for r in (alone, *alone.more)
+        ]
+
+
+def test_words_of_a_byte_level_tokenizer_are_the_pieces_of_a_sentence() -> None:
+    vocabulary = {piece: i for i, piece in enumerate(["<pad>", "i", "n", "Ġ", "in", "Ġi", "Ġin"])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [("i", "n"), ("Ġ", "in")], ignore_merges=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    assert tokenizer.encode(["in", "in"], is_pretokenized=True).tokens == ["in", "in"]
+    apart = with_leading_blanks(tokenizer)
+    assert apart.encode(["in", "in"], is_pretokenized=True).tokens == ["Ġin", "Ġin"]
+    assert letters(8).tokenizer.to_str() == with_leading_blanks(letters(8).tokenizer).to_str()
