@@ -27,7 +27,7 @@ from distill.models.transformer import EncoderConfig, EncoderForSequenceClassifi
 from distill.runtime import Graph
 
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024)
-TOKENS, TRAINING_ROUNDS, INFERENCE_ROUNDS, VOCABULARY = 4096, 7, 25, 8000
+TOKENS, TRAINING_ROUNDS, INFERENCE_ROUNDS, VOCABULARY = 2048, 5, 15, 8000
 RESULTS = Path(__file__).parent / "results" / "sequence_length"
 
 

@@ -1,4 +1,4 @@
-"""The README's table of tasks and students, from the reports: `python benchmarks/table.py benchmarks/results/*-*/report.json`.
+"""The README's table of tasks and students: `python benchmarks/table.py benchmarks/results/*-*/report.json`.
 
 For each report: scores on test times 100, in brackets the share of the gap between linear and teacher, then the
 contrasts with `hard`, bold where a difference is shown.
@@ -30,7 +30,11 @@ def row(report: dict[str, Any], student: str) -> str:
     cells.append(f"{int8['file_bytes'] / 1e6:.1f}")
     speed = (one["measurement"]["latency_p50"]["value"] for one in (teacher, int8))
     cells.append(f"{next(speed) / next(speed):.0f}")
-    return "| " + " | ".join(cells).replace(" -", " −").replace("[-", "[−").replace("(-", "(−").replace("**-", "**−") + " |"
+    return (
+        "| "
+        + " | ".join(cells).replace(" -", " −").replace("[-", "[−").replace("(-", "(−").replace("**-", "**−")
+        + " |"
+    )
 
 
 def main(paths: list[str]) -> None:
