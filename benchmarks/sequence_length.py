@@ -113,7 +113,7 @@ def main() -> None:
         axis.set_xticks(LENGTHS, [str(length) for length in LENGTHS])
         axis.xaxis.set_minor_locator(NullLocator())
         axis.grid(alpha=0.3)
-    axes[0].legend()
+    axes[0].legend(loc=(0.04, 0.5))  # between the curves
     RESULTS.mkdir(parents=True, exist_ok=True)
     figure.savefig(RESULTS / "sequence_length.png", dpi=150)
     figures = {
