@@ -1,5 +1,6 @@
 """Teachers whose labels are matched by name, and folders that transformers loads."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +269,19 @@ def test_special_tokens_that_the_tokenizer_lacks_are_not_stated(tokenizer: Token
     save_model(LoadedModel(student.model, tokenizer, roles), tmp_path / "student", 20)
     assert load_model(tmp_path / "student", TASK).special_tokens == ROLES
     assert AutoTokenizer.from_pretrained(tmp_path / "student").bos_token is None
+
+
+@pytest.mark.parametrize("mode", ["mean", "cls"])
+def test_an_embedding_teacher_that_does_not_take_the_mean_is_refused(
+    tokenizer: Tokenizer, tmp_path: Path, mode: str
+) -> None:
+    _save(tmp_path, tokenizer, None, "bare")
+    modes = {"pooling_mode_cls_token": mode == "cls", "pooling_mode_mean_tokens": mode == "mean"}
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
+    task = tasks.build("sentence-embedding", ())
+    if mode == "mean":
+        assert load_teacher(_teacher(tmp_path), task).fine_tuned
+    else:
+        with pytest.raises(UserError, match="pooling_mode_cls_token"):
+            load_teacher(_teacher(tmp_path), task)

@@ -123,6 +123,10 @@ def test_file_of_probabilities_is_checked_against_the_data(reviews: Workplace, r
     path.write_text("\n".join([*lines[:3], json.dumps({"text": "a", "probabilities": {"fresh": 0.9, "rotten": 0.9}})]))
     assert reviews.run(*own) == 2
     assert "row 4: the probabilities sum to 1.8" in reviews.err
+    sure = {"fresh": 0.9, "rotten": 0.1}
+    path.write_text("\n".join([*lines[:3], json.dumps({"text": "a", "probabilities": [sure, sure]})]))
+    assert reviews.run(*own) == 2
+    assert "row 4: probabilities has 2 distributions; expected 1" in reviews.err
     assert reviews.run(*own, "student=layers") == 2
     assert "choose student=transformer or student=lstm" in reviews.err
     assert not [name for name in reviews.artifacts() if name.startswith(("student-", "soft-labels-"))]
