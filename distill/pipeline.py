@@ -29,7 +29,7 @@ from distill.stages.exporting import export, variant_result
 from distill.stages.pretraining import in_words, pretrain_student
 from distill.stages.students import choose, fit_floor, train_arm
 from distill.stages.teacher import ask_teacher, label_by_teacher
-from distill.stages.texts import prepare_student, prepare_texts, read_data
+from distill.stages.texts import check_pairs, prepare_student, prepare_texts, read_data
 
 SMALLEST_ROOM = 100_000_000
 """Bytes free on the disk, below which no run is begun: it could not even keep a small student."""
@@ -42,6 +42,7 @@ def run(config: Config) -> Outcome:
     this = Run(config, *device_of(config))
     dataset = read_data(config)
     texts = prepare_texts(this, dataset)
+    check_pairs(config, texts)
     signal = ask_teacher(this, texts)
     texts = label_by_teacher(texts, signal)
     student_texts, student_tokenizer = prepare_student(this, texts)

@@ -120,6 +120,8 @@ class Architecture:
     norm: Literal["post", "pre"] = "pre"
     positions: Literal["learned", "sinusoidal", "rotary"] = "learned"
     activation: Literal["gelu", "relu", "swiglu"] = "gelu"
+    pairs: Literal["apart", "together"] = "apart"
+    """Two texts are read each by itself, and their vectors compared, or in one row, as BERT reads them."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ class RecurrentArchitecture:
     pooling: Literal["max", "mean", "last"] = "max"
     """From the states of all tokens to one for the text; ``last``: the state where each direction ends."""
     dropout: float = 0.2
+    pairs: Literal["apart", "together"] = "apart"
+    """Two texts are read each by itself, and their vectors compared, or in one row, as BERT reads them."""
 
 
 @dataclass(frozen=True)

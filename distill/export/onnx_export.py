@@ -74,7 +74,8 @@ def export_onnx(
     Weights above 2 GB go to ``NAME_data`` beside it.
 
     The tracing exporter, ``legacy``, is the quicker one; the graphs run equally fast (``benchmarks/exporters.py``).
-    A model with a recurrent layer is always traced: the second such export by dynamo in one process fails.
+    A model with a recurrent layer is always traced: the second such export by dynamo in one process fails. So is one
+    that reads pairs apart, whose inner length depends on the values of its inputs.
     """
     exported = _Named(copy.deepcopy(model).to("cpu", torch.float32), outputs).eval()
     set_attention = getattr(exported.model, "set_attn_implementation", None)
@@ -105,7 +106,8 @@ def _export(model: _Named, path: Path, config: ExportConfig, inputs: tuple[str, 
     example = tuple(values[name] for name in inputs)
     axes = {name: {0: "batch", 1: "sequence"} for name in inputs}
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    if config.exporter == "dynamo" and not recurrent:
+    apart = getattr(model.model.config, "pairs", "together") == "apart"
+    if config.exporter == "dynamo" and not (recurrent or apart):
         torch.onnx.export(
             model,
             example,

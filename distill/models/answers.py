@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distill.models.pooling import masked_mean
+
 
 def answer_of(output: Any, mask_RL: Tensor) -> Tensor:
     """Logits [R, C] or [R, L, C]; for spans start and end [R, L, 2]; for a bare encoder sentence embeddings [R, D]."""
@@ -18,6 +20,4 @@ def answer_of(output: Any, mask_RL: Tensor) -> Tensor:
 
 def sentence_embedding(x_RLD: Tensor, mask_RL: Tensor) -> Tensor:
     """[R, L, D] to [R, D]: the mean over real tokens, of length 1 (Reimers and Gurevych 2019, mean pooling)."""
-    weight_RL1 = mask_RL.to(x_RLD.dtype).unsqueeze(-1)
-    mean_RD = (x_RLD * weight_RL1).sum(1) / weight_RL1.sum(1).clamp(min=1.0)
-    return torch.nn.functional.normalize(mean_RD, dim=-1)
+    return torch.nn.functional.normalize(masked_mean(x_RLD, mask_RL), dim=-1)

@@ -24,12 +24,18 @@ from transformers.modeling_outputs import (
     TokenClassifierOutput,
 )
 
+from distill.models.pooling import compared, masked_max, masked_mean, read_apart
+
 CELLS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
 class RecurrentConfig(PretrainedConfig):  # type: ignore[misc]
-    """Sizes of the network."""
+    """Sizes of the network.
+
+    ``pairs`` are read ``together`` in one row, or ``apart``, each text by itself, with ``pair_opening`` tokens before
+    both (see :func:`distill.models.pooling.read_apart`).
+    """
 
     model_type = "distill_recurrent"
 
@@ -43,6 +49,8 @@ class RecurrentConfig(PretrainedConfig):  # type: ignore[misc]
         bidirectional: bool = True,
         pooling: str = "max",
         dropout: float = 0.2,
+        pairs: str = "together",
+        pair_opening: int = 0,
         initializer_range: float = 0.02,
         pad_token_id: int = 0,
         **rest: Any,
@@ -55,6 +63,9 @@ class RecurrentConfig(PretrainedConfig):  # type: ignore[misc]
         self.bidirectional = bidirectional
         self.pooling = pooling
         self.dropout = dropout
+        self.pairs = pairs
+        self.pair_opening = pair_opening
+        self.type_vocab_size = 2 if pairs == "apart" else 0
         self.initializer_range = initializer_range
         super().__init__(pad_token_id=pad_token_id, **rest)
 
@@ -123,11 +134,14 @@ class _RecurrentModel(PreTrainedModel):  # type: ignore[misc]
         self.dropout = nn.Dropout(config.dropout)
         outputs = self._outputs(config)
         if outputs:
-            self.classifier = nn.Linear(config.output_size, outputs)
+            self.classifier = nn.Linear(self._pooled_size(config), outputs)
         self.post_init()
 
     def _outputs(self, config: RecurrentConfig) -> int:
         return int(config.num_labels)
+
+    def _pooled_size(self, config: RecurrentConfig) -> int:
+        return config.output_size
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -179,12 +193,30 @@ class RecurrentModel(_RecurrentModel):
 
 
 class RecurrentForSequenceClassification(_RecurrentModel):
-    """One state for the text, then a linear layer: a label, several labels, or a number."""
+    """One state for the text, or four for two that are read apart, then a linear layer: a label, several labels, or a
+    number."""
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> SequenceClassifierOutput:
+    def _pooled_size(self, config: RecurrentConfig) -> int:
+        return config.output_size * (4 if config.pairs == "apart" else 1)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **_: Any,
+    ) -> SequenceClassifierOutput:
         """Logits [B, C]"""
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        apart = self.config.pairs == "apart"
+        if apart:
+            opening, pad_id = self.config.pair_opening, self.config.pad_token_id
+            input_ids, attention_mask = read_apart(input_ids, attention_mask, token_type_ids, opening, pad_id)
         x_BLH, mask_BL = self.states(input_ids, attention_mask)
         pooled_BH = pool(x_BLH, mask_BL, self.config.pooling, self.config.hidden_size)
+        if apart:
+            pooled_BH = compared(pooled_BH)
         return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled_BH)))
 
 
@@ -215,10 +247,9 @@ class RecurrentForQuestionAnswering(_RecurrentModel):
 def pool(x_BLH: Tensor, mask_BL: Tensor, pooling: str, hidden_size: int) -> Tensor:
     """[B, L, H] to [B, H] over real tokens: ``max``, ``mean``, or ``last``, the state where each direction ends."""
     if pooling == "max":
-        return x_BLH.masked_fill(mask_BL.unsqueeze(-1) == 0, -1e4).amax(1)
+        return masked_max(x_BLH, mask_BL)
     if pooling == "mean":
-        weight_BL1 = mask_BL.unsqueeze(-1).to(x_BLH.dtype)
-        return (x_BLH * weight_BL1).sum(1) / weight_BL1.sum(1).clamp(min=1.0)
+        return masked_mean(x_BLH, mask_BL)
     last_B11 = (mask_BL.sum(1) - 1).clamp(min=0)[:, None, None]
     ends_BH = x_BLH.gather(1, last_B11.expand(-1, -1, x_BLH.shape[2])).squeeze(1)
     return torch.cat([ends_BH[:, :hidden_size], x_BLH[:, 0, hidden_size:]], dim=-1)

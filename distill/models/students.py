@@ -32,10 +32,12 @@ def build_student(
     kept: NDArray[np.int64] | None,
     max_length: int,
     seed: int,
+    paired: bool = False,
 ) -> LoadedModel:
     """A student that reads with ``tokenizer``; the seed fixes random weights.
 
-    Where that is the teacher's tokenizer trimmed, ``kept`` holds the old id of each new one.
+    Where that is the teacher's tokenizer trimmed, ``kept`` holds the old id of each new one. ``paired``: it reads
+    pairs of texts.
 
     Raises UserError for layers the teacher does not have, or where layers are asked of a teacher that is no model.
     """
@@ -48,9 +50,19 @@ def build_student(
             keep_vocabulary(model, kept)
         return LoadedModel(model, tokenizer, special_tokens)
     if isinstance(config, TransformerStudent):
-        return build_transformer(config.architecture, tokenizer, special_tokens, task, max_length, seed)
+        return build_transformer(config.architecture, tokenizer, special_tokens, task, max_length, seed, paired)
     embeddings = None if config.embeddings == "random" else teacher_embeddings(teacher, tokenizer, kept)
-    return build_recurrent(config.architecture, tokenizer, special_tokens, task, max_length, seed, embeddings)
+    return build_recurrent(config.architecture, tokenizer, special_tokens, task, max_length, seed, paired, embeddings)
+
+
+def pair_settings(architecture: Architecture | RecurrentArchitecture, encoder: Encoder, paired: bool) -> dict[str, Any]:
+    """What the configuration of an in-repo model says of pairs.
+
+    Raises UserError where they are to be read apart and the tokenizer does not mark the second text.
+    """
+    if not paired or architecture.pairs == "together":
+        return {"pairs": "together"}
+    return {"pairs": "apart", "pair_opening": encoder.pair_opening()}
 
 
 def teacher_embeddings(teacher: LoadedModel | None, tokenizer: Tokenizer, kept: NDArray[np.int64] | None) -> Tensor:
@@ -77,6 +89,7 @@ def build_recurrent(
     task: Task,
     max_length: int,
     seed: int,
+    paired: bool = False,
     embeddings: Tensor | None = None,
 ) -> LoadedModel:
     """The recurrent network from random weights, as teacher or student, with ``embeddings`` [V, D] where given."""
@@ -92,6 +105,7 @@ def build_recurrent(
         pooling=architecture.pooling,
         dropout=architecture.dropout,
         pad_token_id=encoder.pad_id,
+        **pair_settings(architecture, encoder, paired),
         **label_settings(task),
     )
     model = HEADS[task.name].from_config(settings)
@@ -108,6 +122,7 @@ def build_transformer(
     task: Task,
     max_length: int,
     seed: int,
+    paired: bool = False,
 ) -> LoadedModel:
     """The in-repo transformer encoder from random weights, as teacher or student."""
     torch.manual_seed(seed)
@@ -129,6 +144,7 @@ def build_transformer(
         activation=architecture.activation,
         max_position_embeddings=max_length,
         pad_token_id=encoder.pad_id,
+        **pair_settings(architecture, encoder, paired),
         **label_settings(task),
     )
     return LoadedModel(

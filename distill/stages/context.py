@@ -82,6 +82,11 @@ class Texts:
         return [*self.dataset.train, *self.dataset.transfer]
 
     @property
+    def paired(self) -> bool:
+        """Whether one answer is about two texts."""
+        return not self.task.words and any(e.pair is not None for e in self.training)
+
+    @property
     def everything(self) -> list[Example]:
         """All splits."""
         held_out = (self.dataset.validation, self.dataset.test, self.dataset.out_of_scope)

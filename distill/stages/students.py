@@ -63,6 +63,7 @@ def train_arm(
                 np.load(kept, allow_pickle=False) if kept.is_file() else None,
                 student_texts.encoder.max_length,
                 seed,
+                student_texts.paired,
             )
             if not isinstance(start, LayersStudent) or start.start == "checkpoint" or name == "pretrained":
                 start_at_the_mean(student.model, task, dataset.train)

@@ -90,7 +90,7 @@ def prepare_teacher(this: Run, texts: Texts) -> Artifact:
             torch.manual_seed(seed)  # a new head starts from random weights
             teacher = load_teacher(settings, task)
             return teacher.loaded, teacher.fine_tuned
-        reads: Any = (texts.encoder.tokenizer, {}, task, texts.encoder.max_length, seed)
+        reads: Any = (texts.encoder.tokenizer, {}, task, texts.encoder.max_length, seed, texts.paired)
         if isinstance(settings, RecurrentTeacher):
             return build_recurrent(settings.architecture, *reads), False
         return build_transformer(settings.architecture, *reads), False

@@ -61,6 +61,15 @@ def prepare_texts(this: Run, dataset: Dataset) -> Texts:
     return Texts(dataset, task, encoder, settings["special"], artifact)
 
 
+def check_pairs(config: Config, texts: Texts) -> None:
+    """Raises UserError, before anything is trained, where the student or the teacher shall read pairs apart and its
+    tokenizer does not tell one text from the other."""
+    has_own = isinstance(config.teacher, PretrainedTeacher) and not isinstance(config.tokenizer, TeacherTokenizer)
+    readers = [config.teacher] if has_own else [config.teacher, config.student]
+    if texts.paired and any(getattr(getattr(r, "architecture", None), "pairs", "") == "apart" for r in readers):
+        texts.encoder.pair_opening()
+
+
 def prepare_tokenizer(
     this: Run, dataset: Dataset, chosen: TeacherTokenizer | TrainedTokenizer | SourceTokenizer
 ) -> Artifact:

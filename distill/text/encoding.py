@@ -94,6 +94,21 @@ class Encoder:
         """Number of ids, added tokens included: one more than the largest id."""
         return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
+    def pair_opening(self) -> int:
+        """How many special tokens, such as ``[CLS]``, stand before the first text of a pair and not before the second.
+
+        Raises UserError where token types do not mark the second text.
+        """
+        whole = Tokenizer.from_str(self.tokenizer.to_str())
+        whole.no_truncation()
+        types = whole.encode("a", "a").type_ids
+        if not any(types):
+            raise UserError(
+                "architecture.pairs=apart needs a tokenizer that marks the second text of a pair by token types, and "
+                "this one does not; set architecture.pairs=together, or choose tokenizer=trained"
+            )
+        return types.count(0) - types.count(1)
+
     def save(self, path: Path) -> None:
         """Writes ``tokenizer.json``, without padding, truncating at the maximum length."""
         self.tokenizer.save(str(path))

@@ -35,7 +35,7 @@ def reviews(tmp_path: Path, reviews_csv: Path) -> Workplace:
     return Workplace(tmp_path, ["data=files", f"data.train.path={reviews_csv}", *QUICK])
 
 
-def test_recipe_file_of_ones_own_with_a_sentence_pair(tmp_path: Path) -> None:
+def _pairs_of_reviews(folder: Path, student: str, settings: str) -> tuple[Workplace, list[dict[str, str]]]:
     generator = random.Random(3)
     rows = []
     for i in range(240):
@@ -43,19 +43,32 @@ def test_recipe_file_of_ones_own_with_a_sentence_pair(tmp_path: Path) -> None:
         second, other, _ = review(generator)
         same = "same" if label == other else "different"
         rows.append({"first": f"{first} {i}", "second": f"second, with a comma: {second}", "verdict": same})
-    (tmp_path / "elsewhere").mkdir()
-    write_rows(tmp_path / "pairs.csv", rows)
-    write_bert(tmp_path / "encoder", [row["first"] + " " + row["second"] for row in rows])
-    (tmp_path / "elsewhere/my pairs.yaml").write_text(
+    (folder / "elsewhere").mkdir()
+    write_rows(folder / "pairs.csv", rows)
+    write_bert(folder / "encoder", [row["first"] + " " + row["second"] for row in rows])
+    (folder / "elsewhere/my pairs.yaml").write_text(
         "# Pairs of reviews: the same opinion or not.\n"
-        "defaults:\n  - override /teacher: folder\n  - override /student: layers\n"
+        f"defaults:\n  - override /teacher: folder\n  - override /student: {student}\n"
         "data:\n  train:\n    path: pairs.csv\n  text: first\n  pair: second\n  label: verdict\n  labelled: 100\n"
         "teacher:\n  source:\n    path: encoder\n  train:\n    epochs: 1\n    learning_rates: [2e-3]\n"
-        "student:\n  count: 1\narms: [linear, soft+transfer]\nseeds: [0]\nteacher_floor: false\nthreads: 1\n"
+        f"student:\n  {settings}\narms: [linear, soft+transfer]\nseeds: [0]\nteacher_floor: false\nthreads: 1\n"
         "train:\n  epochs: 1\n  transfer_epochs: 1\n  learning_rates: [2e-3]\nmeasure:\n  enabled: false\n"
         "export:\n  max_drop: 50\n"
     )
-    place = Workplace(tmp_path, [])
+    return Workplace(folder, []), rows
+
+
+@pytest.mark.parametrize(
+    ("student", "settings"),
+    [
+        ("layers", "count: 1"),
+        ("lstm", "architecture: {hidden_size: 16}"),
+        ("transformer", "architecture: {hidden_size: 16}"),
+        ("transformer", "architecture: {hidden_size: 16, pairs: together}"),
+    ],
+)
+def test_recipe_file_of_ones_own_with_a_sentence_pair(student: str, settings: str, tmp_path: Path) -> None:
+    place, rows = _pairs_of_reviews(tmp_path, student, settings)
     assert place.distill("run", "elsewhere/my pairs.yaml") == 0, place.err
     bundle = load(tmp_path / "exports/my-pairs", "fp32")
     question = (rows[0]["first"], rows[0]["second"])
@@ -76,6 +89,18 @@ def test_recipe_file_of_ones_own_with_a_sentence_pair(tmp_path: Path) -> None:
     ]
     assert place.distill(*command, "--label-column", "verdict", "--json") == 0, place.err
     assert json.loads(place.out)["texts"] == 240
+
+
+def test_pairs_that_the_tokenizer_does_not_tell_apart_stop_the_run_before_any_training(tmp_path: Path) -> None:
+    place, _ = _pairs_of_reviews(tmp_path, "lstm", "architecture: {hidden_size: 16}")
+    written = tmp_path / "encoder/tokenizer.json"
+    settings = json.loads(written.read_text())
+    for part in settings["post_processor"]["pair"]:
+        next(iter(part.values()))["type_id"] = 0
+    written.write_text(json.dumps(settings))
+    assert place.distill("run", "elsewhere/my pairs.yaml") == 2
+    assert "architecture.pairs=together" in place.err
+    assert "teacher" not in {name.rsplit("-", 1)[0] for name in place.artifacts()}
 
 
 def test_lstm_student_of_a_transformer_from_nothing(reviews: Workplace) -> None:

@@ -250,3 +250,20 @@ def test_the_key_of_an_example_is_its_content_without_label_and_group() -> None:
     assert len({e.key for e in examples}) == len(examples)
     assert all(len(e.key) == 16 for e in examples)
     assert Example("a", "b", "good", "group").key == Example("a", "b", "bad").key
+
+
+@pytest.mark.parametrize(
+    ("pair", "opening"),
+    [("[CLS] $A [SEP] $B:1 [SEP]:1", 1), ("$A [SEP] $B:1 [SEP]:1", 0), ("[CLS] [CLS] $A $B:1", 2), ("$A $B:1", 0)],
+)
+def test_pair_opening_counts_what_stands_before_the_first_text_alone(pair: str, opening: int) -> None:
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "[CLS]": 2, "[SEP]": 3}, "[UNK]"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A", pair=pair, special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    assert Encoder(tokenizer, 4).pair_opening() == opening
+
+
+def test_pair_opening_needs_token_types() -> None:
+    with pytest.raises(UserError, match="pairs=together"):
+        Encoder(_byte_level(), 10).pair_opening()

@@ -18,6 +18,9 @@ class EncoderConfig(PretrainedConfig):  # type: ignore[misc]
     ``norm`` is ``pre`` or ``post``, ``positions`` ``learned``, ``sinusoidal`` or ``rotary``, ``activation`` ``gelu``,
     ``relu`` or ``swiglu``. With rotary positions there is no longest text, and ``max_position_embeddings`` is what the
     model was trained for.
+
+    ``pairs`` are read ``together`` in one row, or ``apart``, each text by itself, with ``pair_opening`` tokens before
+    both (see :func:`distill.models.pooling.read_apart`).
     """
 
     model_type = "distill_encoder"
@@ -34,6 +37,8 @@ class EncoderConfig(PretrainedConfig):  # type: ignore[misc]
         positions: str = "learned",
         activation: str = "gelu",
         max_position_embeddings: int = 512,
+        pairs: str = "together",
+        pair_opening: int = 0,
         type_vocab_size: int = 2,
         initializer_range: float = 0.02,
         pad_token_id: int = 0,
@@ -49,6 +54,8 @@ class EncoderConfig(PretrainedConfig):  # type: ignore[misc]
         self.positions = positions
         self.activation = activation
         self.max_position_embeddings = max_position_embeddings
+        self.pairs = pairs
+        self.pair_opening = pair_opening
         self.type_vocab_size = type_vocab_size
         self.initializer_range = initializer_range
         super().__init__(pad_token_id=pad_token_id, **rest)

@@ -26,14 +26,9 @@ from transformers.modeling_outputs import (
     TokenClassifierOutput,
 )
 
+from distill.models.pooling import compared, masked_mean, read_apart
 from distill.models.transformer.blocks import NORM_EPS
 from distill.models.transformer.encoder import EncoderConfig, TransformerEncoder
-
-
-def masked_mean(x_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-    """[B, L, D] to [B, D]: the mean over real tokens."""
-    weight_BL1 = mask_BL.to(x_BLD.dtype).unsqueeze(-1)
-    return (x_BLD * weight_BL1).sum(1) / weight_BL1.sum(1).clamp(min=1.0)
 
 
 class _EncoderPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
@@ -78,11 +73,11 @@ class EncoderModel(_EncoderPreTrainedModel):
 
 
 class EncoderForSequenceClassification(_EncoderPreTrainedModel):
-    """Mean over tokens, then a linear layer."""
+    """Mean over tokens, then a linear layer; of two texts that are read apart, what their means say together."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size * (4 if config.pairs == "apart" else 1), config.num_labels)
         self.post_init()
 
     def forward(
@@ -96,8 +91,15 @@ class EncoderForSequenceClassification(_EncoderPreTrainedModel):
         """Logits [B, C]"""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
+        apart = self.config.pairs == "apart"
+        if apart:
+            opening, pad_id = self.config.pair_opening, self.config.pad_token_id
+            input_ids, attention_mask = read_apart(input_ids, attention_mask, token_type_ids, opening, pad_id)
+            token_type_ids = None
         states = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states)
         mean_BD = masked_mean(states.last_hidden_state, attention_mask)
+        if apart:
+            mean_BD = compared(mean_BD)
         return SequenceClassifierOutput(
             logits=self.classifier(self.dropout(mean_BD)), hidden_states=states.hidden_states
         )
