@@ -66,6 +66,8 @@ WORLDS: dict[str, tuple[Callable[[random.Random], Row], list[str]]] = {
     "question-answering": (question_about_a_review, ["data.text=question", "data.pair=context", "data.label=answers"]),
     "sentence-embedding": (likeness_of_a_pair, ["data.text=first", "data.pair=second", "data.label=score"]),
 }
+SINGLE = (mark_of_a_review, ["data.label=score"])
+"""Regression on one text."""
 QUESTIONS: dict[str, list[Any]] = {
     "text-classification": ["a gorgeous film", ""],
     "multi-label-classification": ["a gorgeous but dull film", ""],
@@ -79,9 +81,9 @@ QUESTIONS: dict[str, list[Any]] = {
 }
 
 
-def write_world(folder: Path, task: str, count: int = 300) -> list[str]:
+def write_world(folder: Path, task: str, count: int = 300, single: bool = False) -> list[str]:
     """Writes train, validation and test, and gives the overrides that read them."""
-    make, columns = WORLDS[task]
+    make, columns = SINGLE if single else WORLDS[task]
     generator = random.Random(3)
     seen: dict[str, Row] = {}
     while len(seen) < count:
