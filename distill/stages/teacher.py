@@ -20,6 +20,7 @@ from distill.config import (
     Source,
 )
 from distill.errors import UserError
+from distill.report.legend import metric_title
 from distill.stages.artifacts import Artifact, plain
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, open_store
 from distill.tasks import Task
@@ -258,9 +259,9 @@ def overfit_warning(task: Task, train: Sequence[Example], store: Any, validation
     if score - validation_score <= OVERFIT_POINTS:
         return ()
     return (
-        f"the teacher scores {score:.1%} on the labelled training texts and {validation_score:.1%} on validation: "
-        "it knows the training texts by heart, and its soft labels on them say little more than the data's labels; "
-        "texts it has not seen teach more",
+        f"the teacher reaches {100 * score:.1f} on the labelled training texts and {100 * validation_score:.1f} on "
+        f"validation ({metric_title(task.metric.name)} × 100): it knows the training texts by "
+        "heart, and its soft labels on them say little more than the data's labels; texts it has not seen teach more",
     )
 
 

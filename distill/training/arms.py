@@ -16,7 +16,7 @@ DIFFERS_IN = {
     "linear": "TF-IDF and logistic regression on the labelled texts: the honest floor",
     "teacher": "the model that is distilled",
     "hard": "the data's labels on the labelled texts",
-    "soft": "the teacher's soft labels on the same texts, with weights, order, steps and seeds of `hard`",
+    "soft": "the teacher's soft labels on the same texts, with weights, order, steps and seeds of hard",
     "soft+transfer": "the teacher's soft labels on the texts without labels, too",
     "pretrained": "the data's labels, after the teacher taught it to find masked tokens (DistilBERT)",
     "pseudo+transfer": "the teacher's answers as hard labels on the texts of `soft+transfer`",
