@@ -40,9 +40,7 @@ def _small(recipe: str, config: Config, miniature: list[str]) -> list[str]:
     else:
         folder = Path("world")
         folder.mkdir()
-        world = [
-            override for override in write_world(folder, task, single=_on_one_text(config)) if override != "data=files"
-        ]
+        world = write_world(folder, task, single=_on_one_text(config))[1:]  # without data=files
         given = [o for o in given if not o.startswith(("data.train", "data.group", "data.labelled", "data.transfer"))]
         given += [*world, *OWN_WORLD, "task.labels=[]"]
         if any(arm.endswith("+transfer") for arm in config.arms):
