@@ -75,6 +75,8 @@ class DataConfig:
     """This many training texts count as labelled; the labels of the others are not looked at. None: all."""
     transfer_limit: int | None = None
     """At most this many unlabelled texts are used. None: all."""
+    recombined: int = 0
+    """This many further pairs without labels are made of the texts of the training pairs."""
     max_length: int | None = None
     """In tokens. None: the 99th percentile of the training texts, at most what the teacher takes."""
     stride: int | None = None

@@ -10,6 +10,7 @@ from functools import cached_property
 from distill.config.schema import DataConfig, Source, TaskConfig
 from distill.data.examples import check_known, label_counts, read_examples, single_texts
 from distill.data.readers import find_split, is_table
+from distill.data.recombination import recombined
 from distill.data.splits import hold_out, sample
 from distill.errors import UserError
 from distill.sources import describe, validate
@@ -112,6 +113,11 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
         notes.append(f"transfer: {config.transfer_limit} of {len(transfer)} texts without labels used")
         chosen = sample(config.transfer_limit, len(transfer), config.split_seed, "transfer")
         transfer = [e for index, e in enumerate(transfer) if index in chosen]
+    if config.recombined:
+        unseen = {str(e.text) for others in held_out.values() for e in single_texts(others)}
+        made = recombined([*train, *transfer], unseen, config.recombined, config.split_seed)
+        notes.append(f"transfer: {len(made)} further pairs, of texts of the training pairs that are near each other")
+        transfer += made
     if shared := _contents(held_out["test"]) & _contents(held_out["validation"]):
         notes.append(f"{len(shared)} texts of validation also stand in test")
     return Dataset(

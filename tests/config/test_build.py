@@ -141,6 +141,25 @@ def test_a_recipe_that_is_no_mapping_is_refused() -> None:
         ({"objective": {"terms": []}}, r"objective\.terms is empty"),
         ({"threads": 0}, "threads is 0"),
         ({"measure": {"threads": 0}}, r"measure\.threads is 0"),
+        (
+            {"data": {"train": {"path": "x"}, "recombined": 9}},
+            r"data\.recombined is 9, but there are no pairs to make in text-classification without data\.pair",
+        ),
+        (
+            {
+                "data": {"train": {"path": "x"}, "pair": "b", "recombined": 9},
+                "task": {"name": "question-answering"},
+                "arms": ["hard"],
+            },
+            "no pairs to make in question-answering",
+        ),
+        (
+            {
+                "data": {"train": {"path": "x"}, "pair": "b", "recombined": 9},
+                "teacher": {"name": "probabilities", "source": {"path": "x"}},
+            },
+            "pairs that no file of probabilities knows",
+        ),
         ({"name": ""}, "name is ''"),
         ({"name": "a/b"}, "it names a folder"),
         ({"name": ".."}, "it names a folder"),
@@ -184,6 +203,7 @@ def test_more_values_that_cannot_be_are_refused(changes: dict[str, Any]) -> None
         {"data": {"train": {"path": "x"}, "labelled": 0}},
         {"data": {"train": {"path": "x"}, "labelled": -5}},
         {"data": {"train": {"path": "x"}, "transfer_limit": -1}},
+        {"data": {"train": {"path": "x"}, "pair": "b", "recombined": -1}},
         {"objective": {"terms": [{"name": "hard", "weight": "inf"}]}},
     ],
     ids=str,

