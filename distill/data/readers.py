@@ -1,7 +1,8 @@
 """Rows out of files, folders and hub data sets.
 
 A *table* is one file; what holds several splits is a hub data set, a folder that ``datasets.save_to_disk`` wrote, or a
-folder with a file for each split. Text formats are read with the standard library alone, so that ``distill evaluate``
+folder with a file for each split. A folder of text files for each label is a table, too, and a folder of such folders
+for each split. Text formats are read with the standard library alone, so that ``distill evaluate``
 works in the base install.
 """
 
@@ -61,11 +62,13 @@ def read_rows(source: Source, split: str = "train", splits: Mapping[str, str] | 
             rows = _read_file(path)
         elif _saved_to_disk(path):
             rows = _dataset_rows(_load_from_disk(path, name))
-        else:
-            files = _split_files(path)[name]
+        elif by_split := _split_files(path):
+            files = by_split[name]
             if len(files) > 1:
                 raise UserError(f"{path} holds {' and '.join(f.name for f in files)}; keep one file for each split")
             rows = _read_file(files[0])
+        else:
+            rows = _read_label_folders(_label_folders(path) or _label_folders(path / name))
     if not rows:
         raise UserError(f"{describe(source)} is empty; it needs at least one row")
     return rows
@@ -101,12 +104,16 @@ def _split_names(source: Source) -> tuple[str, ...] | None:
         return None
     if (path / "dataset_dict.json").is_file():
         return tuple(json.loads((path / "dataset_dict.json").read_text("utf-8"))["splits"])
-    if not (names := tuple(_split_files(path))):
-        raise UserError(
-            f"{describe(source)} holds no data: neither what datasets.save_to_disk writes, nor files called train,"
-            f" validation or test with one of the endings {', '.join(FORMATS)}"
-        )
-    return names
+    if names := tuple(_split_files(path)):
+        return names
+    if _label_folders(path):
+        return None
+    if names := tuple(folder.name for folder in sorted(path.iterdir()) if folder.is_dir() and _label_folders(folder)):
+        return names
+    raise UserError(
+        f"{describe(source)} holds no data: neither what datasets.save_to_disk writes, nor files called train,"
+        f" validation or test with one of the endings {', '.join(FORMATS)}, nor a folder of .txt files for each label"
+    )
 
 
 def _split_files(folder: Path) -> dict[str, list[Path]]:
@@ -114,6 +121,28 @@ def _split_files(folder: Path) -> dict[str, list[Path]]:
     for path in sorted(p for p in folder.iterdir() if p.is_file() and _format(p) in FORMATS):
         files.setdefault(path.name.split(".")[0], []).append(path)
     return files
+
+
+def _label_folders(path: Path) -> dict[str, list[Path]]:
+    """The text files of each folder in ``path``, by its name; empty where there are none."""
+    if not path.is_dir():
+        return {}
+    found = {folder.name: sorted(folder.glob("*.txt")) for folder in sorted(path.iterdir()) if folder.is_dir()}
+    return {label: files for label, files in found.items() if files}
+
+
+def _read_label_folders(by_label: Mapping[str, list[Path]]) -> list[Row]:
+    """One row a file: ``text`` and ``label``. Old corpora mix encodings: what is not UTF-8 is read as Windows-1252."""
+    rows = []
+    for label, files in by_label.items():
+        for path in files:
+            data = path.read_bytes()
+            try:
+                text = data.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                text = data.decode("windows-1252", errors="replace")
+            rows.append({"text": text, "label": label})
+    return rows
 
 
 def _saved_to_disk(path: Path) -> bool:

@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from distill.config.schema import Source
 from distill.data import find_split, read_rows
+from distill.data.readers import is_table
 from distill.errors import UserError
 
 ROWS = [
@@ -125,6 +126,39 @@ def test_folder_with_a_file_for_each_split(tmp_path):
     (tmp_path / "dev.jsonl").unlink()
     with pytest.raises(UserError, match=r"has no split 'validation' .*name it with data.splits.validation"):
         read_rows(source, "validation")
+
+
+def _write_tree(folder: Path, tree: dict[str, bytes]) -> Path:
+    for name, content in tree.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_a_folder_of_text_files_for_each_label_is_one_table(tmp_path):
+    tree = {"sport/2.txt": b"won\n\nagain", "sport/1.txt": "£15m".encode("windows-1252"), "art/9.txt": "£".encode()}
+    source = Source(path=str(_write_tree(tmp_path, {**tree, "art/notes.md": b"no text", "empty/x.md": b""})))
+    assert is_table(source)
+    rows = [
+        {"text": "£", "label": "art"},
+        {"text": "£15m", "label": "sport"},
+        {"text": "won\n\nagain", "label": "sport"},
+    ]
+    assert read_rows(source) == rows
+
+
+def test_folders_of_labels_for_each_split(tmp_path):
+    tree = {"train/pos/1.txt": b"good", "train/neg/1.txt": b"bad", "test/pos/1.txt": b"fine"}
+    source = Source(path=str(_write_tree(tmp_path, tree)))
+    assert not is_table(source)
+    assert find_split(source, "validation") is None
+    assert read_rows(source, "train") == [{"text": "bad", "label": "neg"}, {"text": "good", "label": "pos"}]
+    assert read_rows(source, "test") == [{"text": "fine", "label": "pos"}]
+
+
+def test_files_of_splits_go_before_folders_of_texts(tmp_path):
+    write(tmp_path / "train.jsonl")
+    assert read_rows(Source(path=str(_write_tree(tmp_path, {"notes/1.txt": b"no"})))) == ROWS
 
 
 def test_folder_without_data_says_what_it_could_hold(tmp_path):
