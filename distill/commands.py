@@ -258,6 +258,7 @@ def measure_bundle(options: argparse.Namespace) -> int:
                 seconds=options.seconds,
                 watts_per_core=options.watts_per_core,
                 max_length=manifest.max_length,
+                second_lengths=tuple(manifest.workload.get("second_lengths", ())),
             )
         )
         if options.json:

@@ -42,7 +42,7 @@ def run(config: Config) -> Outcome:
     this = Run(config, *device_of(config))
     dataset = read_data(config)
     texts = prepare_texts(this, dataset)
-    check_pairs(config, texts)
+    check_pairs(this, texts)
     signal = ask_teacher(this, texts)
     texts = label_by_teacher(texts, signal)
     student_texts, student_tokenizer = prepare_student(this, texts)

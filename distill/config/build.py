@@ -145,7 +145,7 @@ def check(config: Config) -> None:
     require(
         config.train.transfer_epochs > 0, f"train.transfer_epochs is {config.train.transfer_epochs}; give more than 0"
     )
-    for key, least in (("labelled", 1), ("transfer_limit", 0), ("recombined", 0)):
+    for key, least in (("labelled", 1), ("transfer_limit", 0)):
         value = getattr(config.data, key)
         require(value is None or value >= least, f"data.{key} is {value}; give at least {least}, or null for all")
     for share in ("validation_share", "test_share"):
@@ -231,6 +231,7 @@ def check_task(config: Config, require: Callable[[bool, str], None]) -> None:
         config.data.out_of_scope is None or name == "text-classification",
         f"data.out_of_scope is set, but only text-classification knows texts without a label, not {name}",
     )
+    require(config.data.recombined >= 0, f"data.recombined is {config.data.recombined}; give 0 or more")
     if config.data.recombined:
         require(
             config.data.pair is not None

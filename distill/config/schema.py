@@ -76,7 +76,8 @@ class DataConfig:
     transfer_limit: int | None = None
     """At most this many unlabelled texts are used. None: all."""
     recombined: int = 0
-    """This many further pairs without labels are made of the texts of the training pairs."""
+    """This many further pairs without labels are made of the texts of the training pairs; ``transfer_limit`` does not
+    count them."""
     max_length: int | None = None
     """In tokens. None: the 99th percentile of the training texts, at most what the teacher takes."""
     stride: int | None = None

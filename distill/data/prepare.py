@@ -25,8 +25,8 @@ class Dataset:
     train: tuple[Example, ...]
     """Labelled."""
     transfer: tuple[Example, ...]
-    """Without labels: what ``labelled`` leaves over, and the transfer source; all that sentence embeddings are learnt
-    on."""
+    """Without labels: what ``labelled`` leaves over, the transfer source, and recombined pairs; all that sentence
+    embeddings are learnt on."""
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     labels: tuple[str, ...]
@@ -101,11 +101,16 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
         fresh = [e for e in texts if (e.text, e.pair) not in known]
         _count(dropped, "transfer: also in train", len(texts) - len(fresh))
         transfer += _without_overlap(fresh, held_out, dropped, "transfer: ")
+    made: list[Example] = []
+    if config.recombined:
+        unseen = {str(e.text) for others in held_out.values() for e in single_texts(others)}
+        made = recombined([*train, *transfer], unseen, config.recombined, config.split_seed)
+        notes.append(f"transfer: {len(made)} further pairs, of texts of the training pairs that are near each other")
     out_of_scope: list[Example] = []
     if "out_of_scope" in sources:
         texts = read_examples(sources["out_of_scope"], "out_of_scope", config, task, dropped)
         texts = _clean(texts, dropped, "out of scope: ")
-        out_of_scope = _without_overlap(texts, {"train": [*train, *transfer]}, dropped, "out of scope: ")
+        out_of_scope = _without_overlap(texts, {"train": [*train, *transfer, *made]}, dropped, "out of scope: ")
         if not out_of_scope:
             where = describe(sources["out_of_scope"])
             raise UserError(f"every out-of-scope text of {where} is empty or stands in train; give others")
@@ -113,11 +118,7 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
         notes.append(f"transfer: {config.transfer_limit} of {len(transfer)} texts without labels used")
         chosen = sample(config.transfer_limit, len(transfer), config.split_seed, "transfer")
         transfer = [e for index, e in enumerate(transfer) if index in chosen]
-    if config.recombined:
-        unseen = {str(e.text) for others in held_out.values() for e in single_texts(others)}
-        made = recombined([*train, *transfer], unseen, config.recombined, config.split_seed)
-        notes.append(f"transfer: {len(made)} further pairs, of texts of the training pairs that are near each other")
-        transfer += made
+    transfer += made
     if shared := _contents(held_out["test"]) & _contents(held_out["validation"]):
         notes.append(f"{len(shared)} texts of validation also stand in test")
     return Dataset(

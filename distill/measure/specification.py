@@ -30,6 +30,8 @@ class Specification:
     """For the estimate of energy where no counter exists."""
     max_length: int
     """In tokens: the longest that the model takes."""
+    second_lengths: tuple[int, ...] = ()
+    """How many tokens at the end of each text are of the second one of a pair. Empty: no text is a pair."""
     memory_only: bool = False
     """Peak memory alone, with onnxruntime's memory arena off."""
 
@@ -42,6 +44,11 @@ class Specification:
         if strange := set(self.inputs) - set(INPUTS) or ("input_ids" not in self.inputs and {"no input_ids"}):
             raise UserError(
                 f"the graph takes {sorted(strange)}; inputs are input_ids and some of {', '.join(INPUTS[1:])}"
+            )
+        if self.second_lengths and len(self.second_lengths) != len(self.token_ids):
+            raise UserError(
+                f"{len(self.second_lengths)} lengths of second texts are given for {len(self.token_ids)} texts; give "
+                "one for each text, or none"
             )
         longest = max(map(len, self.token_ids))
         if longest > self.max_length:

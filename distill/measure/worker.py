@@ -64,17 +64,25 @@ def run_of(specification: Specification) -> Run:
     return run
 
 
-def padded(rows: Sequence[Sequence[int]], pad_id: int) -> Batch:
-    """One batch, padded to its longest row: inputs [B, L]."""
+def padded(rows: Sequence[Sequence[int]], pad_id: int, second_lengths: Sequence[int] = ()) -> Batch:
+    """One batch, padded to its longest row: inputs [B, L]; ``second_lengths`` as in :class:`Specification`."""
     nothing = np.empty(0, dtype=np.int64)
-    ids = [np.asarray(row, dtype=np.int64) for row in rows]
-    return pad([Encoded(row, np.zeros_like(row), nothing, False) for row in ids], pad_id)
+    encoded = []
+    for row, second in zip(rows, second_lengths or [0] * len(rows), strict=True):
+        ids = np.asarray(row, dtype=np.int64)
+        types = (np.arange(len(ids)) >= len(ids) - second).astype(np.int64)
+        encoded.append(Encoded(ids, types, nothing, False))
+    return pad(encoded, pad_id)
 
 
 def batches_by_length(specification: Specification) -> list[Batch]:
     """Batches of 32 texts of similar length, as the runtime makes them."""
-    rows = sorted(specification.token_ids, key=len)
-    return [padded(rows[i : i + BATCH_SIZE], specification.pad_id) for i in range(0, len(rows), BATCH_SIZE)]
+    texts, seconds = specification.token_ids, specification.second_lengths
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    return [
+        padded([texts[i] for i in rows], specification.pad_id, [seconds[i] for i in rows] if seconds else ())
+        for rows in (order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE))
+    ]
 
 
 def row_of_length(token_ids: Sequence[Sequence[int]], length: int) -> list[int]:
@@ -140,7 +148,9 @@ def measurement(specification: Specification) -> Measurement:
     texts = f"{n:,} texts of {min(lengths)} to {max(lengths)} tokens (mean {np.mean(lengths):.1f})"
     how = f"after warm-up, {threads}, no spinning, perf_counter, tokenization not included"
 
-    singles = [padded([ids], specification.pad_id) for ids in specification.token_ids]
+    seconds_of = specification.second_lengths or (0,) * n
+    pairs = zip(specification.token_ids, seconds_of, strict=True)
+    singles = [padded([ids], specification.pad_id, [second]) for ids, second in pairs]
     warm_up(run, singles, seconds / 5)
     with EnergyMeter("cpu", specification.watts_per_core) as meter:
         taken = durations(run, singles, seconds)
@@ -148,7 +158,8 @@ def measurement(specification: Specification) -> Measurement:
     energy = per_thousand(meter.figure, len(taken))
 
     length = min(FIXED_LENGTH, specification.max_length)
-    row = [padded([row_of_length(specification.token_ids, length)], specification.pad_id)]
+    second = round(length * sum(seconds_of) / sum(lengths))  # their usual share
+    row = [padded([row_of_length(specification.token_ids, length)], specification.pad_id, [second])]
     warm_up(run, row, seconds / 5)
     shorter = f" (the model's maximum, below {FIXED_LENGTH})" if length < FIXED_LENGTH else ""
     fixed_p50, fixed_p95 = latency(durations(run, row, seconds), f"runs at batch 1 and {length} tokens{shorter}, {how}")

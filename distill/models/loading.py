@@ -124,14 +124,11 @@ def save_model(loaded: LoadedModel, directory: Path, max_length: int) -> None:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     roles = {role: token for role, token in loaded.special_tokens.items() if tokenizer.token_to_id(token) is not None}
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **roles)
-    wrapped.model_input_names = (
-        ["input_ids", "token_type_ids", "attention_mask"]
-        if takes_types(loaded.model)
-        else [
-            "input_ids",
-            "attention_mask",
-        ]
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    if not takes_types(loaded.model):
+        inputs.remove("token_type_ids")
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=max_length, model_input_names=inputs, **roles
     )
     wrapped.save_pretrained(aside)
     shutil.rmtree(directory, ignore_errors=True)

@@ -58,11 +58,15 @@ def build_student(
 def pair_settings(architecture: Architecture | RecurrentArchitecture, encoder: Encoder, paired: bool) -> dict[str, Any]:
     """What the configuration of an in-repo model says of pairs.
 
-    Raises UserError where they are to be read apart and the tokenizer does not mark the second text.
+    Raises ValueError where they are to be read apart and token types do not tell one text from the other: that has been
+    checked before.
     """
     if not paired or architecture.pairs == "together":
         return {"pairs": "together"}
-    return {"pairs": "apart", "pair_opening": encoder.pair_opening()}
+    opening = encoder.pair_opening()
+    if opening is None:
+        raise ValueError("the tokenizer does not tell the two texts of a pair apart")
+    return {"pairs": "apart", "pair_opening": opening}
 
 
 def teacher_embeddings(teacher: LoadedModel | None, tokenizer: Tokenizer, kept: NDArray[np.int64] | None) -> Tensor:

@@ -33,7 +33,8 @@ class Manifest:
     licences: dict[str, str]
     versions: dict[str, str]
     workload: dict[str, list[int]] = field(default_factory=dict)
-    """``token_lengths`` of typical texts, for `distill measure`. Lengths alone, no text."""
+    """``token_lengths`` of typical texts, and ``second_lengths``, those of the second texts of pairs among them, for
+    `distill measure`. Lengths alone, no text."""
 
 
 def sha256_of(path: Path) -> str:

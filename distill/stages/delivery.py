@@ -271,7 +271,7 @@ def write_bundle_of(
     tokenizer = student.directory / "bundle-tokenizer.json"
     texts.encoder.save(tokenizer)
     encoded = rows_of(texts.task.encode(texts.encoder, texts.dataset.test[:WORKLOAD_TEXTS]))
-    lengths = sorted(len(row.input_ids) for row in encoded)
+    lengths = sorted((len(row.input_ids), row.second_length) for row in encoded)
     manifest = Manifest(
         schema_version=BUNDLE_SCHEMA,
         name=report.name,
@@ -285,7 +285,7 @@ def write_bundle_of(
         sha256={},
         licences={"teacher": report.teacher_licence, "data": report.data.licence},
         versions=report.provenance.versions,
-        workload={"token_lengths": lengths},
+        workload={"token_lengths": [both for both, _ in lengths], "second_lengths": [second for _, second in lengths]},
     )
     files = {graph_file(variant): exported.file(variant) for variant in shipped}
     files |= {"tokenizer.json": tokenizer, "config.json": student.directory / "model" / "config.json"}

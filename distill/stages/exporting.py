@@ -120,6 +120,7 @@ def measure_variant(this: Run, exported: Exported, texts: Texts, name: str, vari
             seconds=settings.seconds,
             watts_per_core=settings.watts_per_core,
             max_length=texts.encoder.max_length,
+            second_lengths=tuple(e.second_length for e in encoded),
         )
         (directory / "measurement.json").write_text(to_json(measure(specification)))
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from distill.errors import UserError, nearest
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Texts
 from distill.tasks.task import AGREEMENT
-from distill.text import Encoder, with_leading_blanks
+from distill.text import Encoder, Example, with_leading_blanks
 
 SHORTEST_MAXIMUM = 16
 """The maximum length is never set below this many tokens."""
@@ -61,13 +62,20 @@ def prepare_texts(this: Run, dataset: Dataset) -> Texts:
     return Texts(dataset, task, encoder, settings["special"], artifact)
 
 
-def check_pairs(config: Config, texts: Texts) -> None:
-    """Raises UserError, before anything is trained, where the student or the teacher shall read pairs apart and its
-    tokenizer does not tell one text from the other."""
-    has_own = isinstance(config.teacher, PretrainedTeacher) and not isinstance(config.tokenizer, TeacherTokenizer)
-    readers = [config.teacher] if has_own else [config.teacher, config.student]
-    if texts.paired and any(getattr(getattr(r, "architecture", None), "pairs", "") == "apart" for r in readers):
-        texts.encoder.pair_opening()
+def check_pairs(this: Run, texts: Texts) -> None:
+    """Raises UserError, before anything is trained, where a model is to read pairs apart and its tokenizer does not
+    tell one text from the other."""
+    if not texts.paired:
+        return
+    for who, model in (("teacher", this.config.teacher), ("student", this.config.student)):
+        if getattr(getattr(model, "architecture", None), "pairs", None) != "apart":
+            continue
+        encoder = (texts if who == "teacher" else read_by_student(this, texts)).encoder
+        if encoder.pair_opening() is None:
+            raise UserError(
+                f"{who}.architecture.pairs is 'apart', but the tokenizer does not tell the two texts of a pair apart "
+                f"by token types; set {who}.architecture.pairs=together, or choose tokenizer=trained"
+            )
 
 
 def prepare_tokenizer(
@@ -85,7 +93,7 @@ def prepare_tokenizer(
         special: dict[str, str] = {}
         longest = 10**6
         if isinstance(chosen, TrainedTokenizer):
-            texts = [*dataset.train, *dataset.transfer]
+            texts = each_text_once([*dataset.train, *dataset.transfer])
             tokenizer = train_tokenizer(texts, chosen.vocabulary_size, chosen.model)
         else:
             from distill.models.loading import load_config, load_tokenizer
@@ -147,21 +155,34 @@ def teacher_labels(config: Config) -> tuple[str, ...]:
     return tuple(config.teacher.label_map.get(name, name) for _, name in sorted(settings.id2label.items()))
 
 
+def read_by_student(this: Run, texts: Texts) -> Texts:
+    """The texts with the tokenizer that the student starts from: the one they come with, or one of its own."""
+    config = this.config
+    if not isinstance(config.teacher, PretrainedTeacher) or isinstance(config.tokenizer, TeacherTokenizer):
+        return texts
+    own = prepare_tokenizer(this, texts.dataset, config.tokenizer)
+    settings = own.read("tokenizer_settings.json")
+    encoder = Encoder.from_file(own.directory / "tokenizer.json", settings["max_length"])
+    return dataclasses.replace(texts, encoder=encoder, special_tokens=settings["special"], tokenizer=own)
+
+
+def each_text_once(examples: Sequence[Example]) -> list[Example]:
+    """The texts, those of a pair one by one: one that stands in many pairs is no more frequent for that."""
+    found = {text: Example(text) for e in examples for text in (e.text, e.pair) if text is not None}
+    return list(found.values())
+
+
 def prepare_student(this: Run, texts: Texts) -> tuple[Texts, Artifact]:
     """The student's tokenizer: the teacher's, or one of its own; trimmed where that is asked for."""
-    config, vocabulary = this.config, this.config.student.vocabulary
-    if isinstance(config.teacher, PretrainedTeacher) and not isinstance(config.tokenizer, TeacherTokenizer):
-        own = prepare_tokenizer(this, texts.dataset, config.tokenizer)
-        settings = own.read("tokenizer_settings.json")
-        encoder = Encoder.from_file(own.directory / "tokenizer.json", settings["max_length"])
-        texts = dataclasses.replace(texts, encoder=encoder, special_tokens=settings["special"], tokenizer=own)
+    vocabulary = this.config.student.vocabulary
+    texts = read_by_student(this, texts)
 
     def compute(directory: Path) -> None:
         from distill.text import trim_vocabulary
 
         tokenizer = texts.encoder.tokenizer
         if vocabulary.trim:
-            trimmed = trim_vocabulary(tokenizer, texts.training, vocabulary.min_count)
+            trimmed = trim_vocabulary(tokenizer, each_text_once(texts.training), vocabulary.min_count)
             tokenizer = trimmed.tokenizer
             np.save(directory / "kept.npy", trimmed.kept)
         tokenizer.save(str(directory / "tokenizer.json"))

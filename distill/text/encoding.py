@@ -51,6 +51,11 @@ class Encoded:
         """How many there are, this one included."""
         return 1 + len(self.more)
 
+    @property
+    def second_length(self) -> int:
+        """Tokens of the second text of a pair, where the tokenizer marks it."""
+        return int((self.token_type_ids == 1).sum())
+
     def followed_by(self, other: "Encoded") -> "Encoded":
         """The same example with another row behind its own."""
         return replace(self, more=(*self.more, other))
@@ -94,20 +99,21 @@ class Encoder:
         """Number of ids, added tokens included: one more than the largest id."""
         return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
-    def pair_opening(self) -> int:
+    def pair_opening(self) -> int | None:
         """How many special tokens, such as ``[CLS]``, stand before the first text of a pair and not before the second.
 
-        Raises UserError where token types do not mark the second text.
+        None where token types do not tell the texts apart: 0 up to the end of the first, 1 from the second on.
         """
         whole = Tokenizer.from_str(self.tokenizer.to_str())
         whole.no_truncation()
-        types = whole.encode("a", "a").type_ids
-        if not any(types):
-            raise UserError(
-                "architecture.pairs=apart needs a tokenizer that marks the second text of a pair by token types, and "
-                "this one does not; set architecture.pairs=together, or choose tokenizer=trained"
-            )
-        return types.count(0) - types.count(1)
+        pair = whole.encode("a", "a")
+        types, sequences = pair.type_ids, pair.sequence_ids
+        if types != sorted(types) or set(types) != {0, 1} or not {0, 1} <= set(sequences):
+            return None
+        first, second = sequences.index(0), sequences.index(1)
+        if types[first] == 1 or types[second] == 0:
+            return None
+        return max(0, first - (second - types.index(1)))
 
     def save(self, path: Path) -> None:
         """Writes ``tokenizer.json``, without padding, truncating at the maximum length."""

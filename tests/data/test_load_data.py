@@ -376,3 +376,23 @@ def test_texts_that_all_stand_in_held_out_pairs_give_none(tmp_path):
     )
     config = DataConfig(train=rows, validation=held_out, test=held_out, pair="text_pair", recombined=5)
     assert load_data(config, TaskConfig(name="regression")).transfer == ()
+
+
+def test_recombined_pairs_are_not_out_of_scope(tmp_path):
+    rows = pairs(8)
+    for row in rows:
+        row["label"] = f"label {row['label'] % 2}"
+    strange = [{"text": a["text"], "text_pair": b["text_pair"]} for a in rows for b in rows]
+    config = DataConfig(
+        train=source(tmp_path / "train.jsonl", rows),
+        validation=source(tmp_path / "validation.jsonl", [{"text": "v", "text_pair": "w", "label": "label 0"}]),
+        test=source(tmp_path / "test.jsonl", [{"text": "x", "text_pair": "y", "label": "label 1"}]),
+        out_of_scope=source(tmp_path / "strange.jsonl", strange),
+        pair="text_pair",
+        recombined=20,
+    )
+    data = load_data(config, CLASSIFICATION)
+    assert len(data.transfer) == 20
+    assert data.out_of_scope
+    learnt = {(e.text, e.pair) for e in (*data.train, *data.transfer)}
+    assert not learnt & {(e.text, e.pair) for e in data.out_of_scope}

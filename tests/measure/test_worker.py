@@ -63,6 +63,17 @@ def test_batches_hold_every_text_once_in_order_of_length(specification: Specific
     assert all(b["input_ids"].shape[1] == b["attention_mask"].sum(axis=1).max() for b in batches)
 
 
+def test_second_texts_of_pairs_are_marked_with_their_own_text(specification: Specification) -> None:
+    lengths = [len(ids) for ids in specification.token_ids]
+    seconds = tuple(length // 2 for length in lengths)
+    batches = batches_by_length(dataclasses.replace(specification, second_lengths=seconds))
+    for batch in batches:
+        for types, mask in zip(batch["token_type_ids"], batch["attention_mask"], strict=True):
+            length = mask.sum()
+            assert types.tolist() == [0] * (length - length // 2) + [1] * (length // 2) + [0] * (len(mask) - length)
+    assert all((b["token_type_ids"] == 0).all() for b in batches_by_length(specification))
+
+
 def test_row_of_length_repeats_real_ids() -> None:
     assert row_of_length([[5, 6], [7]], 7) == [5, 6, 7, 5, 6, 7, 5]
     assert row_of_length([[5, 6, 7, 8]], 2) == [5, 6]
@@ -142,6 +153,7 @@ def test_specification_survives_json(specification: Specification) -> None:
     [
         ({"token_ids": ()}, "no texts"),
         ({"token_ids": ((1,), ())}, "no tokens"),
+        ({"second_lengths": (1,)}, "1 lengths of second texts are given for 40 texts"),
         ({"inputs": ("attention_mask",)}, "input_ids"),
         ({"inputs": ("input_ids", "pixels")}, "pixels"),
         ({"max_length": 2}, "truncate"),

@@ -26,7 +26,7 @@ from distill import tasks
 from distill.config import LayersStudent, PretrainedTeacher, RecurrentStudent, Source, TransformerStudent
 from distill.errors import UserError
 from distill.models import LoadedModel, build_student, load_model, load_teacher, load_tokenizer, save_model
-from distill.text import Encoder, Example, train_tokenizer
+from distill.text import Encoder, Example, pad, train_tokenizer
 
 TEXTS = ["the cat sat on the mat", "a dog sat on the log", "a gorgeous witty movie", "the dog and the movie"]
 LABELS = ("bad", "fine", "good")
@@ -261,6 +261,31 @@ def test_the_saved_tokenizer_gives_transformers_the_same_ids(tokenizer: Tokenize
         expected = Encoder(tokenizer, 20).encode([Example(text)])[0].input_ids.tolist()
         assert theirs(text, truncation=True)["input_ids"] == expected
         assert Encoder(backend, 20).encode([Example(text)])[0].input_ids.tolist() == expected
+
+
+@pytest.mark.parametrize("config", STUDENTS, ids=lambda config: config.name)
+def test_a_saved_student_answers_pairs_in_transformers_as_it_does_here(
+    tokenizer: Tokenizer, tmp_path: Path, config: Any
+) -> None:
+    _save(tmp_path / "teacher", tokenizer, LABELS)
+    teacher = load_teacher(_teacher(tmp_path / "teacher"), TASK).loaded
+    student = build_student(config, teacher, tokenizer, ROLES, TASK, None, 20, 0, paired=True)
+    with torch.no_grad():
+        for parameter in student.model.parameters():
+            parameter.mul_(3)  # answers far from each other
+    save_model(student, tmp_path / "student", 20)
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "student")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "student").eval()
+    first, second = TEXTS[:2]
+    encoded = Encoder(tokenizer, 20).encode([Example(first, second), Example(second, first)])
+    inputs = {name: torch.from_numpy(array) for name, array in pad(encoded, 0).items()}
+    with torch.no_grad():
+        expected = student.model.eval()(**inputs).logits
+        found = model(**theirs([first, second], [second, first], padding=True, return_tensors="pt")).logits
+    torch.testing.assert_close(found, expected)
+    inputs["token_type_ids"] = torch.zeros_like(inputs["token_type_ids"])
+    with torch.no_grad():
+        assert (student.model(**inputs).logits - expected).abs().max() > 1e-3
 
 
 def test_special_tokens_that_the_tokenizer_lacks_are_not_stated(tokenizer: Tokenizer, tmp_path: Path) -> None:

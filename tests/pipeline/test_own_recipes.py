@@ -75,6 +75,8 @@ def test_recipe_file_of_ones_own_with_a_sentence_pair(student: str, settings: st
     answers = bundle([question, list(question), {"text": question[0], "text_pair": question[1]}])
     assert answers[0] == answers[1] == answers[2]
     assert set(answers[0].as_dict()["probabilities"]) == {"same", "different"}
+    workload = bundle.manifest.workload
+    assert all(0 < second < both for both, second in zip(*workload.values(), strict=True))
     one_way, other_way = bundle.logits([bundle.task.question(q) for q in (question, question[::-1])], 1)
     assert not np.allclose(one_way, other_way)
     command = [
@@ -91,15 +93,18 @@ def test_recipe_file_of_ones_own_with_a_sentence_pair(student: str, settings: st
     assert json.loads(place.out)["texts"] == 240
 
 
-def test_pairs_that_the_tokenizer_does_not_tell_apart_stop_the_run_before_any_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whose", ["encoder", "elsewhere"])
+def test_pairs_that_the_tokenizer_does_not_tell_apart_stop_the_run_before_any_training(
+    whose: str, tmp_path: Path
+) -> None:
     place, _ = _pairs_of_reviews(tmp_path, "lstm", "architecture: {hidden_size: 16}")
-    written = tmp_path / "encoder/tokenizer.json"
-    settings = json.loads(written.read_text())
+    settings = json.loads((tmp_path / "encoder/tokenizer.json").read_text())
     for part in settings["post_processor"]["pair"]:
         next(iter(part.values()))["type_id"] = 0
-    written.write_text(json.dumps(settings))
-    assert place.distill("run", "elsewhere/my pairs.yaml") == 2
-    assert "architecture.pairs=together" in place.err
+    (tmp_path / whose / "tokenizer.json").write_text(json.dumps(settings))
+    own = ["tokenizer=source", "tokenizer.source.path=elsewhere/tokenizer.json"] if whose == "elsewhere" else []
+    assert place.distill("run", "elsewhere/my pairs.yaml", *own) == 2
+    assert "student.architecture.pairs=together" in place.err
     assert "teacher" not in {name.rsplit("-", 1)[0] for name in place.artifacts()}
 
 

@@ -254,16 +254,28 @@ def test_the_key_of_an_example_is_its_content_without_label_and_group() -> None:
 
 @pytest.mark.parametrize(
     ("pair", "opening"),
-    [("[CLS] $A [SEP] $B:1 [SEP]:1", 1), ("$A [SEP] $B:1 [SEP]:1", 0), ("[CLS] [CLS] $A $B:1", 2), ("$A $B:1", 0)],
+    [
+        ("[CLS] $A [SEP] $B:1 [SEP]:1", 1),
+        ("$A [SEP] $B:1 [SEP]:1", 0),
+        ("[CLS] [CLS] $A $B:1", 2),
+        ("$A $B:1", 0),
+        ("$A [SEP] $B:1", 0),
+        ("[CLS] $A $B:1 [SEP]:1", 1),
+        ("[CLS] $A [SEP] [SEP] $B:1 [SEP]:1", 1),  # both separators are of the first text
+        ("[CLS] $A [SEP]:1 $B:1 [SEP]:1", 0),  # a separator opens the second text, as [CLS] does the first
+        ("[CLS]:2 $A [SEP] $B:1 [SEP]:1", None),
+        ("$A [SEP] $B:1 [SEP]:1 [CLS]:2", None),
+        ("[CLS] $B:1 [SEP] $A [SEP]", None),
+        ("[CLS] $A [SEP] $B [SEP]", None),
+    ],
 )
-def test_pair_opening_counts_what_stands_before_the_first_text_alone(pair: str, opening: int) -> None:
+def test_pair_opening_counts_what_stands_before_the_first_text_alone(pair: str, opening: int | None) -> None:
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "[CLS]": 2, "[SEP]": 3}, "[UNK]"))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A", pair=pair, special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    assert Encoder(tokenizer, 4).pair_opening() == opening
+    assert Encoder(tokenizer, 5).pair_opening() == opening
 
 
-def test_pair_opening_needs_token_types() -> None:
-    with pytest.raises(UserError, match="pairs=together"):
-        Encoder(_byte_level(), 10).pair_opening()
+def test_robertas_tokens_do_not_tell_the_texts_of_a_pair_apart() -> None:
+    assert Encoder(_byte_level(), 10).pair_opening() is None
