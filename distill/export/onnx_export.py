@@ -106,7 +106,7 @@ def _export(model: _Named, path: Path, config: ExportConfig, inputs: tuple[str, 
     example = tuple(values[name] for name in inputs)
     axes = {name: {0: "batch", 1: "sequence"} for name in inputs}
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    apart = getattr(model.model.config, "pairs", "together") == "apart"
+    apart = getattr(getattr(model.model, "config", None), "pairs", "together") == "apart"
     if config.exporter == "dynamo" and not (recurrent or apart):
         torch.onnx.export(
             model,
