@@ -1,9 +1,9 @@
 """Rows out of files, folders and hub data sets.
 
 A *table* is one file; what holds several splits is a hub data set, a folder that ``datasets.save_to_disk`` wrote, or a
-folder with a file for each split. A folder of text files for each label is a table, too, and a folder of such folders
-for each split. Text formats are read with the standard library alone, so that ``distill evaluate``
-works in the base install.
+folder with a file for each split. A folder of text files for each label is a table, too; with such folders for each
+split, it holds several. Text formats are read with the standard library alone, so that ``distill evaluate`` works in
+the base install.
 """
 
 import bz2

@@ -75,14 +75,17 @@ def padded(rows: Sequence[Sequence[int]], pad_id: int, second_lengths: Sequence[
     return pad(encoded, pad_id)
 
 
+def ids_and_second_lengths(specification: Specification) -> list[tuple[tuple[int, ...], int]]:
+    """(ids, how many of them at the end are of the second text of a pair) of each text."""
+    none = (0,) * len(specification.token_ids)
+    return list(zip(specification.token_ids, specification.second_lengths or none, strict=True))
+
+
 def batches_by_length(specification: Specification) -> list[Batch]:
     """Batches of 32 texts of similar length, as the runtime makes them."""
-    texts, seconds = specification.token_ids, specification.second_lengths
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    return [
-        padded([texts[i] for i in rows], specification.pad_id, [seconds[i] for i in rows] if seconds else ())
-        for rows in (order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE))
-    ]
+    texts = sorted(ids_and_second_lengths(specification), key=lambda text: len(text[0]))
+    chunks = [texts[start : start + BATCH_SIZE] for start in range(0, len(texts), BATCH_SIZE)]
+    return [padded([ids for ids, _ in chunk], specification.pad_id, [n for _, n in chunk]) for chunk in chunks]
 
 
 def row_of_length(token_ids: Sequence[Sequence[int]], length: int) -> list[int]:
@@ -148,9 +151,7 @@ def measurement(specification: Specification) -> Measurement:
     texts = f"{n:,} texts of {min(lengths)} to {max(lengths)} tokens (mean {np.mean(lengths):.1f})"
     how = f"after warm-up, {threads}, no spinning, perf_counter, tokenization not included"
 
-    seconds_of = specification.second_lengths or (0,) * n
-    pairs = zip(specification.token_ids, seconds_of, strict=True)
-    singles = [padded([ids], specification.pad_id, [second]) for ids, second in pairs]
+    singles = [padded([ids], specification.pad_id, [second]) for ids, second in ids_and_second_lengths(specification)]
     warm_up(run, singles, seconds / 5)
     with EnergyMeter("cpu", specification.watts_per_core) as meter:
         taken = durations(run, singles, seconds)
@@ -158,7 +159,7 @@ def measurement(specification: Specification) -> Measurement:
     energy = per_thousand(meter.figure, len(taken))
 
     length = min(FIXED_LENGTH, specification.max_length)
-    second = round(length * sum(seconds_of) / sum(lengths))  # their usual share
+    second = round(length * sum(specification.second_lengths) / sum(lengths))  # their usual share
     row = [padded([row_of_length(specification.token_ids, length)], specification.pad_id, [second])]
     warm_up(run, row, seconds / 5)
     shorter = f" (the model's maximum, below {FIXED_LENGTH})" if length < FIXED_LENGTH else ""

@@ -11,6 +11,7 @@ import numpy as np
 from distill import tasks
 from distill.config import Config, PretrainedTeacher, SourceTokenizer, TeacherTokenizer, TrainedTokenizer
 from distill.data import Dataset, load_data
+from distill.data.examples import single_texts
 from distill.errors import UserError, nearest
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Texts
@@ -168,8 +169,7 @@ def read_by_student(this: Run, texts: Texts) -> Texts:
 
 def each_text_once(examples: Sequence[Example]) -> list[Example]:
     """The texts, those of a pair one by one: one that stands in many pairs is no more frequent for that."""
-    found = {text: Example(text) for e in examples for text in (e.text, e.pair) if text is not None}
-    return list(found.values())
+    return list({e.text: e for e in single_texts(examples)}.values())
 
 
 def prepare_student(this: Run, texts: Texts) -> tuple[Texts, Artifact]:
