@@ -18,6 +18,7 @@ from distill.measure.worker import (
     durations,
     file_size,
     latency,
+    measurement,
     padded,
     row_of_length,
     run_of,
@@ -72,6 +73,23 @@ def test_second_texts_of_pairs_are_marked_with_their_own_text(specification: Spe
             length = mask.sum()
             assert types.tolist() == [0] * (length - length // 2) + [1] * (length // 2) + [0] * (len(mask) - length)
     assert all((b["token_type_ids"] == 0).all() for b in batches_by_length(specification))
+
+
+def test_every_figure_of_pairs_is_of_marked_pairs(
+    specification: Specification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int, int]] = []
+
+    def run(batch: Batch) -> None:
+        types, mask = batch["token_type_ids"], batch["attention_mask"]
+        seen.append((len(types), int(mask.sum()), int(types.sum())))
+
+    monkeypatch.setattr("distill.measure.worker.run_of", lambda _: run)
+    seconds = tuple(len(ids) // 2 for ids in specification.token_ids)
+    measurement(dataclasses.replace(specification, second_lengths=seconds, seconds=0.001))
+    assert {size for size, _, _ in seen} == {1, 32, 8}
+    assert all(0 <= tokens - 2 * second <= size for size, tokens, second in seen if tokens < specification.max_length)
+    assert any(tokens == specification.max_length and 0 < second < tokens for _, tokens, second in seen)
 
 
 def test_row_of_length_repeats_real_ids() -> None:

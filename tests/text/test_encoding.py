@@ -267,6 +267,8 @@ def test_the_key_of_an_example_is_its_content_without_label_and_group() -> None:
         ("$A [SEP] $B:1 [SEP]:1 [CLS]:2", None),
         ("[CLS] $B:1 [SEP] $A [SEP]", None),
         ("[CLS] $A [SEP] $B [SEP]", None),
+        ("[CLS] $A [SEP] $B [SEP]:1", None),
+        ("[CLS] $A:1 [SEP]:1 $B:1 [SEP]:1", None),
     ],
 )
 def test_pair_opening_counts_what_stands_before_the_first_text_alone(pair: str, opening: int | None) -> None:
