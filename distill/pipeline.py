@@ -53,7 +53,7 @@ def run(config: Config) -> Outcome:
         if name != "linear"
     ]
     linear = fit_floor(this, texts) if "linear" in config.arms else None
-    summaries, contrasts = evaluate(this, texts, signal, student_texts, arms, linear)
+    summaries, contrasts, doubts = evaluate(this, texts, signal, student_texts, arms, linear)
     best, seed = choose(arms)
     own = texts.task.with_thresholds(best.results[seed]["thresholds"])
     models: dict[str, tuple[Artifact, Texts]] = {"student": (best.models[seed], replace(student_texts, task=own))}
@@ -67,6 +67,7 @@ def run(config: Config) -> Outcome:
     ]
     notes = () if pretrained is None else (in_words(pretrained),)
     costs = [artifact.cost for artifact in (pretrained, linear) if artifact is not None]
+    signal = replace(signal, warnings=(*doubts, *signal.warnings))
     report = make_report(
         this, student_texts, signal, arms, summaries, contrasts, costs, notes, best, seed, variants, started
     )

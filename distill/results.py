@@ -82,10 +82,15 @@ class SeedResult:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A learning rate that was tried, with its validation score on the first seed."""
+    """One training of a search: a learning rate, with the validation score of its best step."""
 
     learning_rate: float
     validation: float
+    what: str = ""
+    """In words: what was different about it besides the learning rate."""
+    best_step: int = 0
+    steps: int = 0
+    curve: tuple[CurvePoint, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -129,8 +129,10 @@ def check(config: Config) -> None:
     trains: dict[str, TrainConfig] = {"train": config.train}
     if not isinstance(config.teacher, ProbabilitiesTeacher):
         trains["teacher.train"] = config.teacher.train
+        require(config.teacher.tries > 0, f"teacher.tries is {config.teacher.tries}; give at least 1")
     for where, train in trains.items():
-        require(0 < train.epochs < math.inf, f"{where}.epochs is {train.epochs}; give more than 0")
+        require(train.steps > 0, f"{where}.steps is {train.steps}; give at least 1")
+        require(train.evaluations > 0, f"{where}.evaluations is {train.evaluations}; give at least 1")
         require(train.batch_size > 0, f"{where}.batch_size is {train.batch_size}; give at least 1")
         require(train.accumulation > 0, f"{where}.accumulation is {train.accumulation}; give at least 1")
         require(bool(train.learning_rates), f"{where}.learning_rates is empty; give at least one")
@@ -140,11 +142,8 @@ def check(config: Config) -> None:
             0 <= train.warmup < 1, f"{where}.warmup is {train.warmup}; it is a share of the steps, from 0 to below 1"
         )
         require(train.clip > 0, f"{where}.clip is {train.clip}; give more than 0")
-        for key in ("weight_decay", "evaluations", "patience", "checkpoint_seconds"):
+        for key in ("weight_decay", "patience", "checkpoint_seconds"):
             require(getattr(train, key) >= 0, f"{where}.{key} is {getattr(train, key)}; give 0 or more")
-    require(
-        config.train.transfer_epochs > 0, f"train.transfer_epochs is {config.train.transfer_epochs}; give more than 0"
-    )
     for key, least in (("labelled", 1), ("transfer_limit", 0)):
         value = getattr(config.data, key)
         require(value is None or value >= least, f"data.{key} is {value}; give at least {least}, or null for all")

@@ -167,6 +167,19 @@ def start_at_the_mean(model: PreTrainedModel, task: Task, examples: Sequence[Exa
 
 
 @torch.no_grad()
+def renew_pooler(model: PreTrainedModel) -> bool:
+    """Puts random weights, as its configuration draws them, into the layer between the first token and the output
+    layer. False where the model has no such layer."""
+    pooler = getattr(model.base_model, "pooler", None)
+    layers = [] if pooler is None else [m for m in pooler.modules() if isinstance(m, nn.Linear)]
+    for layer in layers:
+        layer.weight.normal_(0.0, float(getattr(model.config, "initializer_range", 0.02)))
+        if layer.bias is not None:
+            layer.bias.zero_()
+    return bool(layers)
+
+
+@torch.no_grad()
 def permute_labels(model: PreTrainedModel, order: list[int]) -> None:
     """Reorders the rows of the output layer, so that logit i is the label that was ``order[i]``.
 

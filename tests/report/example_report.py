@@ -219,7 +219,7 @@ def example_report() -> Report:
             created="2026-11-23T05:10:00Z",
             versions={"distill": "0.1.0", "torch": "2.13.0", "onnxruntime": "1.32.0"},
             machine={"processor": "AMD EPYC 9R14", "cores": "2", "system": "Linux 6.1"},
-            settings={"student": {"name": "transformer", "hidden_size": 128}, "train": {"epochs": 8}},
+            settings={"student": {"name": "transformer", "hidden_size": 128}, "train": {"steps": 800}},
         ),
     )
 
