@@ -7,7 +7,7 @@ from distill.errors import UserError
 from distill.runtime import load
 from distill.tasks import TASKS, Task, build
 from distill.tasks.task import Logits
-from distill.text import Encoder, Example
+from distill.text import Example, Reading
 
 Subject = tuple[Task, Callable[[Sequence[Example]], list[Logits]]]
 
@@ -40,12 +40,12 @@ def teacher_subject(folder: Path) -> Subject:
     task = build(names[0], labels if TASKS[names[0]].labelled else ())
     teacher = load_teacher(PretrainedTeacher("pretrained", Source(path=str(folder)), fine_tune="never"), task)
     model = teacher.loaded.model
-    encoder = Encoder(teacher.loaded.tokenizer, min(teacher.longest, 4096))
+    reading = Reading(teacher.loaded.tokenizer, min(teacher.longest, 4096))
 
     def answer(examples: Sequence[Example]) -> list[Logits]:
         units: list[Logits] = []
-        for encoded in task.encode(encoder, examples):
-            batch = {name: torch.from_numpy(array) for name, array in pad(rows_of([encoded]), encoder.pad_id).items()}
+        for encoded in task.encode(reading, examples):
+            batch = {name: torch.from_numpy(array) for name, array in pad(rows_of([encoded]), reading.pad_id).items()}
             if not takes_types(model):
                 del batch["token_type_ids"]
             with torch.inference_mode():

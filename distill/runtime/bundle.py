@@ -10,7 +10,7 @@ from distill.runtime.graph import Graph, predict_units
 from distill.runtime.manifest import Manifest, read_manifest, verify
 from distill.tasks import Answer
 from distill.tasks.task import Logits
-from distill.text import Encoder, Example
+from distill.text import Example, Reading
 
 
 class Bundle:
@@ -28,7 +28,7 @@ class Bundle:
         self.manifest = manifest
         self.variant = variant
         self.task = tasks.from_section(manifest.task)
-        self.encoder = Encoder.from_file(directory / "tokenizer.json", manifest.max_length, manifest.pad_id)
+        self.reading = Reading.from_file(directory / "tokenizer.json", manifest.max_length, manifest.pad_id)
         self.graph = Graph(directory / manifest.graphs[variant]["model"], threads)
 
     def __call__(self, questions: Iterable[Any], batch_size: int = 1) -> list[Answer]:
@@ -46,7 +46,7 @@ class Bundle:
 
     def logits(self, examples: Sequence[Example], batch_size: int = 1) -> list[Logits]:
         """Logits of each example, [U, C]: U is 1 for a text and the number of words for a tagged sentence."""
-        return predict_units(self.graph, self.encoder, self.task, examples, batch_size)
+        return predict_units(self.graph, self.reading, self.task, examples, batch_size)
 
 
 def load(directory: str | Path, variant: str | None = None, threads: int | None = None) -> Bundle:

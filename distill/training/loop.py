@@ -22,7 +22,7 @@ from distill.progress import track
 from distill.results import CurvePoint
 from distill.tasks import Task
 from distill.tasks.task import Logits
-from distill.text import Encoder, Example, pad, rows_of
+from distill.text import Example, Reading, pad, rows_of
 from distill.training.batching import make_batch
 from distill.training.checkpoints import load_checkpoint, save_checkpoint
 from distill.training.soft_labels import SoftLabelStore
@@ -46,7 +46,7 @@ class TrainingResult:
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    encoder: Encoder,
+    encoder: Reading,
     task: Task,
     examples: Sequence[Example],
     accelerator: Accelerator,
@@ -73,7 +73,7 @@ def predict(
 
 
 def score(
-    model: nn.Module, encoder: Encoder, task: Task, examples: Sequence[Example], accelerator: Accelerator
+    model: nn.Module, encoder: Reading, task: Task, examples: Sequence[Example], accelerator: Accelerator
 ) -> tuple[float, tuple[float, ...]]:
     """The task's primary metric, and the thresholds it was reached with."""
     units = predict(model, encoder, task, examples, accelerator)
@@ -83,7 +83,7 @@ def score(
 
 def train(
     model: nn.Module,
-    encoder: Encoder,
+    encoder: Reading,
     task: Task,
     texts: Sequence[Example],
     validation: Sequence[Example],

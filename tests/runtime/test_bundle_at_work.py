@@ -69,7 +69,7 @@ def test_an_empty_text_is_a_valid_question(make_bundle: MakeBundle) -> None:
 
 def test_a_text_beyond_the_maximum_is_cut_there(make_bundle: MakeBundle) -> None:
     bundle = load(make_bundle(), threads=1)
-    long = bundle.encoder.encode([Example("fine " * 500)])[0]
+    long = bundle.reading.encode([Example("fine " * 500)])[0]
     assert (len(long.input_ids), long.truncated) == (12, True)
     np.testing.assert_allclose(_logits(bundle, ["fine " * 500]), _logits(bundle, ["fine " * 10]), atol=1e-6)
 
