@@ -14,7 +14,7 @@ from distill.results import Candidate, Gate, Parity, StageCost
 from distill.runtime.graph import usable_cores
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.tasks import Task
-from distill.text import Encoder, Example
+from distill.text import Example, Reading
 
 TRAINING_ROOMS = (
     "training",
@@ -72,7 +72,7 @@ class Texts:
 
     dataset: Dataset
     task: Task
-    encoder: Encoder
+    encoder: Reading
     special_tokens: dict[str, str]
     tokenizer: Artifact
 

@@ -29,14 +29,14 @@ def pretrain_student(this: Run, texts: Texts) -> Artifact:
         from distill.models import LoadedModel, save_model, student_from_layers
         from distill.models.masked import load_masked_lm
         from distill.models.students import chosen_layers
-        from distill.text import Encoder
+        from distill.text import Reading
         from distill.training.pretraining import Corpus, masked_score, pretrain
 
         found = corpus_of(settings, texts)
         held_out = max(1, min(MOST_HELD_OUT, len(found) // 20))
         if len(found) <= held_out:
             raise UserError(f"pretraining has {len(found)} texts; give more in student.pretraining.texts")
-        encoder = Encoder(texts.encoder.tokenizer, settings.max_length)
+        encoder = Reading(texts.encoder.tokenizer, settings.max_length)
         seen, unseen = (Corpus(part, encoder, settings.masked) for part in (found[held_out:], found[:held_out]))
         teacher, has_head = load_masked_lm(source, config.seeds[0])
         if not has_head:

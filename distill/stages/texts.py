@@ -16,7 +16,7 @@ from distill.errors import UserError, nearest
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Texts
 from distill.tasks.task import AGREEMENT
-from distill.text import Encoder, Example, with_leading_blanks
+from distill.text import Example, Reading, with_leading_blanks
 
 SHORTEST_MAXIMUM = 16
 """The maximum length is never set below this many tokens."""
@@ -52,7 +52,7 @@ def prepare_texts(this: Run, dataset: Dataset) -> Texts:
     own = TeacherTokenizer("teacher") if isinstance(config.teacher, PretrainedTeacher) else config.tokenizer
     artifact = prepare_tokenizer(this, dataset, own)
     settings = artifact.read("tokenizer_settings.json")
-    encoder = Encoder.from_file(artifact.directory / "tokenizer.json", settings["max_length"])
+    encoder = Reading.from_file(artifact.directory / "tokenizer.json", settings["max_length"])
     labels = dataset.labels
     if not labels and tasks.TASKS[config.task.name].labelled:
         labels = teacher_labels(config)
@@ -122,7 +122,7 @@ def prepare_tokenizer(
         if maximum is not None and maximum > longest:
             raise UserError(f"data.max_length is {maximum}, but the teacher reads at most {longest} tokens; lower it")
         if maximum is None:
-            encoder = Encoder(tokenizer, min(longest, 4096))
+            encoder = Reading(tokenizer, min(longest, 4096))
             lengths = [len(e.input_ids) for e in encoder.encode([*dataset.train, *dataset.transfer])]
             maximum = min(longest, max(SHORTEST_MAXIMUM, math.ceil(np.percentile(lengths, 99))))
         tokenizer.save(str(directory / "tokenizer.json"))
@@ -163,7 +163,7 @@ def read_by_student(this: Run, texts: Texts) -> Texts:
         return texts
     own = prepare_tokenizer(this, texts.dataset, config.tokenizer)
     settings = own.read("tokenizer_settings.json")
-    encoder = Encoder.from_file(own.directory / "tokenizer.json", settings["max_length"])
+    encoder = Reading.from_file(own.directory / "tokenizer.json", settings["max_length"])
     return dataclasses.replace(texts, encoder=encoder, special_tokens=settings["special"], tokenizer=own)
 
 
@@ -195,5 +195,5 @@ def prepare_student(this: Run, texts: Texts) -> tuple[Texts, Artifact]:
         ("tokenizers",),
         compute,
     )
-    encoder = Encoder.from_file(artifact.directory / "tokenizer.json", texts.encoder.max_length)
+    encoder = Reading.from_file(artifact.directory / "tokenizer.json", texts.encoder.max_length)
     return dataclasses.replace(texts, encoder=encoder), artifact

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from distill.errors import UserError
 from distill.metrics import Metric, span_exact_match, span_f1
 from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax
-from distill.text import Encoded, Encoder, Example
+from distill.text import Encoded, Example, Reading
 
 WORD = re.compile(r"\w+|[^\w\s]")
 """The units of a passage: runs of letters and digits, and single marks."""
@@ -75,13 +75,13 @@ class QuestionAnswering(Task):
             return Example(value[0], value[1])
         raise UserError(f'expected {{"question": …, "context": …}} or a pair of question and passage, got {value!r}')
 
-    def encode(self, encoder: Encoder, examples: Sequence[Example]) -> list[Encoded]:
+    def encode(self, reading: Reading, examples: Sequence[Example]) -> list[Encoded]:
         """Question and passage; words as :func:`passage_words` cuts them.
 
         The passage is always read in windows, which share a quarter of the maximum where nothing else is said.
         """
-        stride = encoder.max_length // 4 if self.windows is None else self.windows.stride
-        return encoder.encode_passages(examples, [passage_words(e.pair or "") for e in examples], stride)
+        stride = reading.max_length // 4 if self.windows is None else self.windows.stride
+        return reading.encode_passages(examples, [passage_words(e.pair or "") for e in examples], stride)
 
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
         """[R, L, 2] to one [W, 2] an example; NaN where a word has no piece."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from distill.metrics import Metric, pearson, spearman
 from distill.tasks.task import Answer, Logits, Task, text_question
-from distill.text import Encoded, Encoder, Example
+from distill.text import Encoded, Example, Reading
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class SentenceEmbedding(Task):
         """As :func:`text_question` reads it."""
         return text_question(value)
 
-    def encode(self, encoder: Encoder, examples: Sequence[Example]) -> list[Encoded]:
+    def encode(self, reading: Reading, examples: Sequence[Example]) -> list[Encoded]:
         """Each text alone: the second of a pair is a window of its own. Long texts are cut."""
-        first = encoder.encode([Example(e.text) for e in examples])
-        second = encoder.encode([Example(e.pair or "") for e in examples])
+        first = reading.encode([Example(e.text) for e in examples])
+        second = reading.encode([Example(e.pair or "") for e in examples])
         return [a if e.pair is None else a.followed_by(b) for e, a, b in zip(examples, first, second, strict=True)]
 
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:

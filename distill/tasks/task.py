@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from distill.errors import UserError, nearest
 from distill.metrics import Metric
-from distill.text import Encoded, Encoder, Example, Label
+from distill.text import Encoded, Example, Label, Reading
 
 Logits = NDArray[np.float32]
 Targets = NDArray[np.int64] | NDArray[np.float32]
@@ -103,9 +103,9 @@ class Task(ABC):
     def question(self, value: Any) -> Example:
         """What a caller gave (a text, a pair, a JSON object) as an example. Raises UserError where it is none."""
 
-    def encode(self, encoder: Encoder, examples: Sequence[Example]) -> list[Encoded]:
+    def encode(self, reading: Reading, examples: Sequence[Example]) -> list[Encoded]:
         """Ids of each example, in windows where the task reads them."""
-        return encoder.encode(examples, None if self.windows is None else self.windows.stride)
+        return reading.encode(examples, None if self.windows is None else self.windows.stride)
 
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
         """Cuts the model's output for the windows of a batch, in order, into one [U, C] array an example.

@@ -20,7 +20,7 @@ from distill.data.masking import mask_tokens
 from distill.errors import UserError
 from distill.objectives import cosine_distance, cross_entropy, kl_divergence
 from distill.progress import track
-from distill.text import Encoded, Encoder, Example, pad
+from distill.text import Encoded, Example, Reading, pad
 from distill.training.loop import model_inputs, parameter_groups
 
 
@@ -58,7 +58,7 @@ def answers_at_masked(model: Any, inputs: dict[str, Tensor], asked_BL: Tensor) -
 class Corpus:
     """Encoded texts that masked batches are drawn from."""
 
-    def __init__(self, texts: Sequence[Example], encoder: Encoder, masked: float) -> None:
+    def __init__(self, texts: Sequence[Example], encoder: Reading, masked: float) -> None:
         self.encoded: list[Encoded] = [e for e in encoder.encode(texts) if len(e.input_ids) > 0]
         self.pad_id, self.masked, self.vocabulary = encoder.pad_id, masked, encoder.vocabulary_size
         tokens = [encoder.tokenizer.token_to_id(name) for name in MASK_TOKENS]

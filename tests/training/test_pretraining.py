@@ -21,7 +21,7 @@ from transformers import (
 
 from distill.config import PretrainingConfig
 from distill.errors import UserError
-from distill.text import Encoder, Example, train_tokenizer
+from distill.text import Example, Reading, train_tokenizer
 from distill.training import make_accelerator
 from distill.training.pretraining import Corpus, answers_at_masked, masked_score, pretrain
 
@@ -29,11 +29,11 @@ TEXTS = [Example(f"the {a} {b} sat on the {c}") for a in ("cat", "dog") for b in
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return Encoder(train_tokenizer(TEXTS * 3, 80), 16)
+def encoder() -> Reading:
+    return Reading(train_tokenizer(TEXTS * 3, 80), 16)
 
 
-def _bert(encoder: Encoder, layers: int = 2, seed: int = 0) -> Any:
+def _bert(encoder: Reading, layers: int = 2, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     return BertForMaskedLM(
         BertConfig(
@@ -83,7 +83,7 @@ def test_logits_at_masked_tokens_are_those_of_the_whole_forward(family: str) -> 
     torch.testing.assert_close(after, expected.logits)
 
 
-def test_the_first_step_minimises_the_three_losses_added_up(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_step_minimises_the_three_losses_added_up(encoder: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = PretrainingConfig(epochs=1, batch_size=8, kl=5.0, mlm=2.0, cosine=1.0, temperature=2.0)
     corpus = Corpus(TEXTS, encoder, 0.3)
     student, teacher = _bert(encoder, 1, 1), _bert(encoder, 2)
@@ -112,7 +112,7 @@ def test_the_first_step_minimises_the_three_losses_added_up(encoder: Encoder, mo
     assert losses[0] == pytest.approx(float(5 * kl + 2 * mlm + cosine.mean()), rel=1e-4)
 
 
-def test_masked_tokens_are_learnt_and_the_same_seed_gives_the_same_weights(encoder: Encoder) -> None:
+def test_masked_tokens_are_learnt_and_the_same_seed_gives_the_same_weights(encoder: Reading) -> None:
     settings = PretrainingConfig(epochs=40, batch_size=4, learning_rate=3e-3)
     corpus = Corpus(TEXTS, encoder, 0.15)
     accelerator = make_accelerator("cpu", "fp32", 1)
@@ -133,7 +133,7 @@ def test_masked_tokens_are_learnt_and_the_same_seed_gives_the_same_weights(encod
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
 
 
-def test_a_tokenizer_without_a_mask_token_is_refused(encoder: Encoder) -> None:
+def test_a_tokenizer_without_a_mask_token_is_refused(encoder: Reading) -> None:
     other = Tokenizer.from_str(encoder.tokenizer.to_str().replace("[MASK]", "[GAP]"))
     with pytest.raises(UserError, match="no mask token"):
-        Corpus(TEXTS, Encoder(other, 16), 0.15)
+        Corpus(TEXTS, Reading(other, 16), 0.15)
