@@ -188,11 +188,10 @@ def evaluate(options: argparse.Namespace) -> int:
         task, answer = teacher_subject(folder)
     else:
         task, answer = bundle_subject(folder, options.variant, options.threads)
-    kind: Any = task.name
     examples = load_examples(
         Source(path=options.data),
         DataConfig(text=options.text_column, pair=options.pair_column, label=options.label_column),
-        TaskConfig(name=kind),
+        TaskConfig(name=task.name),
         task.labels,
     )
     predictions, gold = task.predictions(answer(examples), examples), task.gold(examples)

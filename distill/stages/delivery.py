@@ -138,6 +138,7 @@ def make_report(
             settings=plain(config),
         ),
         samples=samples,
+        task_in_words=task.in_words(bool(config.data.pair), texts.encoder.max_length),
     )
 
 
