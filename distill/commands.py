@@ -179,7 +179,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """``distill evaluate``"""
     from distill.config.schema import DataConfig, Source, TaskConfig
     from distill.data import load_examples
-    from distill.evaluation import bootstrap_seeds
+    from distill.evaluation import score_over_seeds
     from distill.evaluation.subjects import bundle_subject, teacher_subject
 
     check_threads(options.threads)
@@ -196,7 +196,7 @@ def evaluate(options: argparse.Namespace) -> int:
     )
     predictions, gold = task.predictions(answer(examples), examples), task.gold(examples)
     scores = {
-        metric.name: bootstrap_seeds(metric, metric.statistics(predictions, gold)[None]) for metric in task.metrics
+        metric.name: score_over_seeds(metric, metric.statistics(predictions, gold)[None]) for metric in task.metrics
     }
     if options.json:
         shown = {

@@ -132,6 +132,8 @@ class Contrast:
     """Name of the test that gave ``p_value``."""
     verdict: str
     """In words; "no difference shown" is one."""
+    smallest_shown: float | None = None
+    """The smallest difference that these texts and seeds would show with a probability of 80 % (a fraction of 1)."""
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ def file_fingerprint(source: Source | None) -> Any:
 
 def check_floor(config: Config, task: Task, predictions: Sequence[Any], gold: Sequence[Any]) -> None:
     """Stops where the teacher is not shown to beat the best answer that does not look at the text."""
-    from distill.evaluation import bootstrap_seeds, wilson
+    from distill.evaluation import score_over_seeds, wilson
 
     if not config.teacher_floor:
         return
@@ -235,7 +235,7 @@ def check_floor(config: Config, task: Task, predictions: Sequence[Any], gold: Se
         found = f"is right on {reached.value:.1%} of {total} validation answers (95 % interval from {reached.low:.1%})"
         known = f"always giving the most frequent answer is right on {floor:.1%}"
     else:
-        reached = bootstrap_seeds(task.metric, task.metric.statistics(predictions, gold)[None])
+        reached = score_over_seeds(task.metric, task.metric.statistics(predictions, gold)[None])
         floor = task.metric.score(best, gold)
         found = f"has {task.metric.title} {reached.value:.3f} on validation (95 % interval from {reached.low:.3f})"
         known = f"the best answer that does not look at the text has {floor:.3f}"
