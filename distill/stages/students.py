@@ -1,170 +1,219 @@
-"""The arms: the same student, trained in each way; and the linear floor."""
+"""The arms: the same student, trained in each way."""
 
 import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
-from distill.config import LayersStudent, PretrainedTeacher, RecurrentStudent, TransformerStudent
-from distill.results import Candidate
-from distill.stages.artifacts import Artifact, plain, save_units
-from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, TrainedArm, open_store
+from distill.config import (
+    LayersStudent,
+    ObjectiveConfig,
+    PretrainedTeacher,
+    RecurrentStudent,
+    TrainConfig,
+    TransformerStudent,
+)
+from distill.data import Part
+from distill.stages.artifacts import Artifact
+from distill.stages.context import Chosen, Run, Signal, StudentTexts, TrainedArm, open_store
+from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
+from distill.stages.teacher import best_of, candidate_of
+from distill.tasks import Task
+from distill.text import Reading
+from distill.training.devices import Machine
+
+StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent
+ON_LABELS = ("hard", "pretrained")
+"""Arms that learn from the data's labels alone."""
 
 
-def train_arm(
-    this: Run, signal: Signal, student_texts: Texts, tokenizer: Artifact, name: str, pretrained: Artifact | None = None
-) -> TrainedArm:
-    """Chooses the learning rate on validation with the first seed, then trains the other seeds with it."""
-    config, dataset, task = this.config, student_texts.dataset, student_texts.task
-    transfer = name.endswith("+transfer")
-    rows = [*dataset.train, *dataset.transfer] if transfer else list(dataset.train)
+@dataclass(frozen=True)
+class TrainStudent(Stage):
+    """One training of the student."""
 
-    def fit(rate: float, seed: int) -> Artifact:
-        what = f"student {name}, seed {seed}, learning rate {rate:g}"
+    name: ClassVar[str] = "student"
+    rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
+    libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
+    together: ClassVar[bool] = True
+    on_device: ClassVar[bool] = True
 
-        def compute(directory: Path) -> None:
+    arm: str
+    student: StudentConfig
+    start: Artifact | PretrainedTeacher | None
+    """The model it takes weights from: one that was trained here, or a checkpoint as it is; None: random weights."""
+    objective: ObjectiveConfig
+    """Read by the arms that read the teacher."""
+    signal: Artifact | None
+    """What the teacher says of the texts; None in arms that do not read it."""
+    thresholds: tuple[float, ...]
+    """Logits above which the teacher gives a label, where its answers are taken as labels."""
+    budget: TrainConfig
+    """Narrowed to one learning rate."""
+    seed: int
+    vocabulary: Artifact
+    reading: Reading
+    task: Task
+    texts: Part
+    labelled: Part
+    """Those that the output layer's first bias is made of."""
+    validation: Part
+    paired: bool
+
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return self.budget.learning_rates[0]
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"student {self.arm}, seed {self.seed}, learning rate {self.rate:g}"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves ``model`` and ``result.json``."""
+        from distill.models import parameter_count, save_model, vector_size
+        from distill.training import make_arm, train
+
+        student = self.first_weights()
+        store = None if self.signal is None else open_store(self.signal)
+        sizes = (vector_size(student.model), store.width) if store is not None and self.task.kind == "vector" else None
+        arm = make_arm(self.arm, self.objective, self.task.kind, sizes, self.thresholds)
+        trained = train(
+            student.model,
+            self.reading,
+            self.task,
+            self.texts.examples,
+            self.validation.examples,
+            arm.objective,
+            store,
+            self.budget,
+            self.rate,
+            self.seed,
+            machine.accelerator,
+            self.what,
+            folder / "work",
+        )
+        shutil.rmtree(folder / "work", ignore_errors=True)
+        save_model(student, folder / "model", self.reading.max_length)
+        result = {
+            **dataclasses.asdict(trained),
+            "learning_rate": self.rate,
+            "parameters": parameter_count(student.model),
+        }
+        (folder / "result.json").write_text(json.dumps(result))
+
+    def first_weights(self) -> Any:
+        """The student before its training."""
+        from distill.models import build_student, load_model, load_teacher, load_with_new_head, start_at_the_mean
+
+        config, source, new_head = self.student, None, not isinstance(self.student, LayersStudent)
+        if isinstance(self.start, PretrainedTeacher):
             import torch
 
-            from distill.models import (
-                build_student,
-                load_model,
-                load_teacher,
-                load_with_new_head,
-                parameter_count,
-                save_model,
-                start_at_the_mean,
-                vector_size,
-            )
-            from distill.training import make_arm, train
-
-            teacher, start = None, config.student
-            if name == "pretrained" and pretrained is not None and isinstance(start, LayersStudent):
-                teacher = load_with_new_head(pretrained.directory / "model", task, seed)
-                start = dataclasses.replace(start, layers=tuple(range(teacher.model.config.num_hidden_layers)))
-            elif isinstance(start, LayersStudent) and start.start == "checkpoint":
-                assert isinstance(config.teacher, PretrainedTeacher)
-                torch.manual_seed(seed)  # the new head
-                teacher = load_teacher(dataclasses.replace(config.teacher, fine_tune="always"), task).loaded
-            elif reads_weights(start) and signal.model is not None:
-                teacher = load_model(signal.model.directory / "model", task)
-            kept = tokenizer.directory / "kept.npy"
-            student = build_student(
-                start,
-                teacher,
-                student_texts.encoder.tokenizer,
-                student_texts.special_tokens,
-                task,
-                np.load(kept, allow_pickle=False) if kept.is_file() else None,
-                student_texts.encoder.max_length,
-                seed,
-                student_texts.paired,
-            )
-            if not isinstance(start, LayersStudent) or start.start == "checkpoint" or name == "pretrained":
-                start_at_the_mean(student.model, task, dataset.train)
-            store, sizes = open_store(signal.answers), None
-            if task.kind == "vector":
-                sizes = (vector_size(student.model), store.width)
-            arm = make_arm(name, config.objective, task.kind, sizes, signal.task.thresholds)
-            trained = train(
-                student.model,
-                student_texts.encoder,
-                task,
-                rows,
-                dataset.validation,
-                arm.objective,
-                store if arm.objective.reads_teacher else None,
-                config.train,
-                rate,
-                seed,
-                this.accelerator,
-                what,
-                directory / "work",
-            )
-            shutil.rmtree(directory / "work", ignore_errors=True)
-            save_model(student, directory / "model", student_texts.encoder.max_length)
-            result = {**plain(trained), "parameters": parameter_count(student.model)}
-            (directory / "result.json").write_text(json.dumps(result))
-
-        reads_teacher = name not in ("hard", "pretrained")
-        starts_from_teacher = reads_weights(config.student)
-        return this.artifacts.stage(
-            "student",
-            what,
-            {
-                "arm": name,
-                "objective": config.objective if reads_teacher else None,
-                "student": config.student,
-                "pretrained": pretrained.fingerprint if name == "pretrained" and pretrained else None,
-                "train": {k: v for k, v in plain(config.train).items() if k != "learning_rates"},
-                "learning_rate": rate,
-                "seed": seed,
-                "signal": signal.answers.fingerprint if reads_teacher else None,
-                "thresholds": signal.task.thresholds if name == "pseudo+transfer" else (),
-                # A teacher's fingerprint covers the metric that checkpoints are chosen by.
-                "teacher": signal.model.fingerprint if starts_from_teacher and signal.model else task.section(),
-                "tokenizer": tokenizer.fingerprint,
-                "data": dataset.fingerprint,
-                **this.compute,
-            },
-            TRAINING_ROOMS,
-            TRAINING_LIBRARIES,
-            compute,
+            torch.manual_seed(self.seed)  # the new head
+            source = load_teacher(dataclasses.replace(self.start, fine_tune="always"), self.task).loaded
+            new_head = True
+        elif self.start is not None and self.arm == "pretrained":
+            assert isinstance(config, LayersStudent)
+            source = load_with_new_head(self.start.directory / "model", self.task, self.seed)
+            config = dataclasses.replace(config, layers=tuple(range(source.model.config.num_hidden_layers)))
+            new_head = True
+        elif self.start is not None:
+            source = load_model(self.start.directory / "model", self.task)
+        kept = self.vocabulary.directory / "kept.npy"
+        student = build_student(
+            config,
+            source,
+            self.reading.tokenizer,
+            self.reading.special_tokens,
+            self.task,
+            np.load(kept, allow_pickle=False) if kept.is_file() else None,
+            self.reading.max_length,
+            self.seed,
+            self.paired,
         )
+        if new_head:
+            start_at_the_mean(student.model, self.task, self.labelled.examples)
+        return student
 
-    first = {rate: fit(rate, config.seeds[0]) for rate in config.train.learning_rates}
-    candidates = tuple(Candidate(rate, a.read("result.json")["validation"]) for rate, a in first.items())
-    rate = max(candidates, key=lambda c: c.validation).learning_rate
-    models = (first[rate], *(fit(rate, seed) for seed in config.seeds[1:]))
-    others = [a.cost for r, a in first.items() if r != rate]
+
+def train_arms(this: Run, texts: StudentTexts, signal: Signal, pretrained: Artifact | None) -> tuple[TrainedArm, ...]:
+    """All arms of the recipe but the floor."""
+    names = (name for name in this.config.arms if name != "linear")
+    return tuple(train_arm(this, texts, signal, pretrained, name) for name in names)
+
+
+def train_arm(this: Run, texts: StudentTexts, signal: Signal, pretrained: Artifact | None, name: str) -> TrainedArm:
+    """Chooses the learning rate on validation with the first seed, then trains the other seeds with it."""
+    first, *others = this.config.seeds
+    budget = this.config.train
+    tried = [
+        this.artifacts.get(training_of(this, texts, signal, pretrained, name, rate, first))
+        for rate in budget.learning_rates
+    ]
+    chosen = best_of(tried)
+    rate = chosen.read("result.json")["learning_rate"]
+    more = [this.artifacts.get(training_of(this, texts, signal, pretrained, name, rate, seed)) for seed in others]
+    models = (chosen, *more)
     return TrainedArm(
         name,
-        transfer,
+        part_of(texts, name),
         rate,
-        candidates,
+        tuple(candidate_of(one.read("result.json")) for one in tried),
         models,
-        tuple(a.read("result.json") for a in models),
-        (*others, *(a.cost for a in models)),
+        tuple(one.read("result.json") for one in models),
+        tuple(one.cost for one in (*tried, *more)),
     )
 
 
-def reads_weights(student: LayersStudent | TransformerStudent | RecurrentStudent) -> bool:
-    """Whether a student starts from weights of the teacher."""
-    return isinstance(student, LayersStudent) or getattr(student, "embeddings", "random") == "teacher"
-
-
-def fit_floor(this: Run, texts: Texts) -> Artifact:
-    """The linear model's answers on test."""
-    dataset, task = texts.dataset, texts.task
-
-    def compute(directory: Path) -> None:
-        from distill.training import fit_linear
-
-        floor = fit_linear(task, dataset.train, dataset.validation)
-        save_units(directory / "test.npz", floor.units(dataset.test))
-        if dataset.out_of_scope:
-            save_units(directory / "out_of_scope.npz", floor.units(dataset.out_of_scope))
-        result = {
-            "validation": floor.validation,
-            "parameters": floor.parameters,
-            "regularization": floor.regularization,
-            "thresholds": floor.task.thresholds,
-        }
-        (directory / "result.json").write_text(json.dumps(result))
-
-    return this.artifacts.stage(
-        "linear",
-        "linear floor",
-        {"data": dataset.fingerprint, "task": task.section()},
-        ("training/linear.py", "tasks", "metrics", "text"),
-        ("scikit-learn", "numpy"),
-        compute,
+def training_of(
+    this: Run, texts: StudentTexts, signal: Signal, pretrained: Artifact | None, name: str, rate: float, seed: int
+) -> TrainStudent:
+    """One training of an arm."""
+    config = this.config
+    return TrainStudent(
+        arm=name,
+        student=config.student,
+        start=start_of(config.student, config.teacher, signal, pretrained if name == "pretrained" else None),
+        objective=ObjectiveConfig() if name in ON_LABELS else config.objective,
+        signal=None if name in ON_LABELS else signal.answers,
+        thresholds=signal.task.thresholds if name == "pseudo+transfer" else (),
+        budget=dataclasses.replace(config.train, learning_rates=(rate,)),
+        seed=seed,
+        vocabulary=texts.vocabulary,
+        reading=texts.reading,
+        task=texts.task,
+        texts=part_of(texts, name),
+        labelled=texts.dataset.part("train"),
+        validation=texts.dataset.part("validation"),
+        paired=texts.paired,
     )
 
 
-def choose(arms: Sequence[TrainedArm]) -> tuple[TrainedArm, int]:
+def part_of(texts: StudentTexts, arm: str) -> Part:
+    """What an arm learns on."""
+    return texts.training if arm.endswith("+transfer") else texts.dataset.part("train")
+
+
+def start_of(
+    student: StudentConfig, teacher: Any, signal: Signal, pretrained: Artifact | None
+) -> Artifact | PretrainedTeacher | None:
+    """Where a student takes its first weights from."""
+    if pretrained is not None:
+        return pretrained
+    if isinstance(student, LayersStudent) and student.start == "checkpoint":
+        assert isinstance(teacher, PretrainedTeacher)
+        return dataclasses.replace(teacher, train=TrainConfig(), tries=1)
+    reads_weights = isinstance(student, LayersStudent) or getattr(student, "embeddings", "random") == "teacher"
+    return signal.teacher.model if reads_weights else None
+
+
+def choose(arms: Sequence[TrainedArm]) -> Chosen:
     """What is exported: the arm that is best on validation over its seeds, and of it the best seed."""
     best = max(arms, key=lambda arm: arm.validation)
-    return best, int(np.argmax([r["validation"] for r in best.results]))
+    return Chosen(best, int(np.argmax([r["validation"] for r in best.results])))

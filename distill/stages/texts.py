@@ -1,22 +1,25 @@
 """Data, tokenizer and maximum length."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
 from distill import tasks
-from distill.config import Config, PretrainedTeacher, SourceTokenizer, TeacherTokenizer, TrainedTokenizer
-from distill.data import Dataset, load_data
+from distill.config import Config, PretrainedTeacher, Source, SourceTokenizer, TeacherTokenizer, TrainedTokenizer
+from distill.config import Vocabulary as VocabularyConfig
+from distill.data import Dataset, Part, load_data
 from distill.data.examples import single_texts
 from distill.errors import UserError, nearest
-from distill.stages.artifacts import Artifact
-from distill.stages.context import Run, Texts
+from distill.stages.context import Run, StudentTexts, Texts
+from distill.stages.stage import Stage
 from distill.tasks.task import AGREEMENT
 from distill.text import Example, Reading, with_leading_blanks
+from distill.training.devices import Machine
 
 SHORTEST_MAXIMUM = 16
 """The maximum length is never set below this many tokens."""
@@ -47,13 +50,107 @@ def read_data(config: Config) -> Dataset:
     return dataset
 
 
-def prepare_texts(this: Run, dataset: Dataset) -> Texts:
-    """The tokenizer that the teacher reads with, and the maximum length."""
+@dataclass(frozen=True)
+class MakeReading(Stage):
+    """A tokenizer, and the maximum length: the 99th percentile of the training texts, as far as its model reads."""
+
+    name: ClassVar[str] = "tokenizer"
+    rooms: ClassVar[tuple[str, ...]] = ("text", "models/loading.py", "models/teachers.py")
+    libraries: ClassVar[tuple[str, ...]] = ("tokenizers", "transformers")
+
+    trained: TrainedTokenizer | None
+    """How it is trained on the texts, where it is."""
+    source: Source | None
+    """Where it comes from, where it is not."""
+    of_model: bool
+    """There is a model at the source that reads with it, and says how much."""
+    trust: bool
+    max_length: int | None
+    as_words: bool
+    """Texts are lists of words."""
+    texts: Part
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return "tokenizer and maximum length"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves a :class:`Reading`."""
+        from distill.text import train_tokenizer
+
+        special: dict[str, str] = {}
+        longest = 10**6
+        if self.trained is not None:
+            texts = each_text_once(self.texts.examples)
+            tokenizer = train_tokenizer(texts, self.trained.vocabulary_size, self.trained.model)
+        else:
+            tokenizer, special, longest = self.found()
+        if self.as_words:
+            tokenizer = with_leading_blanks(tokenizer)
+        maximum = self.max_length
+        if maximum is not None and maximum > longest:
+            raise UserError(f"data.max_length is {maximum}, but the teacher reads at most {longest} tokens; lower it")
+        if maximum is None:
+            reading = Reading(tokenizer, min(longest, 4096))
+            lengths = [len(e.input_ids) for e in reading.encode(self.texts.examples)]
+            maximum = min(longest, max(SHORTEST_MAXIMUM, math.ceil(np.percentile(lengths, 99))))
+        Reading(tokenizer, maximum, special_tokens=special).save(folder / "reading")
+
+    def found(self) -> tuple[Any, dict[str, str], int]:
+        """The tokenizer of the source, the roles of its special tokens, and the longest input."""
+        from tokenizers import Tokenizer
+
+        from distill.models.loading import load_config, load_tokenizer
+        from distill.models.teachers import longest_input
+        from distill.sources import locate
+
+        assert self.source is not None
+        location, revision = self.source.hub or str(locate(self.source)), self.source.revision
+        if Path(location).is_file():
+            try:
+                return Tokenizer.from_file(location), {}, 10**6
+            except Exception as error:  # tokenizers raises bare Exception
+                raise UserError(f"{location} is not a tokenizer.json: {error}") from error
+        tokenizer, special, longest = load_tokenizer(location, revision, self.trust)
+        if self.of_model:
+            longest = min(longest, longest_input(load_config(location, revision, self.trust)))
+        return tokenizer, special, longest
+
+
+@dataclass(frozen=True)
+class MakeVocabulary(Stage):
+    """The student's tokenizer: the one it starts from, trimmed where that is asked for."""
+
+    name: ClassVar[str] = "student-tokenizer"
+    rooms: ClassVar[tuple[str, ...]] = ("text",)
+    libraries: ClassVar[tuple[str, ...]] = ("tokenizers",)
+
+    vocabulary: VocabularyConfig
+    reading: Reading
+    texts: Part
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return "student's vocabulary"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves a :class:`Reading`, and ``kept.npy``, the old id of each new one, where it was trimmed."""
+        from distill.text import trim_vocabulary
+
+        tokenizer, reading = self.reading.tokenizer, self.reading
+        if self.vocabulary.trim:
+            trimmed = trim_vocabulary(tokenizer, each_text_once(self.texts.examples), self.vocabulary.min_count)
+            np.save(folder / "kept.npy", trimmed.kept)
+            reading = Reading(trimmed.tokenizer, reading.max_length, special_tokens=reading.special_tokens)
+        reading.save(folder / "reading")
+
+
+def read_texts(this: Run, dataset: Dataset) -> Texts:
+    """The tokenizer that the teacher reads with, the maximum length, and the task."""
     config = this.config
     own = TeacherTokenizer("teacher") if isinstance(config.teacher, PretrainedTeacher) else config.tokenizer
-    artifact = prepare_tokenizer(this, dataset, own)
-    settings = artifact.read("tokenizer_settings.json")
-    encoder = Reading.from_file(artifact.directory / "tokenizer.json", settings["max_length"])
     labels = dataset.labels
     if not labels and tasks.find(config.task.name).labelled:
         labels = teacher_labels(config)
@@ -61,7 +158,28 @@ def prepare_texts(this: Run, dataset: Dataset) -> Texts:
     stride = config.data.stride
     windows = None if stride is None else tasks.Windows(stride, config.data.window_pooling)
     task = tasks.build(config.task.name, labels, metric, windows)
-    return Texts(dataset, task, encoder, settings["special"], artifact)
+    texts = Texts(dataset, task, make_reading(this, dataset, own))
+    check_pairs(this, texts)
+    return texts
+
+
+def make_reading(this: Run, dataset: Dataset, chosen: TeacherTokenizer | TrainedTokenizer | SourceTokenizer) -> Reading:
+    """The reading of a choice of ``conf/tokenizer``."""
+    teacher = this.config.teacher
+    of_teacher = isinstance(chosen, TeacherTokenizer)
+    source = getattr(teacher if of_teacher else chosen, "source", None)
+    artifact = this.artifacts.get(
+        MakeReading(
+            trained=chosen if isinstance(chosen, TrainedTokenizer) else None,
+            source=source,
+            of_model=of_teacher,
+            trust=of_teacher and isinstance(teacher, PretrainedTeacher) and teacher.trust_remote_code,
+            max_length=this.config.data.max_length,
+            as_words=tasks.find(this.config.task.name).tagged,
+            texts=dataset.part("train", "transfer"),
+        )
+    )
+    return Reading.load(artifact.directory / "reading")
 
 
 def check_pairs(this: Run, texts: Texts) -> None:
@@ -72,78 +190,28 @@ def check_pairs(this: Run, texts: Texts) -> None:
     for who, model in (("teacher", this.config.teacher), ("student", this.config.student)):
         if getattr(getattr(model, "architecture", None), "pairs", None) != "apart":
             continue
-        encoder = (texts if who == "teacher" else read_by_student(this, texts)).encoder
-        if encoder.pair_opening() is None:
+        reading = texts.reading if who == "teacher" else read_by_student(this, texts)
+        if reading.pair_opening() is None:
             raise UserError(
                 f"{who}.architecture.pairs is 'apart', but the tokenizer does not tell the two texts of a pair apart "
                 f"by token types; set {who}.architecture.pairs=together, or choose tokenizer=trained"
             )
 
 
-def prepare_tokenizer(
-    this: Run, dataset: Dataset, chosen: TeacherTokenizer | TrainedTokenizer | SourceTokenizer
-) -> Artifact:
-    """A tokenizer, and the maximum length: the 99th percentile of the training texts, as far as its model reads."""
+def read_by_student(this: Run, texts: Texts) -> Reading:
+    """What the student's own starts from: the teacher's, or one of its own."""
     config = this.config
+    if not isinstance(config.teacher, PretrainedTeacher) or isinstance(config.tokenizer, TeacherTokenizer):
+        return texts.reading
+    return make_reading(this, texts.dataset, config.tokenizer)
 
-    def compute(directory: Path) -> None:
-        from tokenizers import Tokenizer
 
-        from distill.sources import locate
-        from distill.text import train_tokenizer
-
-        special: dict[str, str] = {}
-        longest = 10**6
-        if isinstance(chosen, TrainedTokenizer):
-            texts = each_text_once([*dataset.train, *dataset.transfer])
-            tokenizer = train_tokenizer(texts, chosen.vocabulary_size, chosen.model)
-        else:
-            from distill.models.loading import load_config, load_tokenizer
-            from distill.models.teachers import longest_input
-
-            trust = False
-            if isinstance(chosen, SourceTokenizer):
-                source = chosen.source
-            else:
-                assert isinstance(config.teacher, PretrainedTeacher)
-                source, trust = config.teacher.source, config.teacher.trust_remote_code
-            location = source.hub or str(locate(source))
-            if Path(location).is_file():
-                try:
-                    tokenizer = Tokenizer.from_file(location)
-                except Exception as error:  # tokenizers raises bare Exception
-                    raise UserError(f"{location} is not a tokenizer.json: {error}") from error
-            else:
-                tokenizer, special, longest = load_tokenizer(location, source.revision, trust)
-            if isinstance(chosen, TeacherTokenizer):
-                longest = min(longest, longest_input(load_config(location, source.revision, trust)))
-        if tasks.find(config.task.name).tagged:
-            tokenizer = with_leading_blanks(tokenizer)
-        maximum = config.data.max_length
-        if maximum is not None and maximum > longest:
-            raise UserError(f"data.max_length is {maximum}, but the teacher reads at most {longest} tokens; lower it")
-        if maximum is None:
-            encoder = Reading(tokenizer, min(longest, 4096))
-            lengths = [len(e.input_ids) for e in encoder.encode([*dataset.train, *dataset.transfer])]
-            maximum = min(longest, max(SHORTEST_MAXIMUM, math.ceil(np.percentile(lengths, 99))))
-        tokenizer.save(str(directory / "tokenizer.json"))
-        (directory / "tokenizer_settings.json").write_text(json.dumps({"max_length": maximum, "special": special}))
-
-    return this.artifacts.stage(
-        "tokenizer",
-        "tokenizer and maximum length",
-        {
-            "tokenizer": chosen,
-            "teacher": getattr(config.teacher, "source", None)
-            if isinstance(config.teacher, PretrainedTeacher)
-            else None,
-            "max_length": config.data.max_length,
-            "data": dataset.fingerprint,
-        },
-        ("text",),
-        ("tokenizers", "transformers"),
-        compute,
-    )
+def prepare_student(this: Run, texts: Texts) -> StudentTexts:
+    """The texts as the student reads them."""
+    reading = read_by_student(this, texts)
+    artifact = this.artifacts.get(MakeVocabulary(this.config.student.vocabulary, reading, texts.training))
+    own = Reading.load(artifact.directory / "reading")
+    return StudentTexts(texts.dataset, texts.task, own, artifact)
 
 
 def teacher_labels(config: Config) -> tuple[str, ...]:
@@ -157,44 +225,6 @@ def teacher_labels(config: Config) -> tuple[str, ...]:
     return tuple(config.teacher.label_map.get(name, name) for _, name in sorted(settings.id2label.items()))
 
 
-def read_by_student(this: Run, texts: Texts) -> Texts:
-    """The texts with the tokenizer that the student starts from: the one they come with, or one of its own."""
-    config = this.config
-    if not isinstance(config.teacher, PretrainedTeacher) or isinstance(config.tokenizer, TeacherTokenizer):
-        return texts
-    own = prepare_tokenizer(this, texts.dataset, config.tokenizer)
-    settings = own.read("tokenizer_settings.json")
-    encoder = Reading.from_file(own.directory / "tokenizer.json", settings["max_length"])
-    return dataclasses.replace(texts, encoder=encoder, special_tokens=settings["special"], tokenizer=own)
-
-
 def each_text_once(examples: Sequence[Example]) -> list[Example]:
     """The texts, those of a pair one by one: one that stands in many pairs is no more frequent for that."""
     return list({e.text: e for e in single_texts(examples)}.values())
-
-
-def prepare_student(this: Run, texts: Texts) -> tuple[Texts, Artifact]:
-    """The student's tokenizer: the teacher's, or one of its own; trimmed where that is asked for."""
-    vocabulary = this.config.student.vocabulary
-    texts = read_by_student(this, texts)
-
-    def compute(directory: Path) -> None:
-        from distill.text import trim_vocabulary
-
-        tokenizer = texts.encoder.tokenizer
-        if vocabulary.trim:
-            trimmed = trim_vocabulary(tokenizer, each_text_once(texts.training), vocabulary.min_count)
-            tokenizer = trimmed.tokenizer
-            np.save(directory / "kept.npy", trimmed.kept)
-        tokenizer.save(str(directory / "tokenizer.json"))
-
-    artifact = this.artifacts.stage(
-        "student-tokenizer",
-        "student's vocabulary",
-        {"vocabulary": vocabulary, "tokenizer": texts.tokenizer.fingerprint, "data": texts.dataset.fingerprint},
-        ("text",),
-        ("tokenizers",),
-        compute,
-    )
-    encoder = Reading.from_file(artifact.directory / "tokenizer.json", texts.encoder.max_length)
-    return dataclasses.replace(texts, encoder=encoder), artifact

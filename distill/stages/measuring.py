@@ -1,0 +1,82 @@
+"""Size, latency, memory and energy of the variants."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from distill.config import MeasureConfig
+from distill.data import Part
+from distill.results import Measurement, from_json, to_json
+from distill.stages.artifacts import Artifact
+from distill.stages.context import Exported, Run, graph_file
+from distill.stages.stage import Stage
+from distill.tasks import Task
+from distill.text import Reading, rows_of
+from distill.training.devices import Machine
+
+MEASURED_TEXTS = 256
+"""Test texts that a variant is measured on."""
+
+
+@dataclass(frozen=True)
+class MeasureVariant(Stage):
+    """One variant at work in a fresh process."""
+
+    name: ClassVar[str] = "measure"
+    rooms: ClassVar[tuple[str, ...]] = ("measure", "runtime")
+    libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+
+    who: str
+    exported: Artifact
+    variant: str
+    inputs: tuple[str, ...]
+    settings: MeasureConfig
+    computer: dict[str, str]
+    """What it is measured on, in words."""
+    reading: Reading
+    task: Task
+    texts: Part
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"measure the {self.who} in {self.variant}"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves ``measurement.json``."""
+        from distill.measure import Specification, measure
+
+        encoded = rows_of(self.task.encode(self.reading, self.texts.examples[:MEASURED_TEXTS]))
+        specification = Specification(
+            model=str((self.exported.directory / graph_file(self.variant)).resolve()),
+            inputs=self.inputs,
+            token_ids=tuple(tuple(map(int, e.input_ids)) for e in encoded),
+            pad_id=self.reading.pad_id,
+            threads=self.settings.threads,
+            seconds=self.settings.seconds,
+            watts_per_core=self.settings.watts_per_core,
+            max_length=self.reading.max_length,
+            second_lengths=tuple(e.second_length for e in encoded),
+        )
+        (folder / "measurement.json").write_text(to_json(measure(specification)))
+
+
+def measure_variant(this: Run, exported: Exported, variant: str) -> Measurement:
+    """Figures of a variant on this machine."""
+    from distill.measure import machine
+
+    texts = exported.texts
+    artifact = this.artifacts.get(
+        MeasureVariant(
+            who=exported.who,
+            exported=exported.artifact,
+            variant=variant,
+            inputs=exported.inputs,
+            settings=this.config.measure,
+            computer=machine(),
+            reading=texts.reading,
+            task=texts.task,
+            texts=texts.dataset.part("test"),
+        )
+    )
+    return from_json(Measurement, (artifact.directory / "measurement.json").read_text())

@@ -1,0 +1,136 @@
+"""Everything the run found out, as one report."""
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from distill.config import Config, Source
+from distill.results import SCHEMA_VERSION, DataSummary, Figure, Provenance, Report, StageCost
+from distill.runtime.graph import usable_cores
+from distill.stages.context import Findings, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
+from distill.stages.pretraining import in_words
+from distill.tasks import Task
+from distill.text import rows_of
+
+IN_REPO = {
+    "transformer": "in-repo transformer, trained from nothing",
+    "recurrent": "in-repo recurrent network, trained from nothing",
+}
+SAMPLES = 20
+"""Test texts that the report shows where a recipe asks for them."""
+
+
+def make_report(this: Run, findings: Findings, started: datetime) -> Report:
+    """The report of a run that began at ``started``."""
+    from distill.measure import machine, versions
+
+    config, texts, task = this.config, findings.texts, findings.texts.task
+    teacher_source, teacher_licence = teacher_in_words(config)
+    training = f"{this.machine.device}, {this.machine.precision}, {config.threads or usable_cores()} threads"
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        name=config.name,
+        recipe=config.recipe,
+        task=task.name,
+        metric=task.metric.name,
+        labels=task.labels,
+        data=data_summary(config, findings),
+        teacher_source=teacher_source,
+        teacher_licence=teacher_licence,
+        arms=findings.comparison.summaries,
+        contrasts=findings.comparison.contrasts,
+        exported_arm=findings.chosen.arm.name,
+        exported_seed=config.seeds[findings.chosen.index],
+        variants=findings.variants,
+        costs=costs_of(findings),
+        warnings=(*findings.comparison.warnings, *findings.signal.warnings),
+        provenance=Provenance(
+            created=started.isoformat(timespec="seconds"),
+            versions=versions(),
+            machine={**machine(), "training": training},
+            settings=dataclasses.asdict(config),
+        ),
+        samples=samples_of(texts, findings.signal) if config.report.show_texts else (),
+        task_in_words=task.in_words(bool(config.data.pair), texts.reading.max_length),
+    )
+
+
+def data_summary(config: Config, findings: Findings) -> DataSummary:
+    """What the data was, after cleaning."""
+    dataset, task, reading = findings.texts.dataset, findings.texts.task, findings.texts.reading
+    splits = ("train", "transfer", "validation", "test")
+    truncated = {
+        split: sum(row.truncated for row in rows_of(task.encode(reading, examples)))
+        for split in splits
+        if (examples := dataset.part(split).examples)
+    }
+    unlabelled = config.data.label is None
+    return DataSummary(
+        source=dataset.source,
+        licence=dataset.licence or "not stated",
+        labelled=0 if unlabelled else len(dataset.train),
+        transfer=len(dataset.train) if unlabelled else len(dataset.transfer),
+        validation=len(dataset.validation),
+        test=len(dataset.test),
+        majority_share=majority_share(task, task.gold(dataset.test)),
+        truncated=truncated,
+        dropped=dataset.dropped,
+        max_length=reading.max_length,
+        notes=(*dataset.notes, *(() if findings.pretrained is None else (in_words(findings.pretrained),))),
+    )
+
+
+def majority_share(task: Task, gold: Sequence[Any]) -> float | None:
+    """Share of the most frequent answer; None where answers are not simply right or wrong."""
+    counts = task.counts(task.constant(gold), gold)
+    return None if counts is None else counts[0] / max(1, counts[1])
+
+
+def samples_of(texts: StudentTexts, signal: Signal) -> tuple[dict[str, str], ...]:
+    """Some test texts with their labels and the teacher's answers."""
+    shown, task = texts.dataset.test[:SAMPLES], texts.task
+    answers = signal.task.predictions(units_of(open_store(signal.on_held_out), shown), shown)
+    return tuple(
+        {
+            "text": e.text if isinstance(e.text, str) else " ".join(e.text),
+            "label": str(label),
+            "teacher": str(answer),
+        }
+        for e, label, answer in zip(shown, task.gold(shown), answers, strict=True)
+    )
+
+
+def costs_of(findings: Findings) -> tuple[StageCost, ...]:
+    """Time and energy of all trainings."""
+    more = [artifact.cost for artifact in (findings.pretrained, findings.linear) if artifact is not None]
+    return (*findings.signal.costs, *more, *(cost_of_arm(arm) for arm in findings.arms))
+
+
+def cost_of_arm(arm: TrainedArm) -> StageCost:
+    """All trainings of an arm together, those of the learning rates that were not chosen, too."""
+    figures = [cost.energy for cost in arm.costs]
+    values = [figure.value for figure in figures if figure.value is not None]
+    trainings = f"{len(figures)} trainings" if len(figures) > 1 else "one training"
+    energy = figures[0]
+    if len(values) == len(figures) and len({figure.how for figure in figures}) == 1:
+        energy = dataclasses.replace(
+            energy, value=sum(values), method=f"sum of {trainings}; the first: {energy.method}"
+        )
+    else:
+        energy = Figure(None, energy.unit, "unavailable", f"not every one of {trainings} could be measured")
+    cached = all(cost.cached for cost in arm.costs)
+    return StageCost(f"student {arm.name}: {trainings}", sum(c.seconds for c in arm.costs), energy, cached)
+
+
+def teacher_in_words(config: Config) -> tuple[str, str]:
+    """Where the teacher comes from, and its licence."""
+    from distill.sources import describe
+
+    source: Source | None = getattr(config.teacher, "source", None)
+    if source is None:
+        return (
+            IN_REPO[config.teacher.name],
+            config.data.train.licence if config.data.train else "",
+        )
+    return describe(source), source.licence or "not stated"

@@ -1,0 +1,184 @@
+"""What the teacher says of every text, computed once."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from distill.config import DataConfig, ProbabilitiesTeacher
+from distill.data import Part
+from distill.errors import UserError
+from distill.report.legend import metric_title
+from distill.stages.artifacts import Artifact
+from distill.stages.context import Run, Signal, Teacher, Texts, open_store, units_of
+from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
+from distill.tasks import Task
+from distill.tasks.task import AGREEMENT, Logits
+from distill.text import Example, Reading
+from distill.training.devices import Machine
+
+OVERFIT_POINTS = 0.10
+"""A teacher that is better on its training texts than on validation by more than this is warned about."""
+
+
+@dataclass(frozen=True)
+class LabelTexts(Stage):
+    """A model's logits on texts, kept by their content."""
+
+    name: ClassVar[str] = "soft-labels"
+    rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
+    libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
+    on_device: ClassVar[bool] = True
+
+    model: Artifact
+    reading: Reading
+    task: Task
+    texts: Part
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"soft labels of {' and '.join(self.texts.splits)}"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves ``store``."""
+        from distill.models import load_model
+        from distill.training import SoftLabelStore, predict
+
+        loaded = load_model(self.model.directory / "model", self.task)
+        loaded.model.to(machine.accelerator.device)
+        examples = self.texts.examples
+        units = predict(loaded.model, self.reading, self.task, examples, machine.accelerator, self.what)
+        SoftLabelStore.write(folder / "store", examples, units)
+
+
+@dataclass(frozen=True)
+class ReadLabels(Stage):
+    """The probabilities of a file, in the place of a model's logits."""
+
+    name: ClassVar[str] = "soft-labels"
+    rooms: ClassVar[tuple[str, ...]] = ("training/soft_labels.py", "data/probabilities.py", "data/readers.py", "tasks")
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+
+    teacher: ProbabilitiesTeacher
+    columns: DataConfig
+    task: Task
+    texts: Part
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"probabilities of {' and '.join(self.texts.splits)}"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves ``store``."""
+        from distill.data.probabilities import load_probabilities
+        from distill.training import SoftLabelStore
+
+        logarithms = load_probabilities(self.teacher, self.columns, self.task, self.texts.examples)
+        SoftLabelStore.write(folder / "store", self.texts.examples, logarithms)
+
+
+def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
+    """The teacher's logits on every text. What students learn from is kept apart from what it says of held-out texts.
+
+    Raises UserError where the teacher is not shown to have learnt the task.
+    """
+    answers, on_validation, on_held_out = (
+        this.artifacts.get(labels_of(this, texts, teacher, part))
+        for part in (texts.training, texts.dataset.part("validation"), texts.held_out)
+    )
+    task, validation = texts.task, texts.dataset.validation
+    warnings: tuple[str, ...] = ()
+    score = 1.0
+    if this.config.data.label is not None:
+        units = units_of(open_store(on_validation), validation)
+        task = task.fit(units, validation)
+        predictions, gold = task.predictions(units, validation), task.gold(validation)
+        score = task.metric.score(predictions, gold)
+        check_floor(this.config.teacher_floor, task, predictions, gold)
+        if task.kind != "vector":
+            train = texts.dataset.train
+            warnings = overfit_warning(task, train, units_of(open_store(answers), train), score)
+    return Signal(teacher, answers, task, on_validation, on_held_out, score, warnings)
+
+
+def labels_of(this: Run, texts: Texts, teacher: Teacher, part: Part) -> LabelTexts | ReadLabels:
+    """What the teacher says of some texts."""
+    if teacher.model is not None:
+        return LabelTexts(teacher.model, texts.reading, texts.task, part)
+    assert isinstance(this.config.teacher, ProbabilitiesTeacher)
+    columns = DataConfig(text=this.config.data.text, pair=this.config.data.pair)
+    return ReadLabels(this.config.teacher, columns, texts.task, part)
+
+
+def check_floor(wanted: bool, task: Task, predictions: Sequence[Any], gold: Sequence[Any]) -> None:
+    """Stops where the teacher is not shown to beat the best answer that does not look at the text."""
+    from distill.evaluation import score_over_seeds, wilson
+
+    if not wanted:
+        return
+    best = task.constant(gold)
+    counts = task.counts(predictions, gold) if task.metric.name in ("accuracy", "token_accuracy") else None
+    if counts is not None:
+        correct, total = counts
+        reached, floor = wilson(correct, total), task.metric.score(best, gold)
+        found = f"is right on {reached.value:.1%} of {total} validation answers (95 % interval from {reached.low:.1%})"
+        known = f"always giving the most frequent answer is right on {floor:.1%}"
+    else:
+        reached = score_over_seeds(task.metric, task.metric.statistics(predictions, gold)[None])
+        floor = task.metric.score(best, gold)
+        found = f"has {task.metric.title} {reached.value:.3f} on validation (95 % interval from {reached.low:.3f})"
+        known = f"the best answer that does not look at the text has {floor:.3f}"
+    if reached.low <= floor:
+        raise UserError(
+            f"the teacher {found}, and {known}: it has not learnt the task, and its soft labels would be noise. Train "
+            "it longer (teacher.train.steps), give it more labels, check that they are in order (teacher.label_map), "
+            "or set teacher_floor=false to go on all the same"
+        )
+
+
+def overfit_warning(
+    task: Task, train: Sequence[Example], answers: Sequence[Logits], validation_score: float
+) -> tuple[str, ...]:
+    """Soft labels on texts that a teacher knows by heart say little more than the hard ones."""
+    if not train:
+        return ()
+    score = task.metric.score(task.predictions(answers, train), task.gold(train))
+    if score - validation_score <= OVERFIT_POINTS:
+        return ()
+    return (
+        f"the teacher reaches {100 * score:.1f} on the labelled training texts and {100 * validation_score:.1f} on "
+        f"validation ({metric_title(task.metric.name)} × 100): it knows the training texts by "
+        "heart, and its soft labels on them say little more than the data's labels; texts it has not seen teach more",
+    )
+
+
+def label_by_teacher(texts: Texts, signal: Signal) -> Texts:
+    """Where nothing is labelled, the teacher's answers stand in for labels, and quality is agreement with it."""
+    if texts.task.metric.name != AGREEMENT:
+        return texts
+    task, dataset = texts.task, texts.dataset
+
+    def label(artifact: Artifact, examples: Sequence[Example]) -> tuple[Example, ...]:
+        store = open_store(artifact)
+        names = task.labels_of(task.predictions([store[e] for e in examples], examples))
+        return tuple(dataclasses.replace(e, label=name) for e, name in zip(examples, names, strict=True))
+
+    train = label(signal.answers, [*dataset.train, *dataset.transfer])
+    given = {name for e in train for name in (e.label if isinstance(e.label, tuple) else (e.label,))}
+    if len(given) < 2:
+        raise UserError(
+            f"the teacher gives one answer, {', '.join(map(repr, given))}, on all {len(train)} training texts, which "
+            "leaves nothing to learn; check that these are texts of its kind, and that it is fine-tuned"
+        )
+    answered = dataclasses.replace(
+        dataset,
+        train=train,
+        transfer=(),
+        validation=label(signal.on_validation, dataset.validation),
+        test=label(signal.on_held_out, dataset.test),
+        labels=task.labels,
+    )
+    return dataclasses.replace(texts, dataset=answered)
