@@ -137,7 +137,7 @@ def text_values(metric: Metric, statistics: Statistics) -> NDArray[np.float64]:
 
 def _values_of_one(metric: Metric, rows: Statistics) -> NDArray[np.float64]:
     n = len(rows)
-    total = rows.sum(axis=0)
+    total = np.ones(n) @ rows
     score = float(metric.reduce(total[None] if metric.additive else rows))
     if n == 1:
         left_out = np.full(1, score)

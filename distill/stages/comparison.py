@@ -1,12 +1,16 @@
 """Arms, floor and teacher side by side on test."""
 
 import dataclasses
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.results import ArmResult, Candidate, Contrast, CurvePoint, SeedResult
+import numpy as np
+
+from distill.metrics import Statistics
+from distill.results import ArmResult, Candidate, Contrast, CurvePoint, SeedResult, write_aside
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, TrainedArm, open_store
 from distill.tasks import Task
@@ -36,6 +40,13 @@ def answers_on_test(this: Run, texts: Texts, model: Artifact, what: str) -> Arti
         TRAINING_LIBRARIES,
         compute,
     )
+
+
+def save_statistics(path: Path, stacks: dict[str, Statistics]) -> None:
+    """Each arm's [S, n, K] of the primary metric on test: enough to compute every interval and verdict again."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **stacks)  # type: ignore[arg-type]
+    write_aside(path, content.getvalue())
 
 
 def evaluate(
@@ -120,6 +131,7 @@ def evaluate(
             )
         )
     stacks = {t.name: t.statistics(test) for t in trained}
+    save_statistics(Path(this.config.outputs) / this.config.name / "test-statistics.npz", stacks)
     teacher = next(t for t in trained if t.name == "teacher")
     reference = Reference(
         stacks["linear"][0] if linear is not None else None, stacks["teacher"][0], teacher.answers(test)[0]
