@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from distill.evaluation.components import Components, Seeds, components, seed_component, text_values
+from distill.evaluation import components as module
+from distill.evaluation.components import Components, Seeds, seed_component, text_values
 from distill.metrics import Metric, accuracy, entity_f1, macro_f1, pearson, spearman
 
 
@@ -16,6 +17,10 @@ def table(seeds: int, texts: int, sizes: tuple[float, float, float], seed: int =
     rng = np.random.default_rng(seed)
     effects = (rng.normal(size=(seeds, 1)), rng.normal(size=texts), rng.normal(size=(seeds, texts)))
     return sum((size * effect for size, effect in zip(sizes, effects, strict=True)), np.zeros((seeds, texts)))
+
+
+def components(arms: list[NDArray[np.float64]]) -> Components:
+    return module.components(float(sum(arm.mean() for arm in arms)), arms)
 
 
 def test_components_are_those_of_a_two_way_analysis_of_variance() -> None:

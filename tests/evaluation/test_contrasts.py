@@ -124,8 +124,10 @@ def test_one_training_of_each_says_nothing_of_the_arms() -> None:
     arm, against = discordant(60, 20)
     one = contrast(accuracy, Compared("soft", arm), Compared("hard", against), primary=True)
     assert one.verdict == "soft is better than hard in these two trainings"
-    three = contrast(accuracy, Compared("soft", arm.repeat(3, axis=0)), Compared("hard", against), primary=True)
-    assert three.verdict == "soft is better than hard"
+    three_arm, three_against = arm.repeat(3, axis=0), against.repeat(3, axis=0)
+    for sides in ((three_arm, against), (arm, three_against), (three_arm, three_against)):
+        soft, hard = (Compared(*side) for side in zip(("soft", "hard"), sides, strict=True))
+        assert contrast(accuracy, soft, hard, primary=True).verdict == "soft is better than hard"
 
 
 def test_one_text_shows_nothing() -> None:

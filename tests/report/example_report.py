@@ -152,7 +152,14 @@ def example_report() -> Report:
         contrasts=(
             Contrast("soft", "hard", False, estimate(0.005, 0.011), 0.412, "McNemar", "no difference shown"),
             Contrast(
-                "soft+transfer", "hard", True, estimate(0.0497, 0.016), 0.0002, "McNemar", "soft+transfer is better"
+                "soft+transfer",
+                "hard",
+                True,
+                estimate(0.0497, 0.016),
+                0.0002,
+                "McNemar",
+                "soft+transfer is better",
+                smallest_shown=0.023,
             ),
         ),
         exported_arm="soft+transfer",
