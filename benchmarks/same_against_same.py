@@ -42,7 +42,8 @@ def called_different(metric: Metric, statistics: NDArray[np.float64], size: int)
         for one, other in splits(len(statistics), size, np.random.default_rng(0))
     ]
     different = sum(not verdict.verdict.startswith("no difference shown") for verdict in verdicts)
-    return different, len(verdicts), float(np.median([verdict.smallest_shown or math.inf for verdict in verdicts]))
+    notes = [math.inf if verdict.smallest_shown is None else verdict.smallest_shown for verdict in verdicts]
+    return different, len(verdicts), float(np.median(notes))
 
 
 def main() -> None:
