@@ -25,11 +25,11 @@ from distill.results import (
     VariantResult,
 )
 
-BOOTSTRAP = "bootstrap over seeds and texts, 2,000 resamples"
+INTERVAL = "t interval over 3 seeds x 1,902 texts"
 
 
 def estimate(value: float, half_width: float = 0.014) -> Estimate:
-    return Estimate(value, value - half_width, value + half_width, BOOTSTRAP)
+    return Estimate(value, value - half_width, value + half_width, INTERVAL)
 
 
 def arm(
