@@ -43,4 +43,4 @@ def run(config: Config) -> Outcome:
     variants = variant_results(this, exported)
     findings = Findings(own, signal, pretrained, linear, arms, comparison, chosen, variants)
     report = make_report(this, findings, started)
-    return deliver(this, report, chosen.model, exported[-1])
+    return deliver(this, report, findings, exported[-1])

@@ -101,13 +101,13 @@ class Components:
         return half_widths
 
 
-def components(arms: Sequence[NDArray[np.float64]]) -> Components:
-    """Of the sum over arms of the mean over seeds and texts; each arm is [S, n] of :func:`text_values`, n the same."""
+def components(value: float, arms: Sequence[NDArray[np.float64]]) -> Components:
+    """Of ``value``, the sum over arms of the mean of their [S, n] :func:`text_values`; n is the same for all."""
     texts = np.sum([arm.mean(axis=0) for arm in arms], axis=0)
     n = len(texts)
     seeds = tuple(seed_component(arm) for arm in arms if len(arm) > 1)
     variance = float(texts.var(ddof=1)) / n if n > 1 else math.inf
-    return Components(float(texts.mean()), variance, max(n - 1, 1), seeds)
+    return Components(value, variance, max(n - 1, 1), seeds)
 
 
 def seed_component(arm: NDArray[np.float64]) -> Seeds:
@@ -135,9 +135,14 @@ def text_values(metric: Metric, statistics: Statistics) -> NDArray[np.float64]:
     return np.stack([_values_of_one(metric, one) for one in statistics])
 
 
+def mean_score(metric: Metric, statistics: Statistics) -> float:
+    """Mean over seeds of the score; ``statistics`` is [S, n, K]."""
+    return float(np.mean([metric.reduce(one) for one in statistics]))
+
+
 def _values_of_one(metric: Metric, rows: Statistics) -> NDArray[np.float64]:
     n = len(rows)
-    total = rows.sum(axis=0)
+    total = np.ones(n) @ rows
     score = float(metric.reduce(total[None] if metric.additive else rows))
     if n == 1:
         left_out = np.full(1, score)

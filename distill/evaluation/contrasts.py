@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from distill.evaluation.components import Components, components, text_values
+from distill.evaluation.components import Components, components, mean_score, text_values
 from distill.metrics import Metric, Statistics
 from distill.results import Contrast, Estimate
 
@@ -64,7 +64,8 @@ def difference_components(metric: Metric, arm: Statistics, against: Statistics) 
         raise ValueError(
             f"expected statistics over the same texts, got [n, K] = {arm.shape[1:]} and {against.shape[1:]}"
         )
-    return components([one - other] if len(arm) == len(against) else [one, -other])
+    difference = mean_score(metric, arm) - mean_score(metric, against)
+    return components(difference, [one - other] if len(arm) == len(against) else [one, -other])
 
 
 def verdict(arm: str, against: str, difference: Estimate, one_each: bool = False) -> str:

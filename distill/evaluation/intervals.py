@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from distill.evaluation.components import CONFIDENCE, components, seed_component, text_values
+from distill.evaluation.components import CONFIDENCE, components, mean_score, seed_component, text_values
 from distill.evaluation.student_t import FIVE_PERCENT, quantiles
 from distill.metrics import Metric, Statistics
 from distill.results import Estimate
@@ -38,7 +38,7 @@ def score_over_seeds(metric: Metric, statistics: Statistics) -> Estimate:
     NaN or infinite.
     """
     values = text_values(metric, statistics)
-    found = components([values])
+    found = components(mean_score(metric, statistics), [values])
     low, high = found.value - found.half_width(), found.value + found.half_width()
     return Estimate(found.value, max(low, metric.least), min(high, metric.greatest), method_name(statistics))
 
@@ -57,7 +57,8 @@ def gap_recovered(metric: Metric, arm: Statistics, linear: Statistics, teacher: 
             f"expected equal [n, K], got arm {arm.shape[1:]}, linear {linear.shape}, teacher {teacher.shape}"
         )
     values, floors, ceilings = (text_values(metric, each) for each in (arm, linear[None], teacher[None]))
-    reached, gap = float(values.mean() - floors.mean()), float(ceilings.mean() - floors.mean())
+    floor = mean_score(metric, linear[None])
+    reached, gap = mean_score(metric, arm) - floor, mean_score(metric, teacher[None]) - floor
     if gap <= 0:
         return None
     n = values.shape[1]

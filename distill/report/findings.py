@@ -2,7 +2,7 @@
 
 import math
 
-from distill.report.formatting import number, p_value, percent, point_bounds, sentence_case
+from distill.report.formatting import number, p_value, percent, point_bounds, power_note, sentence_case
 from distill.report.legend import metric_in_words, metric_title, score_in_words
 from distill.results import ArmResult, Contrast, Figure, Report, SeedResult, VariantResult
 
@@ -68,8 +68,10 @@ def primary_contrasts(report: Report) -> tuple[Contrast, ...]:
 
 
 def contrast_in_words(contrast: Contrast) -> str:
-    """``soft against hard: no difference shown (+0.4 points [−0.6, +1.4], p = 0.412)``."""
+    """``soft against hard: no difference shown (+0.4 points [−0.6, +1.4], p = 0.412; 80 % power at 1.4 points)``."""
     figures = f"{point_bounds(contrast.difference)}, {p_value(contrast.p_value)}"
+    if note := power_note(contrast.smallest_shown):
+        figures += f"; {note}"
     return f"{contrast.arm} against {contrast.against}: {contrast.verdict} ({figures})"
 
 

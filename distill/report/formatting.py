@@ -62,6 +62,13 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
+def power_note(smallest_shown: float | None) -> str:
+    """``80 % power at 1.9 points``; empty where it is not known."""
+    if smallest_shown is None or not math.isfinite(smallest_shown):
+        return ""
+    return f"80 % power at {percent(smallest_shown)} points"
+
+
 def figure(quantity: Figure | None) -> str:
     """The value with its unit."""
     if quantity is None or number(quantity.value) == DASH:

@@ -56,6 +56,7 @@ def render_html(report: Report) -> str:
             "bounds": formatting.bounds,
             "point_bounds": formatting.point_bounds,
             "p_value": formatting.p_value,
+            "power_note": formatting.power_note,
             "figure": formatting.figure,
             "number": formatting.number,
             "parameters": formatting.parameters,

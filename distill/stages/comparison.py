@@ -87,7 +87,7 @@ def evaluate(
     contrasts = contrasts_of(task, stacks, {arm.name: this.config.train.steps for arm in arms})
     if warnings:
         contrasts = [dataclasses.replace(c, verdict=f"{c.verdict}, with an undertrained teacher") for c in contrasts]
-    return Comparison(tuple(summaries), tuple(contrasts), warnings)
+    return Comparison(tuple(summaries), tuple(contrasts), warnings, stacks)
 
 
 def named(name: str, summaries: Sequence[ArmResult]) -> ArmResult:

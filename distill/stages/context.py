@@ -10,6 +10,7 @@ import numpy as np
 
 from distill.config import Config
 from distill.data import Dataset, Part
+from distill.metrics import Statistics
 from distill.results import ArmResult, Candidate, Contrast, Gate, Parity, StageCost, VariantResult
 from distill.runtime.graph import usable_cores
 from distill.stages.artifacts import Artifact, Artifacts
@@ -165,6 +166,8 @@ class Comparison:
     summaries: tuple[ArmResult, ...]
     contrasts: tuple[Contrast, ...]
     warnings: tuple[str, ...]
+    statistics: dict[str, Statistics]
+    """[S, n, K] of the primary metric on test, for each arm."""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,22 @@
 """The run folder and the bundle."""
 
 import dataclasses
+import io
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from distill.config import Config
 from distill.errors import UserError
+from distill.metrics import Statistics
 from distill.progress import say
 from distill.results import Report, from_json, to_json, write_aside
 from distill.runtime import read_manifest, verify
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Exported, Run, graph_file
+from distill.stages.context import Exported, Findings, Run, graph_file
 from distill.text import rows_of
 
 WORKLOAD_TEXTS = 256
@@ -31,11 +35,11 @@ class Outcome:
     """In words: the target that was not met."""
 
 
-def deliver(this: Run, report: Report, student: Artifact, exported: Exported) -> Outcome:
+def deliver(this: Run, report: Report, findings: Findings, exported: Exported) -> Outcome:
     """Writes run folder and bundle; the bundle last, whole, by a rename."""
     from distill.report import render_card, render_html
 
-    config = this.config
+    config, student = this.config, findings.chosen.model
     directory = Path(config.outputs) / config.name
     bundle = Path(config.exports) / config.name
     previous = directory / "report.json"
@@ -45,6 +49,7 @@ def deliver(this: Run, report: Report, student: Artifact, exported: Exported) ->
         before = from_json(Report, previous.read_text(encoding="utf-8"))
         return Outcome(before, directory, bundle, missed_target(config, report))
     documents = {"README.md": render_card(report), "report.html": render_html(report), "report.json": to_json(report)}
+    save_statistics(directory / "test-statistics.npz", findings.comparison.statistics)
     write_aside(directory / "config.json", json.dumps(dataclasses.asdict(config), indent=1))
     copy_student(student.directory / "model", directory / "student", exported)
     written = None
@@ -54,6 +59,13 @@ def deliver(this: Run, report: Report, student: Artifact, exported: Exported) ->
     for name, text in documents.items():
         write_aside(directory / name, text)
     return Outcome(report, directory, written, missed_target(config, report))
+
+
+def save_statistics(path: Path, statistics: dict[str, Statistics]) -> None:
+    """Each arm's [S, n, K] of the primary metric on test: enough to compute every interval and verdict again."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **statistics)  # type: ignore[arg-type]
+    write_aside(path, content.getvalue())
 
 
 def copy_student(model: Path, folder: Path, exported: Exported) -> None:

@@ -1,15 +1,15 @@
-"""Paired comparison against exact McNemar, normal theory, and tests under a true null hypothesis."""
+"""Paired comparison against McNemar's test and scipy's t intervals, and what it says in words."""
 
 import math
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy import stats
+from scipy.stats import chi2
 
-from distill.evaluation import contrast, paired_difference, randomisation_test, verdict
-from distill.evaluation import contrasts as module
-from distill.metrics import Metric, accuracy, entity_f1, macro_f1
+from distill.evaluation import Compared, contrast, paired_difference, verdict
+from distill.metrics import accuracy, entity_f1, macro_f1
 from distill.results import Estimate
 
 
@@ -25,67 +25,31 @@ def discordant(only_arm: int, only_against: int, both: int = 100) -> tuple[NDArr
     return right_answers(arm[None]), right_answers(against[None])
 
 
-@pytest.mark.parametrize(("only_arm", "only_against"), [(12, 5), (20, 6), (5, 12), (9, 8), (3, 0)])
-def test_randomisation_on_accuracy_is_mcnemars_exact_test(only_arm: int, only_against: int) -> None:
-    exact = binomtest(only_arm, only_arm + only_against).pvalue
-    p = randomisation_test(accuracy, *discordant(only_arm, only_against), permutations=20_000)
-    assert p == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 20_000) + 1e-4)
-
-
-def test_smallest_p_value_counts_the_observed_assignment_too() -> None:
-    arm, against = discordant(200, 0)
-    assert randomisation_test(accuracy, arm, against, permutations=99) == 1 / 100
-
-
-def test_all_seeds_of_a_text_are_exchanged_together() -> None:
-    # three equal seeds are no more evidence than one
-    arm, against = discordant(12, 5)
-    one = randomisation_test(accuracy, arm, against)
-    assert randomisation_test(accuracy, arm.repeat(3, axis=0), against.repeat(3, axis=0)) == one
-    assert randomisation_test(accuracy, arm.repeat(3, axis=0), against) == one
+@pytest.mark.parametrize(("only_arm", "only_against"), [(30, 12), (20, 18), (12, 30), (60, 33)])
+def test_one_training_each_on_accuracy_is_mcnemars_test(only_arm: int, only_against: int) -> None:
+    arm, against = discordant(only_arm, only_against, both=5_000)
+    asymptotic = chi2.sf((only_arm - only_against) ** 2 / (only_arm + only_against), 1)
+    result = contrast(accuracy, Compared("soft", arm), Compared("hard", against), primary=True)
+    assert result.p_value == pytest.approx(asymptotic, rel=0.02)
 
 
 def test_equal_systems_have_no_difference() -> None:
     same = right_answers(np.random.default_rng(0).random((3, 50)) < 0.7)
-    result = contrast(accuracy, "soft", same, "hard", same, primary=True)
+    result = contrast(accuracy, Compared("soft", same), Compared("hard", same), primary=True)
     assert (result.difference.value, result.difference.low, result.difference.high) == (0, 0, 0)
     assert result.p_value == 1.0
-    assert result.verdict.startswith("no difference shown")
+    assert result.verdict == "no difference shown"
 
 
-def test_p_values_under_the_null_are_as_rare_as_they_say() -> None:
-    rng = np.random.default_rng(0)
-    rejected = 0
-    for trial in range(400):
-        difficulty = rng.random(150)
-        arm, against = (right_answers((difficulty < 0.7) ^ (rng.random((2, 150)) < 0.1)) for _ in range(2))
-        rejected += randomisation_test(accuracy, arm, against, permutations=199, seed=trial) < 0.05
-    assert 0.02 <= rejected / 400 <= 0.08
-
-
-def test_exchange_for_a_metric_that_is_not_additive_is_the_same_exchange() -> None:
-    by_rows = Metric("accuracy", "accuracy", accuracy.statistics, lambda r: float(r[:, 0].mean()), additive=False)
-    arm, against = discordant(12, 5)
-    expected = randomisation_test(accuracy, arm, against, permutations=500)
-    assert randomisation_test(by_rows, arm, against, permutations=500) == expected
-
-
-def test_exchanges_in_several_parts_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
-    arm, against = discordant(12, 5)
-    whole = randomisation_test(accuracy, arm, against, permutations=1_000)
-    monkeypatch.setattr(module, "CHUNK", 3 * arm.shape[1])
-    assert randomisation_test(accuracy, arm, against, permutations=1_000) == whole
-
-
-def test_paired_interval_has_the_width_of_normal_theory_for_paired_texts() -> None:
+def test_paired_interval_of_one_training_each_is_the_t_interval_over_texts() -> None:
     rng = np.random.default_rng(0)
     difficulty = rng.random(2_000)
     arm, against = difficulty[None] < 0.83, (difficulty[None] < 0.80) ^ (rng.random((1, 2_000)) < 0.02)
     difference = paired_difference(accuracy, right_answers(arm), right_answers(against))
     per_text = arm[0].astype(float) - against[0]
-    assert difference.value == pytest.approx(per_text.mean())
-    assert (difference.high - difference.low) / 3.92 == pytest.approx(per_text.std() / math.sqrt(2_000), rel=0.08)
-    assert difference.method == "paired percentile bootstrap over 2,000 texts, 2,000 resamples"
+    low, high = stats.t.interval(0.95, 1_999, loc=per_text.mean(), scale=stats.sem(per_text))
+    assert (difference.value, difference.low, difference.high) == pytest.approx((per_text.mean(), low, high))
+    assert difference.method == "paired t interval over 2,000 texts"
 
 
 def test_seeds_are_paired_by_index_where_counts_are_equal() -> None:
@@ -98,9 +62,27 @@ def test_seeds_are_paired_by_index_where_counts_are_equal() -> None:
     assert (paired.low, paired.high) == pytest.approx((0.1, 0.1))
     unpaired = paired_difference(accuracy, arm, against[:3])
     assert unpaired.value == pytest.approx(0.15)
-    standard_error = math.sqrt(moves.var() / 4 + moves[:3].var() / 3)
-    assert (unpaired.high - unpaired.low) / 3.92 == pytest.approx(standard_error, rel=0.15)
-    assert "4 and 3 seeds x 30 texts" in unpaired.method
+    squares = [(stats.t.ppf(0.975, len(m) - 1) * stats.sem(m)) ** 2 for m in (moves, moves[:3])]
+    assert (unpaired.high - unpaired.low) / 2 == pytest.approx(math.sqrt(sum(squares)))
+    assert unpaired.method == "paired t interval over 4 and 3 seeds x 30 texts"
+
+
+def test_seeds_that_scatter_show_less_than_the_same_number_of_alike_ones() -> None:
+    rng = np.random.default_rng(0)
+    difficulty = rng.random(4_000)
+    against = right_answers(np.stack([difficulty < 0.80] * 3))
+    alike, scattered = (
+        right_answers(np.stack([difficulty < share for share in shares]))
+        for shares in ((0.82, 0.82, 0.82), (0.79, 0.82, 0.85))
+    )
+    shown, hidden = (
+        contrast(accuracy, Compared("soft", arm), Compared("hard", against), primary=True) for arm in (alike, scattered)
+    )
+    assert shown.difference.value == pytest.approx(hidden.difference.value, abs=0.01)
+    assert (shown.verdict, hidden.verdict) == ("soft is better than hard", "no difference shown")
+    assert shown.smallest_shown is not None
+    assert hidden.smallest_shown is not None
+    assert shown.smallest_shown < shown.difference.value < hidden.smallest_shown
 
 
 def test_contrast_of_macro_f1_and_entity_f1_takes_the_difference_of_mean_scores() -> None:
@@ -108,44 +90,66 @@ def test_contrast_of_macro_f1_and_entity_f1_takes_the_difference_of_mean_scores(
     metric = macro_f1(3)
     gold = rng.integers(0, 3, 200).tolist()
     arm, against = (
-        [np.where(rng.random(200) < share, gold, rng.integers(0, 3, 200)).tolist() for _ in range(2)]
+        [np.where(rng.random(200) < share, gold, rng.integers(0, 3, 200)).tolist() for _ in range(3)]
         for share in (0.9, 0.5)
     )
-    statistics = [np.stack([metric.statistics(p, gold) for p in system]) for system in (arm, against)]
-    result = contrast(metric, "soft", statistics[0], "hard", statistics[1], primary=True)
+    sides = [
+        Compared(name, np.stack([metric.statistics(p, gold) for p in system]), 500)
+        for name, system in (("soft", arm), ("hard", against))
+    ]
+    result = contrast(metric, *sides, primary=True)
     scores = [np.mean([metric.score(p, gold) for p in system]) for system in (arm, against)]
     assert result.difference.value == pytest.approx(scores[0] - scores[1])
-    assert result.verdict.startswith("soft is better than hard")
+    assert result.verdict == "soft is better than hard"
     assert result.primary
-    assert result.test == "paired approximate randomisation over 200 texts, 5,000 permutations"
+    assert result.test == "paired t test over 3 seeds x 200 texts"
     # no entity anywhere: zero against zero
     empty = entity_f1.statistics([["O"]] * 4, [["O"]] * 4)[None]
-    assert contrast(entity_f1, "a", empty, "b", empty, primary=False).p_value == 1.0
+    assert contrast(entity_f1, Compared("a", empty), Compared("b", empty), primary=False).p_value == 1.0
 
 
-def test_verdict_says_better_or_worse_only_where_interval_and_test_agree() -> None:
-    def said(value: float, low: float, high: float, p: float) -> str:
-        return verdict("soft", "hard", Estimate(value, low, high, ""), p)
+def test_verdict_says_better_or_worse_only_where_the_interval_leaves_out_zero() -> None:
+    def said(value: float, low: float, high: float, one_each: bool = False) -> str:
+        return verdict("soft", "hard", Estimate(value, low, high, ""), one_each)
 
-    assert said(0.012, 0.003, 0.021, 0.01) == "soft is better than hard"
-    assert said(-0.012, -0.021, -0.003, 0.01) == "soft is worse than hard"
-    assert said(0.004, -0.003, 0.011, 0.31) == "no difference shown"
-    assert said(0.012, 0.003, 0.021, 0.06).startswith("no difference shown")
-    assert said(0.012, -0.001, 0.021, 0.01).startswith("no difference shown")
-    assert said(0.012, 0.0, 0.021, 0.01).startswith("no difference shown")
+    assert said(0.012, 0.003, 0.021) == "soft is better than hard"
+    assert said(-0.012, -0.021, -0.003) == "soft is worse than hard"
+    assert said(0.004, -0.003, 0.011) == "no difference shown"
+    assert said(0.012, 0.0, 0.021) == "no difference shown"
+    assert said(0.012, 0.003, 0.021, one_each=True) == "soft is better than hard in these two trainings"
+    assert said(0.012, 0.0, 0.021, one_each=True) == "no difference shown between these two trainings"
+
+
+def test_one_training_of_each_says_nothing_of_the_arms() -> None:
+    arm, against = discordant(60, 20)
+    one = contrast(accuracy, Compared("soft", arm), Compared("hard", against), primary=True)
+    assert one.verdict == "soft is better than hard in these two trainings"
+    three_arm, three_against = arm.repeat(3, axis=0), against.repeat(3, axis=0)
+    for sides in ((three_arm, against), (arm, three_against), (three_arm, three_against)):
+        soft, hard = (Compared(*side) for side in zip(("soft", "hard"), sides, strict=True))
+        assert contrast(accuracy, soft, hard, primary=True).verdict == "soft is better than hard"
 
 
 def test_one_text_shows_nothing() -> None:
-    result = contrast(accuracy, "a", np.array([[[1.0, 1.0]]]), "b", np.array([[[0.0, 1.0]]]), primary=True)
-    assert result.difference.value == 1.0
+    sides = Compared("a", np.array([[[1.0, 1.0]]])), Compared("b", np.array([[[0.0, 1.0]]]))
+    result = contrast(accuracy, *sides, primary=True)
+    assert (result.difference.value, result.difference.low, result.difference.high) == (1, -1, 1)
     assert result.p_value == 1.0
     assert result.verdict.startswith("no difference shown")
+    assert result.smallest_shown is None
+
+
+def test_arms_of_different_budgets_get_no_verdict() -> None:
+    rows = right_answers(np.ones((2, 5), dtype=bool))
+    with pytest.raises(ValueError, match=r"soft\+transfer was given 1,200 steps and hard 600"):
+        contrast(accuracy, Compared("soft+transfer", rows, 1_200), Compared("hard", rows, 600), primary=True)
+    # a teacher has no budget
+    assert contrast(accuracy, Compared("soft", rows, 600), Compared("teacher", rows), primary=False).p_value == 1.0
 
 
 def test_other_texts_and_nan_are_refused() -> None:
     rows = right_answers(np.ones((1, 5), dtype=bool))
-    for compare in (paired_difference, randomisation_test):
-        with pytest.raises(ValueError, match="same texts"):
-            compare(accuracy, rows, rows[:, :4])
-        with pytest.raises(ValueError, match="statistics hold NaN"):
-            compare(accuracy, rows, rows * np.nan)
+    with pytest.raises(ValueError, match="same texts"):
+        paired_difference(accuracy, rows, rows[:, :4])
+    with pytest.raises(ValueError, match="statistics hold NaN"):
+        paired_difference(accuracy, rows, rows * np.nan)

@@ -1,25 +1,22 @@
-"""Intervals against closed forms, normal theory and simulated coverage."""
+"""Intervals against closed forms, scipy's t intervals and simulated coverage."""
 
 import math
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.stats import binomtest
 
-from distill.evaluation import bootstrap_seeds, gap_recovered, wilson
-from distill.evaluation import intervals as module
-from distill.metrics import Metric, accuracy, macro_f1
+from distill.evaluation import gap_recovered, score_over_seeds, wilson
+from distill.metrics import accuracy, macro_f1, pearson
 
 
 def right_answers(right: NDArray[np.bool_]) -> NDArray[np.float64]:
     """[..., n] right or wrong to accuracy's [..., n, 2]."""
     return np.stack([right, np.ones_like(right)], axis=-1).astype(np.float64)
-
-
-def mean_of(column: int) -> Metric:
-    return Metric("mean", "mean", accuracy.statistics, lambda rows: float(rows[:, column].mean()), additive=False)
 
 
 @pytest.mark.parametrize(
@@ -59,90 +56,73 @@ def test_wilson_refuses_impossible_counts(correct: int, total: int, confidence: 
         wilson(correct, total, confidence)
 
 
-def test_one_seed_interval_has_the_width_of_normal_theory() -> None:
+def test_one_seed_interval_is_the_t_interval_over_texts() -> None:
     right = np.random.default_rng(0).random((1, 1_500)) < 0.8
-    interval = bootstrap_seeds(accuracy, right_answers(right))
-    share = right.mean()
-    standard_error = math.sqrt(share * (1 - share) / 1_500)
-    assert interval.value == pytest.approx(share)
-    assert interval.low == pytest.approx(share - 1.96 * standard_error, abs=0.15 * standard_error)
-    assert interval.high == pytest.approx(share + 1.96 * standard_error, abs=0.15 * standard_error)
-    assert interval.method == "percentile bootstrap over 1,500 texts, 2,000 resamples"
+    interval = score_over_seeds(accuracy, right_answers(right))
+    low, high = stats.t.interval(0.95, 1_499, loc=right.mean(), scale=stats.sem(right[0].astype(float)))
+    assert (interval.value, interval.low, interval.high) == pytest.approx((right.mean(), low, high))
+    assert interval.method == "t interval over 1,500 texts"
 
 
-def test_interval_spans_variance_of_texts_and_of_seeds() -> None:
-    # seeds that differ a lot over many equal texts: the bootstrap variance of their mean is population variance / S
-    seeds = 40
-    scores = np.random.default_rng(0).normal(0.7, 0.05, seeds)
-    statistics = np.stack([np.broadcast_to(scores[:, None], (seeds, 50)), np.ones((seeds, 50))], axis=-1)
-    interval = bootstrap_seeds(accuracy, statistics)
-    assert interval.value == pytest.approx(scores.mean())
-    assert (interval.high - interval.low) / 3.92 == pytest.approx(scores.std() / math.sqrt(seeds), rel=0.1)
-    assert interval.method == "percentile bootstrap over 40 seeds x 50 texts, 2,000 resamples"
+def test_seeds_that_differ_over_equal_texts_give_the_t_interval_over_seeds() -> None:
+    scores = np.random.default_rng(0).normal(0.7, 0.05, 4)
+    statistics = np.stack([np.broadcast_to(scores[:, None], (4, 50)), np.ones((4, 50))], axis=-1)
+    interval = score_over_seeds(accuracy, statistics)
+    low, high = stats.t.interval(0.95, 3, loc=scores.mean(), scale=stats.sem(scores))
+    assert (interval.value, interval.low, interval.high) == pytest.approx((scores.mean(), low, high))
+    assert interval.method == "t interval over 4 seeds x 50 texts"
 
 
 def test_identical_seeds_share_their_texts_and_narrow_nothing() -> None:
     right = np.random.default_rng(0).random((1, 800)) < 0.8
-    one = bootstrap_seeds(accuracy, right_answers(right))
-    five = bootstrap_seeds(accuracy, right_answers(np.repeat(right, 5, axis=0)))
+    one = score_over_seeds(accuracy, right_answers(right))
+    five = score_over_seeds(accuracy, right_answers(np.repeat(right, 5, axis=0)))
     assert (five.low, five.high) == pytest.approx((one.low, one.high), abs=1e-12)
-
-
-def test_additive_metrics_get_the_interval_of_resampling_rows() -> None:
-    statistics = right_answers(np.random.default_rng(0).random((3, 200)) < [[0.7], [0.8], [0.75]])
-    by_weights = bootstrap_seeds(accuracy, statistics, resamples=300)
-    by_rows = bootstrap_seeds(mean_of(0), statistics, resamples=300)
-    assert (by_weights.value, by_weights.low, by_weights.high) == pytest.approx(
-        (by_rows.value, by_rows.low, by_rows.high)
-    )
-
-
-def test_resamples_in_several_parts_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
-    statistics = right_answers(np.random.default_rng(0).random((2, 100)) < 0.7)
-    whole = bootstrap_seeds(accuracy, statistics)
-    monkeypatch.setattr(module, "CHUNK", 700)
-    parts = bootstrap_seeds(accuracy, statistics)
-    assert (parts.value, parts.low, parts.high) == (whole.value, whole.low, whole.high)
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
-    trials = 300
-    covered = 0
-    for trial in range(trials):
-        shift = rng.normal(0, 0.01, (3, 1))
-        difficulty = rng.random(400)
-        right = (difficulty < 0.75 + shift) ^ (rng.random((3, 400)) < 0.04)
-        truth = 0.75 * 0.96 + 0.25 * 0.04
-        interval = bootstrap_seeds(accuracy, right_answers(right), resamples=400, seed=trial)
-        covered += interval.low <= truth <= interval.high
-    assert 0.90 <= covered / trials <= 0.99
+    trials = 600
+    truth = 0.75 * 0.96 + 0.25 * 0.04
+    for spread in (0.0, 0.01, 0.05):
+        covered = 0
+        for _ in range(trials):
+            shift = rng.normal(0, spread, (3, 1))
+            difficulty = rng.random(400)
+            right = (difficulty < 0.75 + shift) ^ (rng.random((3, 400)) < 0.04)
+            interval = score_over_seeds(accuracy, right_answers(right))
+            covered += interval.low <= truth <= interval.high
+        assert 0.93 <= covered / trials <= 0.99
 
 
-def test_same_seed_same_interval() -> None:
-    statistics = right_answers(np.random.default_rng(0).random((2, 300)) < 0.7)
-    assert bootstrap_seeds(accuracy, statistics) == bootstrap_seeds(accuracy, statistics)
-    assert bootstrap_seeds(accuracy, statistics) != bootstrap_seeds(accuracy, statistics, seed=1)
+def test_an_interval_ends_where_scores_end() -> None:
+    scores = right_answers(np.arange(60).reshape(3, 20) < [[20], [38], [60]])
+    assert score_over_seeds(accuracy, scores).high == 1.0
+    assert score_over_seeds(accuracy, 1 - scores + scores * [0, 1]).low == 0.0
+    ratings = np.random.default_rng(0).normal(size=(2, 6))
+    few = pearson.statistics(*ratings)[None]
+    interval = score_over_seeds(pearson, few)
+    assert -1 <= interval.low < 0 < interval.high <= 1
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_all_equal_or_a_single_text_gives_an_interval_without_width(right: bool) -> None:
-    for shape in [(3, 20), (1, 1)]:
-        interval = bootstrap_seeds(accuracy, right_answers(np.full(shape, right)))
-        assert (interval.value, interval.low, interval.high) == (right, right, right)
+def test_where_all_answers_are_alike_the_interval_has_no_width(right: bool) -> None:
+    interval = score_over_seeds(accuracy, right_answers(np.full((3, 20), right)))
+    assert (interval.value, interval.low, interval.high) == (right, right, right)
+
+
+def test_a_single_text_says_nothing() -> None:
+    interval = score_over_seeds(accuracy, right_answers(np.full((1, 1), True)))
+    assert (interval.value, interval.low, interval.high) == (1, 0, 1)
 
 
 def test_nan_and_wrong_shapes_are_refused() -> None:
     statistics = right_answers(np.ones((2, 5), dtype=bool))
     with pytest.raises(ValueError, match=r"\[seeds, texts, K\]"):
-        bootstrap_seeds(accuracy, statistics[0])
-    with pytest.raises(ValueError, match="at least one"):
-        bootstrap_seeds(accuracy, statistics[:, :0])
-    with pytest.raises(ValueError, match="broken is NaN"):
-        bootstrap_seeds(Metric("broken", "broken", accuracy.statistics, lambda rows: math.nan), statistics)
+        score_over_seeds(accuracy, statistics[0])
     statistics[1, 2, 0] = np.nan
     with pytest.raises(ValueError, match="statistics hold NaN"):
-        bootstrap_seeds(accuracy, statistics)
+        score_over_seeds(accuracy, statistics)
     with pytest.raises(ValueError, match="statistics hold NaN"):
         gap_recovered(accuracy, statistics, np.zeros((5, 2)), np.ones((5, 2)))
 
@@ -159,7 +139,38 @@ def test_gap_recovered_is_the_share_and_its_interval_that_of_the_delta_method() 
     # ratio of means of a = arm - linear and b = teacher - linear: var = mean((a - share b)^2) / (n mean(b)^2)
     a, b = arm.astype(float) - linear, teacher.astype(float) - linear
     standard_error = math.sqrt(np.square(a - share * b).mean() / n) / b.mean()
-    assert (gap.high - gap.low) / 3.92 == pytest.approx(standard_error, rel=0.1)
+    assert (gap.high - gap.low) / 3.92 == pytest.approx(standard_error, rel=0.02)
+
+
+def test_gap_recovered_reckons_with_other_seeds() -> None:
+    rng = np.random.default_rng(0)
+    n = 50_000  # so many texts that seeds alone matter
+    linear, teacher = (rng.random(n) < share for share in (0.70, 0.90))
+    scores = np.array([0.78, 0.80, 0.85])
+    arm = np.arange(n) < np.round(scores[:, None] * n)
+    gap = gap_recovered(accuracy, right_answers(arm), right_answers(linear), right_answers(teacher))
+    assert gap is not None
+    width = stats.t.ppf(0.975, 2) * stats.sem(scores) / (teacher.mean() - linear.mean())
+    assert (gap.high - gap.low) / 2 == pytest.approx(width, rel=0.02)
+    assert gap.method == "Fieller's interval, t interval over 3 seeds x 50,000 texts"
+
+
+@pytest.mark.parametrize(("gap", "spread"), [(0.2, 0.0), (0.04, 0.0), (0.1, 0.03)])
+def test_gap_interval_covers_the_truth_about_as_often_as_it_says(gap: float, spread: float) -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(600):
+        difficulty = rng.random(600)
+        shifts = rng.normal(0, spread, (3, 1))
+
+        def answered(share: float, shifts: Any = 0.0, difficulty: Any = difficulty) -> Any:
+            flipped = rng.random((np.size(shifts), 600)) < 0.1
+            return right_answers((difficulty < share + shifts) ^ flipped)
+
+        arm = answered(0.6 + gap / 2, shifts)
+        found = gap_recovered(accuracy, arm, answered(0.6)[0], answered(0.6 + gap)[0])
+        covered += found is None or found.low <= 0.5 <= found.high
+    assert covered / 600 >= 0.93
 
 
 def test_gap_of_linear_itself_is_nothing_and_of_the_teacher_is_whole() -> None:
@@ -200,5 +211,5 @@ def test_five_seeds_of_two_thousand_texts_take_well_under_a_second() -> None:
     gold = rng.integers(0, 4, 2_000).tolist()
     statistics = np.stack([metric.statistics(rng.integers(0, 4, 2_000).tolist(), gold) for _ in range(5)])
     start = time.process_time()
-    bootstrap_seeds(metric, statistics)
-    assert time.process_time() - start < 2  # about 0.3 s; loose for a busy machine
+    score_over_seeds(metric, statistics)
+    assert time.process_time() - start < 1  # about 0.02 s; loose for a busy machine

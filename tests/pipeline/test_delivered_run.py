@@ -139,3 +139,18 @@ def test_report_shows_one_run_or_several_side_by_side(finished: Workplace) -> No
     assert all(len(line) <= 100 for line in finished.out.splitlines())
     assert finished.distill("report", "outputs/small", "exports/small") == 0
     assert finished.out.count("small") >= 2
+
+
+def test_statistics_of_each_arm_on_test_give_its_scores_and_verdicts_again(finished: Workplace) -> None:
+    report = finished.report()
+    with np.load(finished.folder / "outputs/small/test-statistics.npz") as stored:
+        assert set(stored) == {arm.name for arm in report.arms}
+        for arm in report.arms:
+            right, total = stored[arm.name].sum(axis=1).T
+            assert (right / total).tolist() == [seed.test for seed in arm.seeds]
+            assert arm.score.value == np.mean(right / total)
+        arm, against = (stored[name][0, :, 0] for name in ("soft", "hard"))
+    contrast = next(c for c in report.contrasts if (c.arm, c.against) == ("soft", "hard"))
+    assert contrast.difference.value == pytest.approx(np.mean(arm - against))
+    assert contrast.verdict.endswith("these two trainings")
+    assert contrast.smallest_shown == pytest.approx(2.8 * np.std(arm - against, ddof=1) / 89**0.5, rel=0.05)

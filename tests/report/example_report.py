@@ -26,11 +26,11 @@ from distill.results import (
     VariantResult,
 )
 
-BOOTSTRAP = "bootstrap over seeds and texts, 2,000 resamples"
+INTERVAL = "t interval over 3 seeds x 1,902 texts"
 
 
 def estimate(value: float, half_width: float = 0.014) -> Estimate:
-    return Estimate(value, value - half_width, value + half_width, BOOTSTRAP)
+    return Estimate(value, value - half_width, value + half_width, INTERVAL)
 
 
 def arm(
@@ -153,7 +153,14 @@ def example_report() -> Report:
         contrasts=(
             Contrast("soft", "hard", False, estimate(0.005, 0.011), 0.412, "McNemar", "no difference shown"),
             Contrast(
-                "soft+transfer", "hard", True, estimate(0.0497, 0.016), 0.0002, "McNemar", "soft+transfer is better"
+                "soft+transfer",
+                "hard",
+                True,
+                estimate(0.0497, 0.016),
+                0.0002,
+                "McNemar",
+                "soft+transfer is better",
+                smallest_shown=0.023,
             ),
         ),
         exported_arm="soft+transfer",

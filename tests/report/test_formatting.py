@@ -51,3 +51,8 @@ def test_small_negative_differences_keep_their_sign() -> None:
 def test_shortened_name_has_the_width_asked_for() -> None:
     assert formatting.shorten("abcdefghij", 5) == "ab…ij"
     assert formatting.shorten("abc\n def", 10) == "abc def"
+
+
+def test_a_power_note_is_in_points_and_left_out_where_it_is_not_known() -> None:
+    assert formatting.power_note(0.0187) == "80 % power at 1.9 points"
+    assert formatting.power_note(None) == formatting.power_note(math.inf) == ""

@@ -106,6 +106,7 @@ def test_verdict_intervals_and_data_are_there(report: Report) -> None:
     text = " ".join(Page(render_html(report)).text.split())
     assert "Accuracy on test: the int8 student 80.4 %, teacher 84.2 %, linear 73.8 %." in text
     assert "soft+transfer recovers 60 % [49, 71] of the gap" in text
+    assert text.count("80 % power at 2.3 points") == 2  # in the verdict and in the table of contrasts
     assert "1,500labelled" in text.replace(" ", "")
     assert "1,920 plot rows, 41 duplicates" in text
     assert "12 in train, 3 in test" in text

@@ -58,6 +58,8 @@ def test_fallen_variant_verdicts_and_warnings_are_said_in_words(report: Report) 
     text = printed(report)
     assert "student int4: gate: loses 4.2 points on validation, at most 1.0 allowed" in text
     assert "soft against hard: no difference shown (+0.5 points [−0.6, +1.6], p = 0.412)" in text
+    # the list is wrapped
+    assert "[+3.4, +6.6], p < 0.001; 80 % power at 2.3 points)" in " ".join(text.split())
     assert "9 points higher on its training texts" in text
     assert "25.2 times smaller" in text  # 90.8 / 3.6
 
