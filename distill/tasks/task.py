@@ -89,7 +89,7 @@ class Task(ABC):
     pair_holds: ClassVar[str] = ""
     """What stands in the second column of texts, where there must be one."""
     label_free: ClassVar[bool] = False
-    """Learnt on single texts, from what the teacher says of them; measured on pairs with a label."""
+    """Learnt on single texts, from what the teacher says of them; measured on pairs that have a label."""
 
     head: ClassVar[str] = "SequenceClassification"
     """Of transformers' auto class ``AutoModelFor…``; empty for the bare encoder, ``AutoModel``."""

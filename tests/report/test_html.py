@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import re
 from html.parser import HTMLParser
 
@@ -147,6 +148,12 @@ def test_bare_report_without_arms_or_variants_renders(report: Report) -> None:
 def test_report_is_the_same_after_json(kind: str, request: pytest.FixtureRequest) -> None:
     report = request.getfixturevalue(kind)
     assert from_json(Report, to_json(report)) == report
+
+
+def test_a_report_of_before_tasks_had_words_is_read(report: Report) -> None:
+    values = json.loads(to_json(report))
+    del values["task_in_words"]
+    assert "same answer as the teacher" in Page(render_html(from_json(Report, json.dumps(values)))).text
 
 
 def test_nan_survives_json_as_nan(sparse: Report) -> None:

@@ -80,6 +80,20 @@ def test_each_word_is_read_at_its_first_and_last_piece_of_its_window() -> None:
     assert units[1][0, 0] == logits[first.windows, encoded[1].word_starts[0], 0]
 
 
+def test_windows_share_a_quarter_of_the_maximum_and_the_report_says_so() -> None:
+    encoder = Encoder(train_tokenizer([Example(PASSAGE), Example("who ?")] * 3, 120), 24)
+    example = Example("who ?", PASSAGE)
+    shares = {}
+    for stride in (5, 6, 7):
+        (encoded,) = tasks.build("question-answering", (), windows=tasks.Windows(stride)).encode(encoder, [example])
+        shares[stride] = [row.tolist() for row in (encoded.word_rows, encoded.word_starts)]
+    assert len({str(places) for places in shares.values()}) == 3
+    (encoded,) = TASK.encode(encoder, [example])
+    assert [row.tolist() for row in (encoded.word_rows, encoded.word_starts)] == shares[6]
+    assert TASK.in_words(True, 24).shared_tokens == 6
+    assert TASK.in_words(True, 24).long_texts == "passages"
+
+
 def test_questions_are_pairs_or_objects() -> None:
     assert TASK.question({"question": "who ?", "context": "me"}) == Example("who ?", "me")
     assert TASK.question(["who ?", "me"]) == Example("who ?", "me")
