@@ -70,8 +70,8 @@ def test_a_task_of_one_file_runs_from_data_to_a_bundle(
         "train.learning_rates=[2e-3]",
     ]
     quick = [
-        "teacher.train.epochs=8",
-        "train.epochs=8",
+        "teacher.train.steps=80",
+        "train.steps=80",
         "teacher.train.batch_size=8",
         "train.batch_size=8",
         "export.max_drop=100",
