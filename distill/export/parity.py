@@ -13,10 +13,10 @@ from torch import nn
 from distill.models.answers import answer_of
 from distill.progress import track
 from distill.results import Parity
-from distill.runtime import Graph, predict_units
+from distill.runtime import ALONE, Forward, Graph, in_order, respond
 from distill.tasks import Task
 from distill.tasks.task import Logits
-from distill.text import Encoded, Example, Reading, pad, rows_of
+from distill.text import Encoded, Example, Reading, pad
 
 BATCHES = (1, 2, 7)
 LENGTHS = (2, 17)
@@ -38,7 +38,7 @@ def check_parity(
 
     First the logits at real positions, for every batch of 1, 2 and 7 rows, 2, 17 and the maximum of tokens, padded and
     not, of random ids below ``vocabulary_size`` and of the ``questions``' own ids. Then from text to answer: each of
-    ``questions`` through :func:`distill.runtime.predict_units` against the model on the same encoding.
+    ``questions`` through :func:`distill.runtime.respond` against the model on the same encoding.
 
     It passes where no logit differs by more than ``tolerance`` (absolute) and all answers are equal. An answer that
     differs while its logits are within ``tolerance`` is a tie to this precision, not a failure; ties are counted in
@@ -60,8 +60,10 @@ def check_parity(
             differences.append(_difference(expected, found))
         if questions:
             cases += len(questions)
-            of_torch = _torch_units(reference, graph, reading, task, questions)
-            of_graph = predict_units(graph, reading, task, questions, what="parity")
+            encoded = task.encode(reading, questions)
+            row_by_row = _row_by_row(reference, graph)
+            of_torch = in_order(respond(row_by_row, reading, task, encoded, ALONE))
+            of_graph = in_order(respond(graph.forward(task), reading, task, encoded, ALONE, "parity"))
             apart = [_difference(e, f) for e, f in zip(of_torch, of_graph, strict=True)]
             differences += apart
             answers = zip(task.predictions(of_torch, questions), task.predictions(of_graph, questions), strict=True)
@@ -127,18 +129,21 @@ def _torch_logits(model: nn.Module, graph: Graph, batch: Batch) -> Logits:
     return logits
 
 
-def _torch_units(
-    model: nn.Module, graph: Graph, reading: Reading, task: Task, questions: Sequence[Example]
-) -> list[Logits]:
-    """One window at a time, not padded: the simplest way there is, unlike the runtime's."""
-    units = []
-    for encoded in task.encode(reading, questions):
-        rows = [_torch_logits(model, graph, pad([row], reading.pad_id)) for row in rows_of([encoded])]
-        if task.words:  # windows of unequal length, so that they can be stacked
-            longest = max(row.shape[1] for row in rows)
-            rows = [np.pad(row, ((0, 0), (0, longest - row.shape[1]), (0, 0))) for row in rows]
-        units += task.units(np.concatenate(rows), [encoded])
-    return units
+def _row_by_row(model: nn.Module, graph: Graph) -> Forward:
+    """The model on one row at a time, not padded: the simplest way there is, unlike the graph's."""
+
+    def forward(arrays: Batch) -> Logits:
+        width = arrays["input_ids"].shape[1]
+        rows = []
+        for row, length in enumerate(arrays["attention_mask"].sum(axis=1)):
+            alone = {name: array[row : row + 1, :length] for name, array in arrays.items()}
+            logits = _torch_logits(model, graph, alone)
+            if logits.ndim == 3:  # rows of unequal length, so that they can be stacked
+                logits = np.pad(logits, ((0, 0), (0, width - length), (0, 0)))
+            rows.append(logits)
+        return np.concatenate(rows)
+
+    return forward
 
 
 def _difference(expected: Logits, found: Logits) -> float:

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from distill.config import TrainConfig
 from distill.data.batches import plan_epoch
 from distill.errors import UserError
-from distill.models.answers import answer_of
+from distill.models.answers import answer_of, forward_of
 from distill.objectives import Objective
 from distill.progress import track
 from distill.results import CurvePoint
+from distill.runtime import in_order, respond
 from distill.tasks import Task
 from distill.tasks.task import Logits
-from distill.text import Example, Reading, pad, rows_of
+from distill.text import Example, Reading
 from distill.training.batching import make_batch
 from distill.training.checkpoints import load_checkpoint, save_checkpoint
 from distill.training.soft_labels import SoftLabelStore
@@ -43,7 +44,6 @@ class TrainingResult:
     curve: tuple[CurvePoint, ...]
 
 
-@torch.inference_mode()
 def predict(
     model: nn.Module,
     encoder: Reading,
@@ -51,25 +51,14 @@ def predict(
     examples: Sequence[Example],
     accelerator: Accelerator,
     what: str = "",
-    batch_size: int = 64,
+    tokens: int = 4096,
 ) -> list[Logits]:
-    """Logits of each example, [U, C] of float32, in the order given. The model is put into eval mode."""
-    model.eval()
-    encoded = task.encode(encoder, examples)
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
-    starts: Any = range(0, len(order), batch_size)
-    units: dict[int, Logits] = {}
-    for start in track(starts, what) if what else starts:
-        rows = order[start : start + batch_size]
-        batch = [encoded[i] for i in rows]
-        inputs = {
-            name: torch.from_numpy(array).to(accelerator.device)
-            for name, array in pad(rows_of(batch), encoder.pad_id).items()
-        }
-        with accelerator.autocast():
-            logits = answer_of(model(**model_inputs(model, inputs)), inputs["attention_mask"])
-        units.update(zip(rows, task.units(logits.float().cpu().numpy(), batch), strict=True))
-    return [units[i] for i in range(len(units))]
+    """Logits of each example, [U, C] of float32, in the order given. The model is put into eval mode.
+
+    Batches have ``tokens`` at most, padding and windows counted; larger ones are slower on a CPU.
+    """
+    forward = forward_of(model.eval(), accelerator.autocast)
+    return in_order(respond(forward, encoder, task, examples, tokens, what))
 
 
 def score(

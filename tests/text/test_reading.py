@@ -45,6 +45,7 @@ def test_each_part_changes_the_identity_and_reading_with_it_does_not(tokenizer: 
         Reading(tokenizer, 9, 3),
     ]
     assert len({reading.identity, *(one.identity for one in changed)}) == 1 + len(changed)
+    assert Reading(tokenizer, 9, 3, dict(reversed(ROLES.items()))).identity == reading.identity
     used = Reading(tokenizer, 9, 3, ROLES)
     used.encode([Example("the cat " * 30)], 2)
     used.encode([Example("the cat", "a dog " * 20)], 1)
