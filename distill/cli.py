@@ -95,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
         "run",
         commands.run_recipe,
         "run a recipe: teacher, students, export, report",
-        "distill run quickstart student=lstm train.epochs=3",
+        "distill run quickstart student=lstm train.steps=300",
         "print the report as JSON",
     )
     made.add_argument("recipe", metavar="RECIPE", help="a name that `distill recipes` lists, or a YAML file")

@@ -22,6 +22,7 @@ from distill.export.bundle import check_place
 from distill.progress import track
 from distill.sources import locate, validate
 from distill.stages.artifacts import Artifact
+from distill.stages.checks import check_task
 from distill.stages.comparison import evaluate
 from distill.stages.context import Run, Texts, device_of
 from distill.stages.delivery import Outcome, deliver, make_report
@@ -53,7 +54,7 @@ def run(config: Config) -> Outcome:
         if name != "linear"
     ]
     linear = fit_floor(this, texts) if "linear" in config.arms else None
-    summaries, contrasts = evaluate(this, texts, signal, student_texts, arms, linear)
+    summaries, contrasts, doubts = evaluate(this, texts, signal, student_texts, arms, linear)
     best, seed = choose(arms)
     own = texts.task.with_thresholds(best.results[seed]["thresholds"])
     models: dict[str, tuple[Artifact, Texts]] = {"student": (best.models[seed], replace(student_texts, task=own))}
@@ -67,6 +68,7 @@ def run(config: Config) -> Outcome:
     ]
     notes = () if pretrained is None else (in_words(pretrained),)
     costs = [artifact.cost for artifact in (pretrained, linear) if artifact is not None]
+    signal = replace(signal, warnings=(*doubts, *signal.warnings))
     report = make_report(
         this, student_texts, signal, arms, summaries, contrasts, costs, notes, best, seed, variants, started
     )
@@ -75,6 +77,7 @@ def run(config: Config) -> Outcome:
 
 def check_before(config: Config) -> None:
     """What can be known to fail before anything is read."""
+    check_task(config)
     for where, folder in (("outputs", config.outputs), ("exports", config.exports)):
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ def refused(miniature: list[str], capsys: pytest.CaptureFixture[str]) -> Callabl
     ("override", "complaint"),
     [
         ("sedes=[1]", "unknown key 'sedes'; did you mean 'seeds'?"),
-        ("train.epoch=1", "unknown key 'train.epoch'; did you mean 'epochs'?"),
+        ("train.step=1", "unknown key 'train.step'; did you mean 'steps'?"),
         ("data.train.pth=x", "unknown key 'data.train.pth'; did you mean 'path'?"),
         ("task=text_clasification", "unknown choice task=text_clasification; did you mean 'text_classification'?"),
         (
@@ -69,8 +69,8 @@ def refused(miniature: list[str], capsys: pytest.CaptureFixture[str]) -> Callabl
         ("train.batch_size=0", "train.batch_size is 0; give at least 1"),
         ("train.batch_size=1.5", "expected a whole number"),
         ("train.learning_rates=5", "train.learning_rates has 5.0; give values between 0 and 1"),
-        ("train.epochs=0", "train.epochs is 0.0; give more than 0"),
-        ("train.transfer_epochs=0", "train.transfer_epochs is 0.0"),
+        ("train.steps=0", "train.steps is 0; give at least 1"),
+        ("train.evaluations=0", "train.evaluations is 0; give at least 1"),
         ("train.patience=-1", "train.patience is -1"),
         ("data.max_length=2", "data.max_length is 2; give at least 3"),
         ("data.max_length=1000", "the teacher reads at most 64 tokens"),
@@ -242,7 +242,7 @@ def test_teacher_with_other_labels(
 def test_teacher_at_the_floor_stops_the_run_before_any_student(
     miniature: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    idle = ["teacher_floor=true", "teacher.train.epochs=0.1", "teacher.train.learning_rates=[1e-7]"]
+    idle = ["teacher_floor=true", "teacher.train.steps=1", "teacher.train.learning_rates=[1e-7]"]
     assert main(["run", "quickstart", *miniature, *idle]) == 2
     told = capsys.readouterr().err.splitlines()[-1]
     assert re.match(r"error: the teacher is right on [\d.]+% of \d+ validation answers \(95 % interval from", told)
@@ -317,7 +317,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, overlay: list[str]) -> Path
     quick = [
         "arms=[linear,hard]",
         "seeds=[0]",
-        "train.epochs=1",
+        "train.steps=4",
         "train.learning_rates=[1e-3]",
         "measure.enabled=false",
     ]

@@ -178,7 +178,7 @@ def _addable(override: str, known: Sequence[str]) -> str:
     """``key=value`` as ``++key=value``, so that keys which no YAML file lists can be set; group choices stay."""
     key = override.split("=", 1)[0]
     if "=" not in override and not override.startswith("~"):
-        raise UserError(f"'{override}' is no override; write KEY=VALUE, such as student=lstm or train.epochs=3")
+        raise UserError(f"'{override}' is no override; write KEY=VALUE, such as student=lstm or train.steps=300")
     if override.startswith(("+", "~")) or key.startswith(("hydra.", "hydra/")) or key in known or "@" in key:
         return override
     return f"++{override}"

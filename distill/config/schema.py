@@ -32,14 +32,8 @@ class Source:
 class TaskConfig:
     """What is asked of a text."""
 
-    name: Literal[
-        "text-classification",
-        "multi-label-classification",
-        "regression",
-        "token-classification",
-        "question-answering",
-        "sentence-embedding",
-    ] = "text-classification"
+    name: str = "text-classification"
+    """Of a task in ``distill/tasks``, or of one that was registered."""
     metric: str = ""
     """The primary metric; the task's own when empty."""
     labels: tuple[str, ...] = ()
@@ -93,7 +87,8 @@ class DataConfig:
 class TrainConfig:
     """One training."""
 
-    epochs: float = 4.0
+    steps: int = 600
+    """The budget: every arm takes as many steps, each of ``batch_size`` texts, whatever it learns from."""
     batch_size: int = 32
     accumulation: int = 1
     learning_rates: tuple[float, ...] = (5e-5,)
@@ -103,8 +98,8 @@ class TrainConfig:
     """Share of the steps in which the learning rate rises; it falls linearly to 0 in the others."""
     clip: float = 1.0
     """Norm that gradients are cut to."""
-    evaluations: int = 0
-    """Evaluations on validation, evenly spaced. 0: one an epoch."""
+    evaluations: int = 6
+    """Evaluations on validation, evenly spaced; the weights that were best there are kept."""
     patience: int = 0
     """Evaluations without a better score after which training stops. 0: never."""
     checkpoint_seconds: float = 300.0
@@ -160,8 +155,11 @@ class PretrainedTeacher:
 
     name: Literal["pretrained"]
     source: Source
-    train: TrainConfig = TrainConfig()
-    """How it is fine-tuned where it is not yet."""
+    train: TrainConfig = TrainConfig(learning_rates=(3e-5, 1e-4, 3e-4), evaluations=10, patience=3)
+    """How it is fine-tuned where it is not yet: steps until validation stops rising, at the best learning rate."""
+    tries: int = 2
+    """Trainings at the best learning rate: further ones start from other seeds, with the pooler of the head
+    re-initialised; the best on validation is taken."""
     fine_tune: Literal["auto", "always", "never"] = "auto"
     """``auto``: fine-tuned unless the checkpoint has a head for this task."""
     label_map: dict[str, str] = field(default_factory=dict)
@@ -177,6 +175,8 @@ class TransformerTeacher:
     name: Literal["transformer"]
     architecture: Architecture = Architecture()
     train: TrainConfig = TrainConfig()
+    tries: int = 1
+    """Trainings at the best learning rate, from different seeds; the best on validation is taken."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,8 @@ class RecurrentTeacher:
     name: Literal["recurrent"]
     architecture: RecurrentArchitecture = RecurrentArchitecture()
     train: TrainConfig = TrainConfig()
+    tries: int = 1
+    """Trainings at the best learning rate, from different seeds; the best on validation is taken."""
 
 
 @dataclass(frozen=True)
@@ -333,14 +335,6 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True)
-class StudentTrainConfig(TrainConfig):
-    """Training of the students: one budget for all arms."""
-
-    transfer_epochs: float = 2.0
-    """Epochs of the arms that learn on texts without labels, too."""
-
-
-@dataclass(frozen=True)
 class ExportConfig:
     """What is exported, and what it must keep."""
 
@@ -386,7 +380,8 @@ class Config:
     task: TaskConfig = TaskConfig()
     tokenizer: TeacherTokenizer | TrainedTokenizer | SourceTokenizer = TeacherTokenizer("teacher")
     objective: ObjectiveConfig = ObjectiveConfig()
-    train: StudentTrainConfig = StudentTrainConfig()
+    train: TrainConfig = TrainConfig()
+    """Training of the students: one budget for all arms."""
     export: ExportConfig = ExportConfig()
     measure: MeasureConfig = MeasureConfig()
     report: ReportConfig = ReportConfig()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from distill.errors import UserError
 from distill.runtime import ALONE, in_order, load, respond
-from distill.tasks import TASKS, Task, build
+from distill.tasks import TASKS, Task
 from distill.tasks.task import Logits
 from distill.text import Example, Reading
 
@@ -28,13 +28,13 @@ def teacher_subject(folder: Path) -> Subject:
 
     settings = load_config(str(folder), None, False)
     heads = [str(a) for a in settings.architectures or ()]
-    names = [name for name in TASKS if has_head_for(settings, name)]
-    if not names:
+    known = next((task for task in TASKS.values() if has_head_for(settings, task)), None)
+    if known is None:
         raise UserError(
             f"{folder} is neither a bundle nor a classifier: it is {', '.join(heads) or 'of no stated architecture'}"
         )
     labels = tuple(settings.id2label[i] for i in sorted(settings.id2label))
-    task = build(names[0], labels if TASKS[names[0]].labelled else ())
+    task = known(labels if known.labelled else ())
     teacher = load_teacher(PretrainedTeacher("pretrained", Source(path=str(folder)), fine_tune="never"), task)
     reading = Reading(teacher.loaded.tokenizer, min(teacher.longest, 4096))
     forward = forward_of(teacher.loaded.model)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from distill.config import Architecture, LayersStudent, RecurrentArchitecture, RecurrentStudent, TransformerStudent
 from distill.errors import UserError
-from distill.models.loading import HEADS, LoadedModel, label_settings, special_tokens_of
+from distill.models.loading import LoadedModel, auto_class, label_settings, special_tokens_of
 from distill.models.recurrent import RecurrentConfig
 from distill.models.teachers import OFFSET_POSITIONS
 from distill.models.transformer import EncoderConfig
@@ -112,7 +112,7 @@ def build_recurrent(
         **pair_settings(architecture, reading, paired),
         **label_settings(task),
     )
-    model = HEADS[task.name].from_config(settings)
+    model = auto_class(task).from_config(settings)
     if embeddings is not None:
         with torch.no_grad():
             model.get_input_embeddings().weight.copy_(embeddings)
@@ -152,7 +152,7 @@ def build_transformer(
         **label_settings(task),
     )
     return LoadedModel(
-        HEADS[task.name].from_config(settings), tokenizer, special_tokens or special_tokens_of(tokenizer)
+        auto_class(task).from_config(settings), tokenizer, special_tokens or special_tokens_of(tokenizer)
     )
 
 

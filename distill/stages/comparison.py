@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.results import ArmResult, Candidate, Contrast, CurvePoint, SeedResult
+from distill.results import ArmResult, Contrast, CurvePoint, SeedResult
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, TrainedArm, open_store
 from distill.tasks import Task
@@ -40,10 +40,11 @@ def answers_on_test(this: Run, texts: Texts, model: Artifact, what: str) -> Arti
 
 def evaluate(
     this: Run, texts: Texts, signal: Signal, student_texts: Texts, arms: Sequence[TrainedArm], linear: Artifact | None
-) -> tuple[list[ArmResult], list[Contrast]]:
+) -> tuple[list[ArmResult], list[Contrast], tuple[str, ...]]:
     """Test is read once, after every choice was made."""
-    from distill.evaluation.contrasts import contrast
+    from distill.evaluation.contrasts import Compared, contrast
     from distill.evaluation.summary import Reference, Trained, summarise
+    from distill.evaluation.teacher import undertrained
     from distill.training.arms import DIFFERS_IN
 
     task, test, unknown = texts.task, texts.dataset.test, texts.dataset.out_of_scope
@@ -95,7 +96,7 @@ def evaluate(
             [seed_result(this.config.seeds[0], {**signal.training, "validation": signal.validation_score})],
             [signal.task],
             parameters=signal.training.get("parameters"),
-            candidates=tuple(Candidate(**c) for c in signal.training.get("candidates", ())),
+            candidates=signal.candidates,
             learning_rate=signal.training.get("learning_rate"),
             units=([store[e] for e in test],),
             out_of_scope=([store[e] for e in unknown],) if unknown else (),
@@ -134,8 +135,12 @@ def evaluate(
         ("soft+transfer", "pseudo+transfer", False),
     ]
     contrasts = [
-        contrast(task.metric, arm, stacks[arm], against, stacks[against], primary)
+        contrast(task.metric, Compared(arm, stacks[arm]), Compared(against, stacks[against]), primary)
         for arm, against, primary in pairs
         if arm in stacks and against in stacks
     ]
-    return summaries, contrasts
+    teacher_summary = next(s for s in summaries if s.name == "teacher")
+    warnings = undertrained(task.metric, teacher_summary, stacks)
+    if warnings:
+        contrasts = [dataclasses.replace(c, verdict=f"{c.verdict}, with an undertrained teacher") for c in contrasts]
+    return summaries, contrasts, warnings

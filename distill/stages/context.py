@@ -104,7 +104,9 @@ class Signal:
     """With what it chose for the teacher on validation."""
     validation_score: float
     training: dict[str, Any]
-    """Learning rate, candidates and curve, where the recipe fine-tuned it."""
+    """Learning rate and curve, where the recipe fine-tuned it."""
+    candidates: tuple[Candidate, ...]
+    """All trainings that it was chosen from."""
     warnings: tuple[str, ...]
     costs: tuple[StageCost, ...]
 

@@ -138,6 +138,7 @@ def make_report(
             settings=plain(config),
         ),
         samples=samples,
+        task_in_words=task.in_words(bool(config.data.pair), texts.encoder.max_length),
     )
 
 
@@ -222,8 +223,8 @@ def missed_target(config: Config, report: Report) -> str:
         return ""
     return (
         f"target not met: {variant.variant} loses {lost:.2f} points to the teacher on test, "
-        f"{config.max_teacher_drop:g} are allowed; more texts, more layers (student.count) or more epochs "
-        "(train.transfer_epochs) bring it nearer"
+        f"{config.max_teacher_drop:g} are allowed; more texts, more layers (student.count) or more steps "
+        "(train.steps) bring it nearer"
     )
 
 

@@ -87,11 +87,11 @@ def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
 
 def variant_result(this: Run, exported: Exported, texts: Texts, name: Any, variant: str) -> VariantResult:
     """Accuracy of a variant on test, and its figures from a fresh process."""
-    from distill.evaluation import bootstrap_seeds
+    from distill.evaluation import score_over_seeds
     from distill.evaluation.summary import statistics
 
     units = load_units(exported.artifact.directory / f"test-{variant}.npz")
-    score = bootstrap_seeds(texts.task.metric, statistics(texts.task, units, texts.dataset.test)[None])
+    score = score_over_seeds(texts.task.metric, statistics(texts.task, units, texts.dataset.test)[None])
     file = exported.file(variant)
     return VariantResult(
         model=name,

@@ -21,9 +21,6 @@ def train_arm(
     config, dataset, task = this.config, student_texts.dataset, student_texts.task
     transfer = name.endswith("+transfer")
     rows = [*dataset.train, *dataset.transfer] if transfer else list(dataset.train)
-    train_config = dataclasses.replace(
-        config.train, epochs=config.train.transfer_epochs if transfer else config.train.epochs
-    )
 
     def fit(rate: float, seed: int) -> Artifact:
         what = f"student {name}, seed {seed}, learning rate {rate:g}"
@@ -79,7 +76,7 @@ def train_arm(
                 dataset.validation,
                 arm.objective,
                 store if arm.objective.reads_teacher else None,
-                train_config,
+                config.train,
                 rate,
                 seed,
                 this.accelerator,
@@ -101,9 +98,7 @@ def train_arm(
                 "objective": config.objective if reads_teacher else None,
                 "student": config.student,
                 "pretrained": pretrained.fingerprint if name == "pretrained" and pretrained else None,
-                "train": {
-                    k: v for k, v in plain(train_config).items() if k not in ("learning_rates", "transfer_epochs")
-                },
+                "train": {k: v for k, v in plain(config.train).items() if k != "learning_rates"},
                 "learning_rate": rate,
                 "seed": seed,
                 "signal": signal.answers.fingerprint if reads_teacher else None,

@@ -2,13 +2,10 @@
 
 import dataclasses
 import json
-import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from distill.config import (
     Config,
@@ -21,27 +18,43 @@ from distill.config import (
 )
 from distill.errors import UserError
 from distill.report.legend import metric_title
+from distill.results import Candidate, CurvePoint, StageCost
 from distill.stages.artifacts import Artifact, plain
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, open_store
 from distill.tasks import Task
-from distill.tasks.task import AGREEMENT, Logits
+from distill.tasks.task import AGREEMENT
 from distill.text import Example
 
 OVERFIT_POINTS = 0.10
 """A teacher that is better on its training texts than on validation by more than this is warned about."""
 
 
+@dataclasses.dataclass(frozen=True)
+class ChosenTeacher:
+    """The training that was best on validation, and all that were tried."""
+
+    artifact: Artifact
+    candidates: tuple[Candidate, ...]
+    """Empty where the teacher was fine-tuned before."""
+    result: dict[str, Any]
+    costs: tuple[StageCost, ...]
+
+
 def ask_teacher(this: Run, texts: Texts) -> Signal:
     """The teacher, fine-tuned or trained where it must be, and its logits on every text, computed once."""
     config, dataset, task = this.config, texts.dataset, texts.task
-    model = None if isinstance(config.teacher, ProbabilitiesTeacher) else prepare_teacher(this, texts)
+    chosen = None if isinstance(config.teacher, ProbabilitiesTeacher) else prepare_teacher(this, texts)
+    model = None if chosen is None else chosen.artifact
 
     def compute(directory: Path) -> None:
+        from distill.data.probabilities import load_probabilities
         from distill.training import SoftLabelStore
 
-        if model is None:
-            SoftLabelStore.write(directory / "store", *probabilities_of_file(config, texts))
+        if isinstance(config.teacher, ProbabilitiesTeacher):
+            logarithms = load_probabilities(config.teacher, config.data, task, texts.everything)
+            SoftLabelStore.write(directory / "store", texts.everything, logarithms)
             return
+        assert model is not None
         from distill.models import load_model
         from distill.training import predict
 
@@ -58,7 +71,12 @@ def ask_teacher(this: Run, texts: Texts) -> Signal:
     else:
         inputs["teacher"] = model.fingerprint
     answers = this.artifacts.stage(
-        "soft-labels", "soft labels of the teacher", inputs, TRAINING_ROOMS, TRAINING_LIBRARIES, compute
+        "soft-labels",
+        "soft labels of the teacher",
+        inputs,
+        (*TRAINING_ROOMS, "data/probabilities.py"),
+        TRAINING_LIBRARIES,
+        compute,
     )
     store = open_store(answers)
     warnings: tuple[str, ...] = ()
@@ -71,18 +89,54 @@ def ask_teacher(this: Run, texts: Texts) -> Signal:
         check_floor(config, task, predictions, gold)
         if task.kind != "vector":
             warnings = overfit_warning(task, dataset.train, store, validation_score)
-    costs = tuple(a.cost for a in (model, answers) if a is not None)
-    training = {} if model is None else model.read("result.json")
-    return Signal(model, answers, task, validation_score, training, warnings, costs)
+    if chosen is None:
+        return Signal(None, answers, task, validation_score, {}, (), warnings, (answers.cost,))
+    costs = (*chosen.costs, answers.cost)
+    return Signal(model, answers, task, validation_score, chosen.result, chosen.candidates, warnings, costs)
 
 
-def prepare_teacher(this: Run, texts: Texts) -> Artifact:
-    """A model that answers the task: as it is, fine-tuned, or trained from nothing."""
+def prepare_teacher(this: Run, texts: Texts) -> ChosenTeacher:
+    """A model that answers the task: as it is, or the best on validation of several trainings.
+
+    Each learning rate is tried with the first seed. Then, at the best one, further tries start from other seeds, the
+    pooler from random weights where the head reads one: a checkpoint whose own training never used it (as of sentence
+    encoders) holds weights there that fit nothing.
+    """
+    settings = this.config.teacher
+    assert not isinstance(settings, ProbabilitiesTeacher)
+    seed = this.config.seeds[0]
+    tried: list[tuple[float, int, Artifact]] = []
+    for rate in settings.train.learning_rates:
+        tried.append((rate, seed, fit_teacher(this, texts, rate, seed, False)))
+        result = tried[0][2].read("result.json")
+        if result["fine_tuned_before"]:
+            return ChosenTeacher(tried[0][2], (), result, (tried[0][2].cost,))
+    rate = max(tried, key=lambda one: one[2].read("result.json")["validation"])[0]
+    for more in range(1, settings.tries):
+        tried.append((rate, seed + more, fit_teacher(this, texts, rate, seed + more, True)))
+    results = [artifact.read("result.json") for _, _, artifact in tried]
+    best = max(range(len(tried)), key=lambda i: results[i]["validation"])
+    candidates = tuple(
+        Candidate(
+            rate,
+            result["validation"],
+            what=result["what"],
+            best_step=result["best_step"],
+            steps=result["steps"],
+            curve=tuple(CurvePoint(**point) for point in result["curve"]),
+        )
+        for (rate, _, _), result in zip(tried, results, strict=True)
+    )
+    return ChosenTeacher(tried[best][2], candidates, results[best], tuple(a.cost for _, _, a in tried))
+
+
+def fit_teacher(this: Run, texts: Texts, rate: float, seed: int, fresh: bool) -> Artifact:
+    """One training of the teacher; ``fresh``: with the pooler of its head re-initialised."""
     config, dataset, task = this.config, texts.dataset, texts.task
     settings = config.teacher
     assert not isinstance(settings, ProbabilitiesTeacher)
 
-    def build(seed: int) -> tuple[Any, bool]:
+    def build() -> tuple[Any, bool]:
         from distill.models import build_recurrent, build_transformer, load_teacher
 
         if isinstance(settings, PretrainedTeacher):
@@ -98,23 +152,21 @@ def prepare_teacher(this: Run, texts: Texts) -> Artifact:
 
     def compute(directory: Path) -> None:
         from distill.models import save_model, start_at_the_mean
+        from distill.models.teachers import renew_pooler
         from distill.objectives import Objective
         from distill.training import train
 
-        result: dict[str, Any] = {"fine_tuned_before": True, "validation": None, "candidates": []}
-        best = -math.inf
-        for rate in settings.train.learning_rates:
-            loaded, fine_tuned = build(config.seeds[0])
-            if isinstance(config.student, LayersStudent):
-                from distill.models.students import chosen_layers
+        loaded, fine_tuned = build()
+        result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
+        if isinstance(config.student, LayersStudent):
+            from distill.models.students import chosen_layers
 
-                chosen_layers(config.student, loaded.model.config.num_hidden_layers)  # fails now, not after training
-            if fine_tuned:
-                save_model(loaded, directory / "model", texts.encoder.max_length)
-                break
+            chosen_layers(config.student, loaded.model.config.num_hidden_layers)  # fails now, not after training
+        if not fine_tuned:
             if not dataset.train:
                 raise UserError("the teacher is not fine-tuned and there are no labels to fine-tune it on")
             start_at_the_mean(loaded.model, task, dataset.train)
+            renewed = fresh and renew_pooler(loaded.model)
             trained = train(
                 loaded.model,
                 texts.encoder,
@@ -125,30 +177,28 @@ def prepare_teacher(this: Run, texts: Texts) -> Artifact:
                 None,
                 settings.train,
                 rate,
-                config.seeds[0],
+                seed,
                 this.accelerator,
-                f"teacher at {rate:g}",
-                directory / f"work-{rate:g}",
+                f"teacher at {rate:g}, seed {seed}{', new pooler' if renewed else ''}",
+                directory / "work",
             )
-            result["candidates"].append({"learning_rate": rate, "validation": trained.validation})
-            if trained.validation > best:
-                best = trained.validation
-                save_model(loaded, directory / "model", texts.encoder.max_length)
-                result.update(plain(trained), learning_rate=rate, fine_tuned_before=False)
-        for work in directory.glob("work-*"):
-            shutil.rmtree(work)
+            shutil.rmtree(directory / "work", ignore_errors=True)
+            what = f"seed {seed}" + (", pooler re-initialised" if renewed else "")
+            result |= {**plain(trained), "learning_rate": rate, "what": what}
+        save_model(loaded, directory / "model", texts.encoder.max_length)
         result["parameters"] = sum(p.numel() for p in loaded.model.parameters())
         (directory / "result.json").write_text(json.dumps(result))
 
-    fine_tune: Any = settings.train
     return this.artifacts.stage(
         "teacher",
-        "teacher",
+        f"teacher at {rate:g}",
         {
-            "teacher": settings,
+            "teacher": {k: v for k, v in plain(settings).items() if k not in ("train", "tries")},
             "file": file_fingerprint(getattr(settings, "source", None)),
-            "train": fine_tune,
-            "seed": config.seeds[0],
+            "train": {k: v for k, v in plain(settings.train).items() if k != "learning_rates"},
+            "learning_rate": rate,
+            "seed": seed,
+            "fresh": fresh,
             "data": dataset.fingerprint,
             "task": task.section(),
             "tokenizer": texts.tokenizer.fingerprint,
@@ -171,63 +221,9 @@ def file_fingerprint(source: Source | None) -> Any:
     return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
 
 
-def probabilities_of_file(config: Config, texts: Texts) -> tuple[list[Example], list[Logits]]:
-    """Logarithms of the probabilities in a file, for every text of the run.
-
-    Raises UserError for a text without a row, for labels that differ, and for values that are no distribution.
-    """
-    from distill.data import read_rows
-
-    assert isinstance(config.teacher, ProbabilitiesTeacher)
-    settings, task, data = config.teacher, texts.task, config.data
-    name = settings.source.path or "the teacher's file"
-    found: dict[bytes, Logits] = {}
-    for number, row in enumerate(read_rows(settings.source, "train", {}), start=1):
-        where = f"{name}, row {number}"
-        for column in (data.text, *([data.pair] if data.pair else []), settings.column):
-            if column not in row:
-                raise UserError(f"{where} has no column '{column}'; it has {', '.join(map(str, row))}")
-        value = row[settings.column]
-        objects = value if isinstance(value, list) else [value]
-        units = len(row[data.text]) if task.words and isinstance(row[data.text], list) else 1
-        if len(objects) != units:
-            raise UserError(
-                f"{where}: {settings.column} has {len(objects)} distributions; expected {units}, one an answer"
-            )
-        matrix = np.empty((len(objects), len(task.labels)), dtype=np.float32)
-        for i, probabilities in enumerate(objects):
-            if isinstance(probabilities, str):
-                probabilities = json.loads(probabilities)
-            if not isinstance(probabilities, dict):
-                raise UserError(
-                    f'{where}: {settings.column} is {probabilities!r}; expected {{"label": probability, …}}'
-                )
-            if sorted(probabilities) != sorted(task.labels):
-                raise UserError(
-                    f"{where}: the teacher's labels {sorted(probabilities)} differ from the data's "
-                    f"{sorted(task.labels)}"
-                )
-            p = np.array([float(probabilities[label]) for label in task.labels])
-            if not np.isfinite(p).all() or (p < 0).any() or abs(p.sum() - 1) > 0.01:
-                raise UserError(f"{where}: the probabilities sum to {p.sum():.4g}; they must be 0 or more and sum to 1")
-            matrix[i] = np.log(np.maximum(p / p.sum(), 1e-12))
-        text = row[data.text]
-        example = Example(
-            tuple(text) if isinstance(text, list) else str(text), str(row[data.pair]) if data.pair else None
-        )
-        found[example.key] = matrix
-    missing = [e for e in texts.everything if e.key not in found]
-    if missing:
-        raise UserError(
-            f"{name} has no row for {len(missing)} of {len(texts.everything)} texts of the data; ask the teacher "
-            "about these too, or leave them out of the data (texts must be equal to the letter)"
-        )
-    return texts.everything, [found[e.key] for e in texts.everything]
-
-
 def check_floor(config: Config, task: Task, predictions: Sequence[Any], gold: Sequence[Any]) -> None:
     """Stops where the teacher is not shown to beat the best answer that does not look at the text."""
-    from distill.evaluation import bootstrap_seeds, wilson
+    from distill.evaluation import score_over_seeds, wilson
 
     if not config.teacher_floor:
         return
@@ -239,14 +235,14 @@ def check_floor(config: Config, task: Task, predictions: Sequence[Any], gold: Se
         found = f"is right on {reached.value:.1%} of {total} validation answers (95 % interval from {reached.low:.1%})"
         known = f"always giving the most frequent answer is right on {floor:.1%}"
     else:
-        reached = bootstrap_seeds(task.metric, task.metric.statistics(predictions, gold)[None])
+        reached = score_over_seeds(task.metric, task.metric.statistics(predictions, gold)[None])
         floor = task.metric.score(best, gold)
         found = f"has {task.metric.title} {reached.value:.3f} on validation (95 % interval from {reached.low:.3f})"
         known = f"the best answer that does not look at the text has {floor:.3f}"
     if reached.low <= floor:
         raise UserError(
             f"the teacher {found}, and {known}: it has not learnt the task, and its soft labels would be noise. Train "
-            "it longer (teacher.train.epochs), give it more labels, check that they are in order (teacher.label_map), "
+            "it longer (teacher.train.steps), give it more labels, check that they are in order (teacher.label_map), "
             "or set teacher_floor=false to go on all the same"
         )
 

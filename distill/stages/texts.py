@@ -25,7 +25,8 @@ SHORTEST_MAXIMUM = 16
 def read_data(config: Config) -> Dataset:
     """Reads, cleans and splits. Raises UserError for anything that is wrong with the data."""
     dataset = load_data(config.data, config.task)
-    if config.task.name == "sentence-embedding":  # nothing is labelled: the texts are what the arm soft learns on
+    task = tasks.find(config.task.name)
+    if task.label_free:  # the texts are what the arm soft learns on
         dataset = dataclasses.replace(dataset, train=dataset.transfer, transfer=())
     if not dataset.test:
         raise UserError("there are no test texts; set data.test, or data.test_share above 0")
@@ -34,7 +35,7 @@ def read_data(config: Config) -> Dataset:
             "there are no texts without labels, so the arms with +transfer would repeat the others; set data.labelled "
             "or data.transfer, or leave these arms out with arms=[linear,hard,soft]"
         )
-    if config.task.name == "text-classification":
+    if task.one_label:
         for label in config.data.drop_labels:
             if not any(reason.endswith(f"label '{label}'") for reason in dataset.dropped):
                 raise UserError(
@@ -54,7 +55,7 @@ def prepare_texts(this: Run, dataset: Dataset) -> Texts:
     settings = artifact.read("tokenizer_settings.json")
     encoder = Reading.from_file(artifact.directory / "tokenizer.json", settings["max_length"])
     labels = dataset.labels
-    if not labels and tasks.TASKS[config.task.name].labelled:
+    if not labels and tasks.find(config.task.name).labelled:
         labels = teacher_labels(config)
     metric = AGREEMENT if config.data.label is None else config.task.metric
     stride = config.data.stride
@@ -116,7 +117,7 @@ def prepare_tokenizer(
                 tokenizer, special, longest = load_tokenizer(location, source.revision, trust)
             if isinstance(chosen, TeacherTokenizer):
                 longest = min(longest, longest_input(load_config(location, source.revision, trust)))
-        if tasks.TASKS[config.task.name].tagged:
+        if tasks.find(config.task.name).tagged:
             tokenizer = with_leading_blanks(tokenizer)
         maximum = config.data.max_length
         if maximum is not None and maximum > longest:

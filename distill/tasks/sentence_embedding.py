@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.metrics import Metric, pearson, spearman
+from distill.tasks.cells import number_of
 from distill.tasks.task import Answer, Logits, Task, text_question
 from distill.text import Encoded, Example, Reading
 
@@ -30,6 +31,14 @@ class Embedding:
         return " ".join(f"{x:.5g}" for x in self.vectors[0])
 
 
+CODE = """\
+(first,) = run(tokenizer.encode("first text"), "sentence_embedding")
+(second,) = run(tokenizer.encode("second text"), "sentence_embedding")
+print(float(first @ second))  # the cosine, as vectors have length 1
+"""
+"""Of the model card."""
+
+
 class SentenceEmbedding(Task):
     """One vector of length 1 a text: the mean over its real tokens, divided by its norm.
 
@@ -42,6 +51,14 @@ class SentenceEmbedding(Task):
     labelled = False
     outputs = ("last_hidden_state", "sentence_embedding")
     read = ("sentence_embedding",)
+    pair_holds = "second texts"
+    label_free = True
+    head = ""
+    hub_tag = "sentence-similarity"
+    agreement_is = "Pearson correlation with the teacher's similarities, × 100"
+    agreement_unit = "× 100"
+    floor_is = "TF-IDF alone"
+    label_of = staticmethod(number_of)
 
     def _metrics(self) -> tuple[Metric, ...]:
         return (spearman, pearson)
@@ -85,6 +102,13 @@ class SentenceEmbedding(Task):
     def agreement(self, one: Sequence[float], other: Sequence[float]) -> float:
         """Pearson's correlation of the cosines, at least 0."""
         return max(0.0, pearson.score(one, other))
+
+    def plain_code(self, paired: bool) -> str:
+        """How alike two texts are."""
+        return CODE
+
+    def shared_tokens(self, max_length: int) -> None:
+        """Long texts are cut."""
 
 
 def _cosine(unit: Logits) -> float:

@@ -94,9 +94,8 @@ def train(
     encoded = task.encode(encoder, texts)
     lengths = [len(e.input_ids) for e in encoded]
     steps_per_epoch = math.ceil(math.ceil(len(texts) / config.batch_size) / config.accumulation)
-    steps = max(1, round(steps_per_epoch * config.epochs))
-    evaluations = config.evaluations or math.ceil(config.epochs)
-    evaluate_at = {round(steps * (i + 1) / evaluations) for i in range(evaluations)}
+    steps = config.steps
+    evaluate_at = {math.ceil(steps * (i + 1) / config.evaluations) for i in range(config.evaluations)}
     model.to(accelerator.device)
     objective.to(accelerator.device)
     optimizer = torch.optim.AdamW(

@@ -69,8 +69,8 @@ def test_the_rotten_tomatoes_recipe_is_what_it_promises() -> None:
     [
         ([], "small"),
         (["student=lstm"], "small-student-lstm"),
-        (["++train.epochs=3"], "small-train.epochs-3"),
-        (["student=lstm", "++train.epochs=3"], "small-student-lstm-train.epochs-3"),
+        (["++train.steps=3"], "small-train.steps-3"),
+        (["student=lstm", "++train.steps=3"], "small-student-lstm-train.steps-3"),
         (["name=x", "++outputs=o", "exports=e", "hydra.run.dir=.", "hydra/launcher=basic"], "small"),
         (["~data.pair=x"], "small-data.pair-x"),
     ],
@@ -86,8 +86,8 @@ def test_long_overrides_give_short_names_that_still_differ() -> None:
 
 
 def test_a_run_with_overrides_is_named_after_them_unless_a_name_is_given() -> None:
-    assert _compose("quickstart", "train.epochs=3")[0].name == "quickstart-train.epochs-3"
-    assert _compose("quickstart", "train.epochs=3", "name=mine")[0].name == "mine"
+    assert _compose("quickstart", "train.steps=3")[0].name == "quickstart-train.steps-3"
+    assert _compose("quickstart", "train.steps=3", "name=mine")[0].name == "mine"
 
 
 def test_keys_that_no_yaml_file_lists_can_be_set_and_wrong_ones_name_the_right() -> None:
@@ -100,10 +100,10 @@ def test_keys_that_no_yaml_file_lists_can_be_set_and_wrong_ones_name_the_right()
         ("stduent=lstm", r"unknown key 'stduent'; did you mean 'student'\?"),
         ("student=lstn", r"unknown choice student=lstn; did you mean 'lstm'\?"),
         ("objective=kll", r"unknown choice objective=kll"),
-        ("train.epochs=three", r"train\.epochs is 'three'"),
+        ("train.steps=three", r"train\.steps is 'three'"),
         ("student.vocabulary.trim=maybe", "expected true or false"),
-        ("train.epochs", "is no override; write KEY=VALUE"),
-        ("train.epochs=[1", r"'train\.epochs=\[1' cannot be read as KEY=VALUE"),
+        ("train.steps", "is no override; write KEY=VALUE"),
+        ("train.steps=[1", r"'train\.steps=\[1' cannot be read as KEY=VALUE"),
     ):
         with pytest.raises(UserError, match=message):
             _compose("quickstart", override)
@@ -161,8 +161,8 @@ def test_a_recipe_file_composes_from_any_working_directory(tmp_path: Path, monke
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     for given in ("../own.yaml", str(tmp_path / "own.yaml")):
-        (config,) = _compose(given, "train.epochs=1")
-        assert (config.recipe, config.name, config.seeds) == ("own", "own-train.epochs-1", (7,))
+        (config,) = _compose(given, "train.steps=1")
+        assert (config.recipe, config.name, config.seeds) == ("own", "own-train.steps-1", (7,))
         assert config.student.name == "transformer"
         assert [term.name for term in config.objective.terms] == ["hard", "mse"]
         assert config.data.pair == "second"
@@ -239,9 +239,9 @@ def test_a_name_that_is_no_folder_is_refused_with_the_rule() -> None:
 
 def test_multirun_runs_each_combination_under_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    made = _compose("quickstart", "student=lstm,transformer", "train.epochs=1,2", flags=["--multirun"])
-    assert [(c.name, c.student.name, c.train.epochs) for c in made] == [
-        (f"quickstart-student-{student}-train.epochs-{epochs}", name, epochs)
+    made = _compose("quickstart", "student=lstm,transformer", "train.steps=1,2", flags=["--multirun"])
+    assert [(c.name, c.student.name, c.train.steps) for c in made] == [
+        (f"quickstart-student-{student}-train.steps-{epochs}", name, epochs)
         for student, name in (("lstm", "recurrent"), ("transformer", "transformer"))
         for epochs in (1, 2)
     ]
@@ -250,8 +250,8 @@ def test_multirun_runs_each_combination_under_its_own_name(tmp_path: Path, monke
 
 def test_an_error_in_one_of_several_runs_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"train\.epochs is 0"):
-        _compose("quickstart", "train.epochs=1,0", flags=["--multirun"])
+    with pytest.raises(UserError, match=r"train\.steps is 0"):
+        _compose("quickstart", "train.steps=1,0", flags=["--multirun"])
 
 
 @pytest.mark.parametrize(

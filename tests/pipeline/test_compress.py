@@ -12,8 +12,8 @@ from workplace import Workplace
 from distill import load
 
 QUICK = [
-    "train.epochs=2",
-    "train.transfer_epochs=2",
+    "train.steps=14",
+    "train.evaluations=2",
     "train.learning_rates=[2e-3]",
     "measure.enabled=false",
     "threads=1",

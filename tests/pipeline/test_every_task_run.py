@@ -15,10 +15,10 @@ from distill import load
 SMALL = [
     "data.labelled=null",
     "data.transfer_limit=null",
-    "teacher.train.epochs=2",
+    "teacher.train.steps=12",
     "teacher.train.batch_size=16",
     "teacher.train.learning_rates=[3e-3]",
-    "train.epochs=1",
+    "train.steps=6",
     "train.batch_size=16",
     "train.learning_rates=[2e-3]",
     "seeds=[0]",

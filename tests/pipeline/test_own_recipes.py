@@ -15,8 +15,7 @@ from distill import load
 QUICK = [
     "data.labelled=80",
     "data.transfer_limit=40",
-    "train.epochs=2",
-    "train.transfer_epochs=1",
+    "train.steps=8",
     "train.learning_rates=[2e-3]",
     "seeds=[0]",
     "arms=[linear,hard,soft+transfer]",
@@ -50,9 +49,9 @@ def _pairs_of_reviews(folder: Path, student: str, settings: str) -> tuple[Workpl
         "# Pairs of reviews: the same opinion or not.\n"
         f"defaults:\n  - override /teacher: folder\n  - override /student: {student}\n"
         "data:\n  train:\n    path: pairs.csv\n  text: first\n  pair: second\n  label: verdict\n  labelled: 100\n"
-        "teacher:\n  source:\n    path: encoder\n  train:\n    epochs: 1\n    learning_rates: [2e-3]\n"
+        "teacher:\n  source:\n    path: encoder\n  train:\n    steps: 8\n    learning_rates: [2e-3]\n"
         f"student:\n  {settings}\narms: [linear, soft+transfer]\nseeds: [0]\nteacher_floor: false\nthreads: 1\n"
-        "train:\n  epochs: 1\n  transfer_epochs: 1\n  learning_rates: [2e-3]\nmeasure:\n  enabled: false\n"
+        "train:\n  steps: 8\n  learning_rates: [2e-3]\nmeasure:\n  enabled: false\n"
         "export:\n  max_drop: 50\n"
     )
     return Workplace(folder, []), rows
@@ -111,7 +110,7 @@ def test_pairs_that_the_tokenizer_does_not_tell_apart_stop_the_run_before_any_tr
 def test_lstm_student_of_a_transformer_from_nothing(reviews: Workplace) -> None:
     sizes = ["layers=1", "hidden_size=32", "heads=2", "intermediate_size=64"]
     assert reviews.run(
-        "teacher=transformer", *(f"teacher.architecture.{s}" for s in sizes), "teacher.train.epochs=2",
+        "teacher=transformer", *(f"teacher.architecture.{s}" for s in sizes), "teacher.train.steps=8",
         "tokenizer.vocabulary_size=400", "student=lstm", "student.architecture.embedding_size=16",
         "student.architecture.hidden_size=16",
         *QUICK,
@@ -211,7 +210,7 @@ def test_tokenizer_from_a_folder_and_a_transformer_student(
 def test_multirun_gives_each_run_a_bundle_of_its_own(miniature: list[str]) -> None:
     from distill.cli import main
 
-    assert main(["run", "quickstart", *miniature, "seeds=[0]", "train.epochs=1", "-m", "student=layers,lstm"]) == 0
+    assert main(["run", "quickstart", *miniature, "seeds=[0]", "train.steps=4", "-m", "student=layers,lstm"]) == 0
     bundles = sorted(p for p in Path("exports").iterdir())
     assert len(bundles) == 2
     assert all(load(bundle)(["a film"]) for bundle in bundles)

@@ -60,7 +60,7 @@ def test_second_run_does_not_import_torch(place: Workplace) -> None:
         ("seeds=[0,1]", ["student"] * 3 + ["test-answers"] * 3),
         ("objective=mse", ["student"] * 2 + ["test-answers"] * 2),
         ("arms=[linear,hard,soft,soft+transfer,pseudo+transfer]", ["student", "test-answers"]),
-        ("train.transfer_epochs=2", ["student", "test-answers"]),
+        ("train.weight_decay=0.02", ["student"] * 3 + ["test-answers"] * 3),
         pytest.param("measure.seconds=0.04", ["measure"] * 4, marks=pytest.mark.slow),
         ("report.show_texts=true", []),
     ],
@@ -112,7 +112,7 @@ def test_run_killed_in_training_leaves_the_old_bundle_and_goes_on(killed: Callab
         "    return whole(*given)\n"
         "training.train = train\n"
         "main(arguments)\n",
-        "train.epochs=4",
+        "train.steps=16",
     )
     assert load(place.folder / "exports/small")(["a gorgeous film"])
     assert list((place.folder / "outputs/artifacts").glob("student-*.partial"))

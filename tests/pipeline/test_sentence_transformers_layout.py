@@ -30,7 +30,7 @@ def test_a_student_gives_the_bundles_vectors_there(tmp_path: Path, overlay: list
     from distill import load
 
     world = write_world(tmp_path, "sentence-embedding")
-    small = ["seeds=[0]", "arms=[linear,soft]", "train.epochs=1", "measure.seconds=0.02", "threads=1", "name=small"]
+    small = ["seeds=[0]", "arms=[linear,soft]", "train.steps=4", "measure.seconds=0.02", "threads=1", "name=small"]
     teacher = ["teacher=folder", f"teacher.source.path={random_teacher}", "student.count=1", "teacher_floor=false"]
     place = Workplace(tmp_path, ["task=sentence_embedding", *world, *teacher, *small])
     assert place.run(recipe="embeddings") == 0, place.err

@@ -31,7 +31,13 @@ def test_recipe_composes_with_each_teacher_and_student(recipe: str) -> None:
         overrides = [f"teacher={teacher}", f"student={student}", *MUST.get(f"teacher={teacher}", [])]
         run_with_hydra(recipe, [*overrides, "data=files", "data.train.path=x.csv"], [], composed.append)
         config = composed[-1]
-        expected = {"half": "layers", "lstm": "recurrent", "gru": "recurrent", "rnn": "recurrent"}.get(student, student)
+        expected = {
+            "half": "layers",
+            "layers_quick": "layers",
+            "lstm": "recurrent",
+            "gru": "recurrent",
+            "rnn": "recurrent",
+        }.get(student, student)
         assert config.student.name == expected
         trained = teacher in ("transformer", "lstm", "probabilities")
         assert config.tokenizer.name == ("trained" if trained else "teacher")
@@ -55,7 +61,7 @@ def test_student_from_random_weights_brings_its_own_learning_rates(student: str)
             "quickstart", [f"student={choice}"], [], lambda c, choice=choice: rates.update({choice: c.train})
         )
     assert max(rates[student].learning_rates) > max(rates["layers"].learning_rates)
-    assert rates[student].epochs > rates["layers"].epochs
+    assert rates[student].steps > rates["layers"].steps
 
 
 @pytest.mark.parametrize("recipe", recipe_names())

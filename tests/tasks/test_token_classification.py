@@ -9,6 +9,7 @@ from scipy.special import softmax
 from distill import tasks
 from distill.errors import UserError
 from distill.tasks.task import NO_LABEL
+from distill.tasks.token_classification import TokenClassification
 from distill.text import Encoded, Example, Reading, train_tokenizer
 
 LABELS = ("B-film", "I-film", "O")
@@ -144,8 +145,8 @@ def test_entities_are_scored_where_tags_are_bio_and_words_elsewhere() -> None:
 
 def test_tags_of_another_scheme_are_refused_before_anything_is_trained() -> None:
     with pytest.raises(UserError, match=r"U-PER.*label_map"):
-        tasks.TokenClassification(("O", "U-PER", "B-PER", "L-PER"))
+        TokenClassification(("O", "U-PER", "B-PER", "L-PER"))
 
 
 def test_tags_without_b_are_entities_too() -> None:
-    assert tasks.TokenClassification(("O", "I-PER")).metric.name == "entity_f1"
+    assert TokenClassification(("O", "I-PER")).metric.name == "entity_f1"

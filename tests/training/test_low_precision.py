@@ -30,7 +30,7 @@ def _fp32_setting() -> Setting:
 def test_bf16_trains_finite_weights_of_float32_and_predicts_float32() -> None:
     setting = dataclasses.replace(_fp32_setting(), accelerator=make_accelerator("cpu", "bf16", 1))
     model = setting.model()
-    result = setting.run(model, TrainConfig(epochs=15, batch_size=8))
+    result = setting.run(model, TrainConfig(steps=90, evaluations=15, batch_size=8))
     assert result.validation > 0.9
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
     units = predict(model, setting.encoder, setting.task, setting.validation, setting.accelerator)
@@ -41,7 +41,7 @@ def test_bf16_trains_finite_weights_of_float32_and_predicts_float32() -> None:
 def test_a_model_trained_in_bf16_computes_in_float32_afterwards() -> None:
     setting = dataclasses.replace(_fp32_setting(), accelerator=make_accelerator("cpu", "bf16", 1))
     model = setting.model()
-    setting.run(model, TrainConfig(epochs=1, batch_size=8))
+    setting.run(model, TrainConfig(steps=6, evaluations=1, batch_size=8))
     fresh = setting.model(seed=1).eval()
     fresh.load_state_dict(model.state_dict())
     ids = torch.from_numpy(setting.encoder.encode(setting.validation[:1])[0].input_ids)[None]

@@ -16,7 +16,7 @@ from distill.errors import UserError
 from distill.training import batching, loop, predict
 from distill.training.loop import parameter_groups, resolve_device, score
 
-SHORT = TrainConfig(epochs=3, batch_size=16)
+SHORT = TrainConfig(steps=9, evaluations=3, batch_size=16)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_the_same_seed_gives_identical_weights_and_another_does_not(setting: Set
 def test_a_rule_is_learnt(setting: Setting) -> None:
     model = setting.model()
     assert score(model, setting.encoder, setting.task, setting.validation, setting.accelerator)[0] < 0.8
-    result = setting.run(model, TrainConfig(epochs=15, batch_size=8))
+    result = setting.run(model, TrainConfig(steps=90, evaluations=15, batch_size=8))
     assert result.validation > 0.9
     assert result.curve[-1].train_loss < 0.2 < result.curve[0].train_loss
 
@@ -49,7 +49,9 @@ def test_tags_are_learnt_from_soft_labels_alone(tmp_path: Path) -> None:
     setting = make_setting(60, 20, words=True)
     store = setting.store(tmp_path)
     unlabelled = dataclasses.replace(setting, texts=[dataclasses.replace(e, label=None) for e in setting.texts])
-    result = unlabelled.run(unlabelled.model(), TrainConfig(epochs=12, batch_size=8), terms=SOFT, store=store)
+    result = unlabelled.run(
+        unlabelled.model(), TrainConfig(steps=72, evaluations=12, batch_size=8), terms=SOFT, store=store
+    )
     assert result.validation > 0.9
 
 
@@ -86,7 +88,10 @@ def test_two_batches_of_8_accumulated_are_one_of_16(words: bool, tmp_path: Path)
     setting = make_setting(16, 8, words)
     store = setting.store(tmp_path)
     reached, losses = [], []
-    for config in (TrainConfig(epochs=6, batch_size=16), TrainConfig(epochs=6, batch_size=8, accumulation=2)):
+    for config in (
+        TrainConfig(steps=6, batch_size=16),
+        TrainConfig(steps=6, batch_size=8, accumulation=2),
+    ):
         model = setting.model(dropout=0.0)
         result = setting.run(model, config, terms=SOFT, store=store, rate=1e-3)
         assert result.steps == 6
@@ -108,7 +113,7 @@ def test_a_last_step_of_fewer_batches_is_taken_too(setting: Setting, monkeypatch
     monkeypatch.setattr(loop, "make_batch", spy)
     monkeypatch.setattr(loop, "score", lambda *_: (0.5, ()))
     fewer = dataclasses.replace(setting, texts=setting.texts[:41])
-    result = fewer.run(fewer.model(), TrainConfig(epochs=2, batch_size=8, accumulation=4))
+    result = fewer.run(fewer.model(), TrainConfig(steps=4, evaluations=2, batch_size=8, accumulation=4))
     assert result.steps == 4  # six batches an epoch: four and two
     assert sum(sizes) == 2 * 41
 
@@ -123,7 +128,7 @@ def test_the_weights_that_were_best_on_validation_come_back(setting: Setting, mo
 
     monkeypatch.setattr(loop, "score", scripted)
     model = setting.model()
-    result = setting.run(model, TrainConfig(epochs=4, batch_size=16))
+    result = setting.run(model, TrainConfig(steps=12, evaluations=4, batch_size=16))
     assert [p.validation for p in result.curve] == [0.3, 0.9, 0.9, 0.2]
     assert (result.validation, result.best_step, result.steps) == (0.9, 6, 12)  # the first of equals
     assert largest_difference(weights(model), at_evaluation[1]) == 0
@@ -133,7 +138,7 @@ def test_the_weights_that_were_best_on_validation_come_back(setting: Setting, mo
 def test_the_returned_model_scores_what_the_result_says(setting: Setting) -> None:
     for rate in (1e-3, 1e-2, 5e-2):
         model = setting.model()
-        result = setting.run(model, TrainConfig(epochs=4, batch_size=8), rate=rate)
+        result = setting.run(model, TrainConfig(steps=24, evaluations=4, batch_size=8), rate=rate)
         assert not model.training
         found, _ = score(model, setting.encoder, setting.task, setting.validation, setting.accelerator)
         assert found == result.validation == max(p.validation for p in result.curve)
@@ -146,20 +151,20 @@ def test_training_stops_after_as_many_bad_evaluations_as_patience_allows(
     for patience, evaluations in ((1, 3), (2, 4), (3, 8), (4, 10), (0, 10)):
         given = iter(scores)
         monkeypatch.setattr(loop, "score", lambda *_, given=given: (next(given), ()))
-        result = setting.run(setting.model(), TrainConfig(epochs=10, batch_size=16, patience=patience))
+        result = setting.run(setting.model(), TrainConfig(steps=30, evaluations=10, batch_size=16, patience=patience))
         assert len(result.curve) == evaluations
         assert result.steps == 3 * evaluations
         assert result.validation == max(scores[:evaluations])
 
 
 @pytest.mark.parametrize(
-    ("epochs", "evaluations", "steps"), [(2, 0, [3, 6]), (2, 4, [2, 3, 4, 6]), (0.5, 0, [2]), (1, 1, [3])]
+    ("budget", "evaluations", "steps"), [(6, 2, [3, 6]), (6, 4, [2, 3, 5, 6]), (2, 6, [1, 2]), (3, 1, [3])]
 )
 def test_evaluations_are_evenly_spaced_and_the_last_step_is_one(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch, epochs: float, evaluations: int, steps: list[int]
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, budget: int, evaluations: int, steps: list[int]
 ) -> None:
     monkeypatch.setattr(loop, "score", lambda *_: (0.5, ()))
-    result = setting.run(setting.model(), TrainConfig(epochs=epochs, batch_size=16, evaluations=evaluations))
+    result = setting.run(setting.model(), TrainConfig(steps=budget, batch_size=16, evaluations=evaluations))
     assert [point.step for point in result.curve] == steps
 
 
@@ -172,7 +177,7 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """Dropout, schedule, moments, order, curve and the best weights so far all go on."""
-    config = TrainConfig(epochs=4, batch_size=16, checkpoint_seconds=-1)  # after every step
+    config = TrainConfig(steps=12, evaluations=4, batch_size=16, checkpoint_seconds=-1)  # after every step
     store = setting.store(tmp_path / "store")
     whole = setting.model()
     expected = setting.run(whole, config, terms=SOFT, store=store)
@@ -217,7 +222,7 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(
 def test_the_training_loss_of_the_curve_goes_on_too(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = TrainConfig(epochs=2, batch_size=16, checkpoint_seconds=-1)
+    config = TrainConfig(steps=6, evaluations=2, batch_size=16, checkpoint_seconds=-1)
     expected = setting.run(setting.model(), config)
     calls = 0
 
@@ -239,7 +244,9 @@ def test_the_training_loss_of_the_curve_goes_on_too(
 
 def test_no_checkpoint_is_written_before_its_time_nor_left_behind(setting: Setting, tmp_path: Path) -> None:
     setting.run(
-        setting.model(), TrainConfig(epochs=1, batch_size=16, checkpoint_seconds=300), directory=tmp_path / "work"
+        setting.model(),
+        TrainConfig(steps=3, evaluations=1, batch_size=16, checkpoint_seconds=300),
+        directory=tmp_path / "work",
     )
     assert not (tmp_path / "work").exists()
 
@@ -290,7 +297,7 @@ def test_texts_without_labels_train_the_soft_term_alone(setting: Setting, tmp_pa
 def test_a_trained_model_is_kept_alive_by_nothing_but_its_user() -> None:
     setting = make_setting()
     model = setting.model()
-    setting.run(model, TrainConfig(epochs=1, batch_size=16))
+    setting.run(model, TrainConfig(steps=3, evaluations=1, batch_size=16))
     reference = weakref.ref(model)
     del model
     gc.collect()
@@ -338,7 +345,7 @@ def test_the_learning_rate_rises_falls_and_ends_at_0(setting: Setting, monkeypat
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spy)
     monkeypatch.setattr(loop, "score", lambda *_: (0.5, ()))
-    setting.run(setting.model(), TrainConfig(epochs=4, batch_size=16, warmup=0.25), rate=1e-3)
+    setting.run(setting.model(), TrainConfig(steps=12, evaluations=4, batch_size=16, warmup=0.25), rate=1e-3)
     rise = [1e-3 * (i + 1) / 3 for i in range(3)]
     fall = [1e-3 * (12 - i) / 9 for i in range(3, 12)]
     assert rates == pytest.approx(rise + fall)

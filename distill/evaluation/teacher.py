@@ -1,0 +1,41 @@
+"""Whether the teacher had learnt enough to teach."""
+
+from distill.evaluation.contrasts import paired_difference
+from distill.metrics import Metric, Statistics
+from distill.results import ArmResult
+
+
+def undertrained(metric: Metric, teacher: ArmResult, stacks: dict[str, Statistics]) -> tuple[str, ...]:
+    """What speaks against the teacher, in words, each with the setting that mends it; empty where nothing does.
+
+    ``stacks`` holds [S, n, K] of the primary metric on test for ``teacher`` and, where the run had them, ``linear`` and
+    ``hard``. Soft labels of a teacher that has not learnt the task make any comparison with hard labels a comparison
+    with that teacher.
+    """
+    found = []
+    mend = "raise teacher.train.steps, or give other teacher.train.learning_rates"
+    score = teacher.score.value
+    if "linear" in stacks and score <= (linear := metric_mean(metric, stacks["linear"])):
+        found.append(
+            f"the teacher ({100 * score:.1f}) is not above the linear floor ({100 * linear:.1f}) on test: {mend}, or "
+            "label more texts"
+        )
+    if "hard" in stacks:
+        ahead = paired_difference(metric, stacks["teacher"], stacks["hard"])
+        if ahead.low <= 0:
+            found.append(
+                f"the student reaches its teacher on hard labels alone: the teacher is {100 * ahead.value:+.1f} points "
+                f"[{100 * ahead.low:+.1f}, {100 * ahead.high:+.1f}] from it; {mend}"
+            )
+    seed = teacher.seeds[0]
+    if seed.curve and seed.best_step == max(point.step for point in seed.curve) and len(seed.curve) > 1:
+        found.append(
+            f"the teacher was best on validation at its last step ({seed.best_step}) and might have become better: "
+            "raise teacher.train.steps"
+        )
+    return tuple(found)
+
+
+def metric_mean(metric: Metric, stack: Statistics) -> float:
+    """Mean score over seeds of [S, n, K]."""
+    return sum(metric.reduce(one) for one in stack) / len(stack)
