@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from distill import runtime
 from distill.config import Config
 from distill.data import Dataset
 from distill.results import Candidate, Gate, Parity, StageCost
-from distill.runtime.graph import usable_cores
+from distill.runtime.graphs import usable_cores
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.tasks import Task
 from distill.text import Example, Reading
@@ -159,8 +160,8 @@ def device_of(config: Config) -> tuple[str, str]:
 
 
 def graph_file(variant: str) -> str:
-    """Where a variant stands in a bundle: one suffix a variant, as in the hub's ONNX repositories."""
-    return "onnx/model.onnx" if variant == "fp32" else f"onnx/model_{variant}.onnx"
+    """Where the one graph of a variant stands in a bundle."""
+    return runtime.graph_file("model", variant)
 
 
 def open_store(artifact: Artifact) -> Any:

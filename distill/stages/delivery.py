@@ -27,7 +27,7 @@ from distill.results import (
     write_aside,
 )
 from distill.runtime import read_manifest, verify
-from distill.runtime.graph import usable_cores
+from distill.runtime.graphs import usable_cores
 from distill.stages.artifacts import Artifact, plain
 from distill.stages.context import Exported, Run, Signal, Texts, TrainedArm, graph_file, open_store
 from distill.tasks import Task

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from distill import runtime
 from distill.results import Gate, Measurement, Parity, VariantResult, from_json, to_json
 from distill.stages.artifacts import Artifact, load_units, plain, save_units
-from distill.stages.context import Exported, Run, Texts, graph_file
+from distill.stages.context import Exported, Run, Texts
 from distill.tasks.task import Logits
 from distill.text import rows_of
 
@@ -22,21 +23,20 @@ def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
         from distill.evaluation import paired_difference
         from distill.evaluation.summary import statistics
         from distill.export.gate import gate
-        from distill.export.onnx_export import export_onnx, graph_inputs
+        from distill.export.onnx_export import export_graphs
         from distill.export.parity import check_parity
-        from distill.export.quantize import VARIANTS
+        from distill.export.quantize import VARIANTS, Files
         from distill.models import load_model
-        from distill.runtime import ALONE, Graph, in_order, respond
+        from distill.models.graphs import graphs_of
+        from distill.runtime import ALONE, Graphs, in_order, respond
 
         loaded = load_model(model.directory / "model", task)
-        inputs = graph_inputs(loaded.model)
-        source = directory / graph_file("fp32")
-        source.parent.mkdir(exist_ok=True)
-        export_onnx(loaded.model, source, config.export, inputs, task.outputs)
+        specs = graphs_of(loaded.model, task)
+        sources = export_graphs(specs, directory, config.export)
         questions = [*dataset.validation[:24]]
         parity = check_parity(
             loaded.model,
-            Graph(source),
+            Graphs(sources),
             texts.encoder,
             task,
             questions,
@@ -46,14 +46,14 @@ def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
         answers: dict[str, list[Logits]] = {}
         gates: dict[str, Gate] = {}
         for variant in config.export.variants:
-            file = directory / graph_file(variant)
+            files = {role: directory / runtime.graph_file(role, variant) for role in sources}
             if variant != "fp32":
-                VARIANTS[variant](source, file)
-            graph = Graph(file)
+                VARIANTS[variant]({role: Files(sources[role], file) for role, file in files.items()}, ())
+            graphs = Graphs(files)
             for split, examples in (("validation", dataset.validation), ("test", dataset.test)):
                 # One at a time: int8 scales activations over a batch, and an answer must not depend on its neighbours.
                 named = f"{what} {variant} on {split}"
-                units = in_order(respond(graph.forward(task), texts.encoder, task, examples, ALONE, named))
+                units = in_order(respond(graphs.forward(task), texts.encoder, task, examples, ALONE, named))
                 save_units(directory / f"{split}-{variant}.npz", units)
                 if split == "validation":
                     answers[variant] = units
@@ -63,7 +63,7 @@ def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
                 drop = paired_difference(task.metric, both[0], both[1])
                 gates[variant] = gate(drop, same, config.export.max_drop)
         (directory / "exported.json").write_text(
-            json.dumps({"inputs": inputs, "parity": plain(parity), "gates": plain(gates)})
+            json.dumps({"inputs": specs[0].inputs, "parity": plain(parity), "gates": plain(gates)})
         )
 
     artifact = this.artifacts.stage(

@@ -13,9 +13,11 @@ import transformers
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from distill import tasks
 from distill.config.schema import ExportConfig
 from distill.export import onnx_export
-from distill.export.onnx_export import export_onnx, graph_inputs
+from distill.export.onnx_export import export_onnx
+from distill.models.graphs import GraphSpec, graph_inputs, graphs_of
 
 SIZES = {
     "vocab_size": 200,
@@ -72,6 +74,14 @@ def build(family: str, head: str = "SequenceClassification") -> nn.Module:
     return model
 
 
+def spec_of(model: nn.Module) -> GraphSpec:
+    """Of the role ``model``, for a task that fits the head."""
+    by_token = type(model).__name__.endswith("TokenClassification")
+    task = tasks.build("token-classification" if by_token else "text-classification", ("a", "b", "c"))
+    (spec,) = graphs_of(model, task)
+    return spec
+
+
 def largest_difference(model: nn.Module, path: Path) -> float:
     """Over shapes unlike the exporter's example, padded and not; real positions only."""
     session = onnxruntime.InferenceSession(str(path))
@@ -99,13 +109,13 @@ def largest_difference(model: nn.Module, path: Path) -> float:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_traced_graph_computes_what_torch_computes(family: str, head: str, tmp_path: Path) -> None:
     model = build(family, head)
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
     assert largest_difference(model, tmp_path / "model.onnx") < 1e-5
 
 
 def test_dynamo_graph_computes_what_torch_computes(tmp_path: Path) -> None:
     model = build("Bert")
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="dynamo"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="dynamo"))
     assert largest_difference(model, tmp_path / "model.onnx") < 1e-5
     assert b"site-packages" not in (tmp_path / "model.onnx").read_bytes()
     assert not onnx.load(tmp_path / "model.onnx").graph.value_info  # or onnxruntime fuses into a slower kernel
@@ -116,7 +126,7 @@ def test_dynamo_graph_computes_what_torch_computes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_dynamo_graph_of_every_family(family: str, head: str, tmp_path: Path) -> None:
     model = build(family, head)
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="dynamo"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="dynamo"))
     assert largest_difference(model, tmp_path / "model.onnx") < 1e-5
 
 
@@ -124,7 +134,7 @@ def test_recurrent_model_is_exported_twice_in_one_process_whatever_the_setting(t
     torch.manual_seed(0)
     model = ReversedLstm().eval()
     for _ in range(2):
-        export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="dynamo"), graph_inputs(model))
+        export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="dynamo"))
         assert largest_difference(model, tmp_path / "model.onnx") < 1e-5
 
 
@@ -153,7 +163,7 @@ def test_token_types_are_an_input_only_where_the_model_knows_several() -> None:
 
 def test_graph_is_named_dynamic_and_carries_no_paths(tmp_path: Path) -> None:
     model = build("Bert", "TokenClassification")
-    export_onnx(model, tmp_path / "onnx" / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "onnx" / "model.onnx", ExportConfig(exporter="legacy"))
     exported = onnx.load(tmp_path / "onnx" / "model.onnx")
     onnx.checker.check_model(exported, full_check=True)
     shapes = {
@@ -176,7 +186,7 @@ def test_the_model_given_stays_as_it_is(tmp_path: Path) -> None:
     model = build("Bert").train().to(torch.bfloat16)
     before = copy.deepcopy(model.state_dict())
     attention = model.config._attn_implementation
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
     assert model.training
     assert model.config._attn_implementation == attention != "eager"
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
@@ -187,7 +197,7 @@ def test_the_model_given_stays_as_it_is(tmp_path: Path) -> None:
 def test_weights_above_the_limit_stand_in_a_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_export, "PROTOBUF_LIMIT", 1000)
     model = build("Bert")
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "model.onnx_data"]
     assert largest_difference(model, tmp_path / "model.onnx") < 1e-5
 
@@ -196,7 +206,7 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     path = tmp_path / "model.onnx"
     path.write_text("old")
     with pytest.raises(TypeError):
-        export_onnx(nn.Linear(2, 2), path, ExportConfig(exporter="legacy"), ("input_ids", "attention_mask"))
+        export_onnx(spec_of(nn.Linear(2, 2)), path, ExportConfig(exporter="legacy"))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -206,12 +216,15 @@ def test_export_and_quantization_say_nothing(tmp_path: Path) -> None:
 import torch, transformers
 from pathlib import Path
 from distill.config.schema import ExportConfig
-from distill.export.onnx_export import export_onnx, graph_inputs
+from distill import tasks
+from distill.export.onnx_export import export_onnx
 from distill.export.quantize import quantize_int8
+from distill.models.graphs import graphs_of
 config = transformers.BertConfig(**{SIZES!r})
 model = transformers.BertForSequenceClassification(config)
 folder = Path({str(tmp_path)!r})
-export_onnx(model, folder / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+(spec,) = graphs_of(model, tasks.build("text-classification", ("a", "b", "c")))
+export_onnx(spec, folder / "model.onnx", ExportConfig(exporter="legacy"))
 quantize_int8(folder / "model.onnx", folder / "model_int8.onnx")
 """
     root = Path(__file__).parents[2]
@@ -226,4 +239,4 @@ def test_warnings_of_others_are_not_silenced(tmp_path: Path) -> None:
             return super().forward(input_ids, attention_mask)
 
     with pytest.warns(UserWarning, match="from the model"):
-        export_onnx(WarningLstm(), tmp_path / "model.onnx", ExportConfig(), ("input_ids", "attention_mask"))
+        export_onnx(spec_of(WarningLstm()), tmp_path / "model.onnx", ExportConfig())
