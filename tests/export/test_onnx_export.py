@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import subprocess
 import sys
 import warnings
@@ -16,8 +17,9 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from distill import tasks
 from distill.config.schema import ExportConfig
 from distill.export import onnx_export
-from distill.export.onnx_export import export_onnx
+from distill.export.onnx_export import export_graphs, export_onnx
 from distill.models.graphs import GraphSpec, graph_inputs, graphs_of
+from distill.runtime import Graphs
 
 SIZES = {
     "vocab_size": 200,
@@ -240,3 +242,41 @@ def test_warnings_of_others_are_not_silenced(tmp_path: Path) -> None:
 
     with pytest.warns(UserWarning, match="from the model"):
         export_onnx(spec_of(WarningLstm()), tmp_path / "model.onnx", ExportConfig())
+
+
+class WritingOn(nn.Module):
+    """A decoder of one layer of attention over what it has read, which it takes and gives back as one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(200, 8)
+        self.head = nn.Linear(8, 200)
+
+    def forward(self, input_ids: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        read = torch.cat([past, self.embedding(input_ids)], dim=1)
+        own, whole = input_ids.shape[1], read.shape[1]
+        seen = torch.arange(whole)[None, :] <= torch.arange(own)[:, None] + (whole - own)
+        scores = (self.embedding(input_ids) @ read.transpose(1, 2)).masked_fill(~seen, -1e9)
+        return self.head(scores.softmax(-1) @ read), read
+
+
+def test_graphs_of_several_roles_and_a_cache_that_starts_empty(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    decoder = WritingOn().eval()
+    axes = {"input_ids": {0: "batch", 1: "sequence"}, "past": {0: "batch", 1: "past"}}
+    axes |= {"logits": {0: "batch", 1: "sequence"}, "present": {0: "batch", 1: "read"}}
+    example = {"input_ids": torch.ones(2, 3, dtype=torch.long), "past": torch.randn(2, 2, 8)}
+    writing = GraphSpec("decoder", decoder, example, axes, ("logits", "present"))
+    encoder = dataclasses.replace(spec_of(build("Bert")), role="encoder")
+    files = export_graphs([encoder, writing], tmp_path, ExportConfig(exporter="legacy"))
+    assert files == {role: tmp_path / "onnx" / f"{role}.onnx" for role in ("encoder", "decoder")}
+    graphs = Graphs(files, 1)
+    ids = torch.randint(200, (1, 6))
+    with torch.no_grad():
+        expected, _ = decoder(ids, torch.zeros(1, 0, 8))
+    past, found = np.zeros((1, 0, 8), dtype=np.float32), []
+    for part in (ids[:, :4], ids[:, 4:5], ids[:, 5:]):  # the prompt, then a token at a time, through one graph
+        logits, past = graphs.run("decoder", {"input_ids": part.numpy(), "past": past}, ("logits", "present"))
+        found.append(logits)
+    np.testing.assert_allclose(np.concatenate(found, axis=1), expected.numpy(), atol=1e-5)
+    assert len(graphs.run("encoder", {name: tensor.numpy() for name, tensor in encoder.example.items()})) == 1
