@@ -9,15 +9,18 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
+from distill import tasks
 from distill.config import ExportConfig
-from distill.export.onnx_export import export_onnx, graph_inputs
-from distill.runtime import Graph
+from distill.export.onnx_export import export_onnx
+from distill.models.graphs import graphs_of
+from distill.runtime import Graphs
 
 ROUNDS, RUNS, TOKENS = 3, 60, 64
 
 model = BertForSequenceClassification(
     BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
 )
+task = tasks.build("text-classification", ("bad", "good"))
 batch = {
     "input_ids": np.random.default_rng(0).integers(1000, 30000, (1, TOKENS)),
     "attention_mask": np.ones((1, TOKENS), dtype=np.int64),
@@ -29,13 +32,14 @@ with tempfile.TemporaryDirectory() as folder:
     for _ in range(ROUNDS):
         for name, seconds in exports.items():
             start = time.perf_counter()
-            export_onnx(model, Path(folder) / f"{name}.onnx", ExportConfig(exporter=name), graph_inputs(model))
+            (spec,) = graphs_of(model, task)
+            export_onnx(spec, Path(folder) / f"{name}.onnx", ExportConfig(exporter=name))
             seconds.append(time.perf_counter() - start)
-    graphs = {name: Graph(Path(folder) / f"{name}.onnx", threads=1) for name in exports}
+    graphs = {name: Graphs({"model": Path(folder) / f"{name}.onnx"}, threads=1) for name in exports}
     for _ in range(RUNS):
         for name, graph in graphs.items():
             start = time.perf_counter()
-            graph.run(batch)
+            graph.run("model", batch)
             latencies[name].append(1000 * (time.perf_counter() - start))
 for name in exports:
     seconds, ms = exports[name], latencies[name][10:]

@@ -20,12 +20,15 @@ import torch
 from matplotlib.ticker import NullLocator
 from torch import nn
 
+from distill import tasks
 from distill.config import ExportConfig
-from distill.export.onnx_export import export_onnx, graph_inputs
+from distill.export.onnx_export import export_onnx
+from distill.models.graphs import graphs_of
 from distill.models.recurrent import RecurrentConfig, RecurrentForSequenceClassification
 from distill.models.transformer import EncoderConfig, EncoderForSequenceClassification
-from distill.runtime import Graph
+from distill.runtime import Graphs
 
+TASK = tasks.build("text-classification", ("bad", "good"))
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024)
 TOKENS, TRAINING_ROUNDS, INFERENCE_ROUNDS, VOCABULARY = 2048, 5, 15, 8000
 RESULTS = Path(__file__).parent / "results" / "sequence_length"
@@ -66,11 +69,11 @@ def train(model: nn.Module, length: int) -> float:
     return time.perf_counter() - start
 
 
-def infer(graph: Graph, length: int) -> float:
+def infer(graphs: Graphs, length: int) -> float:
     """Seconds of one text."""
     inputs = batch(length, 1)
     start = time.perf_counter()
-    graph.run(inputs)
+    graphs.run("model", inputs)
     return time.perf_counter() - start
 
 
@@ -87,8 +90,8 @@ def main() -> None:
         graphs = {}
         for index, (name, model) in enumerate(models.items()):
             path = Path(folder) / f"{index}.onnx"
-            export_onnx(model, path, ExportConfig(), graph_inputs(model))
-            graphs[name] = Graph(path, threads=1)
+            export_onnx(*graphs_of(model, TASK), path, ExportConfig())
+            graphs[name] = Graphs({"model": path}, threads=1)
         for rounds, which in ((TRAINING_ROUNDS, "training"), (INFERENCE_ROUNDS, "inference")):
             for number in range(rounds + 1):
                 for name, length in keys:

@@ -1,7 +1,5 @@
-"""A torch model as one ONNX graph with free batch and sequence axes."""
+"""The graphs of a torch model as ONNX files."""
 
-import copy
-import inspect
 import logging
 import os
 import shutil
@@ -10,65 +8,30 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from distill.config.schema import ExportConfig
-from distill.models.answers import sentence_embedding
+from distill.models.graphs import GraphSpec
+from distill.runtime import graph_file
 
-PER_TOKEN = ("start_logits", "end_logits")
-"""Outputs [B, L]."""
 PROTOBUF_LIMIT = 1_900_000_000
 """Bytes of weights above which they stand in a second file, ``NAME_data``: a protobuf ends at 2 GiB."""
 
 
-class _Named(nn.Module):
-    """The model with its output narrowed to the tensors named, its inputs by position."""
-
-    def __init__(self, model: nn.Module, outputs: Sequence[str]) -> None:
-        super().__init__()
-        self.model = model
-        self.outputs = tuple(outputs)
-
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if token_type_ids is not None:
-            inputs["token_type_ids"] = token_type_ids
-        output = self.model(**inputs)
-        return tuple(
-            sentence_embedding(output.last_hidden_state, attention_mask)
-            if name == "sentence_embedding"
-            else getattr(output, name)
-            for name in self.outputs
-        )
+def export_graphs(specs: Sequence[GraphSpec], directory: Path, config: ExportConfig) -> dict[str, Path]:
+    """Writes each graph under ``directory``, where it stands in a bundle; gives the file of each role."""
+    files = {spec.role: directory / graph_file(spec.role) for spec in specs}
+    for spec in specs:
+        export_onnx(spec, files[spec.role], config)
+    return files
 
 
-def graph_inputs(model: nn.Module) -> tuple[str, ...]:
-    """Names of the inputs that the graph of this model has.
-
-    ``token_type_ids`` is one where the model's ``forward`` takes it and its configuration knows more than one type.
-    """
-    types = getattr(getattr(model, "config", None), "type_vocab_size", 0) or 0
-    if types > 1 and "token_type_ids" in inspect.signature(model.forward).parameters:
-        return ("input_ids", "attention_mask", "token_type_ids")
-    return ("input_ids", "attention_mask")
-
-
-def export_onnx(
-    model: nn.Module, path: Path, config: ExportConfig, inputs: Sequence[str], outputs: Sequence[str] = ("logits",)
-) -> None:
-    """Writes ``model`` to ``path`` in fp32, with the graph inputs ``inputs`` (see :func:`graph_inputs`).
-
-    The model is called as transformers' are, ``model(input_ids=…, attention_mask=…[, token_type_ids=…])``, with inputs
-    [B, L] of int64. The graph's outputs are the attributes of what it returns that ``outputs`` names, and
-    ``sentence_embedding``, which is made of ``last_hidden_state``; B and L are free in the graph.
-
-    The model given is not changed: a copy of it is exported, in evaluation mode, on the CPU, with the
-    attention that is written out in matrix products, which makes the smallest graph.
+def export_onnx(spec: GraphSpec, path: Path, config: ExportConfig) -> None:
+    """Writes one graph to ``path`` in fp32.
 
     The file carries no stack traces, so no paths of this machine. It is written aside and put in place by a rename.
     Weights above 2 GB go to ``NAME_data`` beside it.
@@ -77,16 +40,12 @@ def export_onnx(
     A model with a recurrent layer is always traced: the second such export by dynamo in one process fails. So is one
     that reads pairs apart, whose inner length depends on the values of its inputs.
     """
-    exported = _Named(copy.deepcopy(model).to("cpu", torch.float32), outputs).eval()
-    set_attention = getattr(exported.model, "set_attn_implementation", None)
-    if set_attention is not None:
-        set_attention("eager")
     path.parent.mkdir(parents=True, exist_ok=True)
-    large = sum(tensor.numel() * tensor.element_size() for tensor in exported.state_dict().values()) > PROTOBUF_LIMIT
+    large = sum(tensor.numel() * tensor.element_size() for tensor in spec.module.state_dict().values()) > PROTOBUF_LIMIT
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         with torch.no_grad(), _quiet():
-            _export(exported, aside / "exported.onnx", config, tuple(inputs), large)
+            _export(spec, aside / "exported.onnx", config, large)
         graph = onnx.load(aside / "exported.onnx")
         strip_annotations(graph)
         data = f"{path.name}_data"
@@ -97,43 +56,35 @@ def export_onnx(
         shutil.rmtree(aside)
 
 
-def _export(model: _Named, path: Path, config: ExportConfig, inputs: tuple[str, ...], large: bool) -> None:
-    batch, length = 2, 5
-    ids = torch.full((batch, length), 2)
-    mask = torch.ones_like(ids)
-    mask[1, 3:] = 0  # a padded row: models may leave the mask out where it says nothing
-    values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
-    example = tuple(values[name] for name in inputs)
-    axes = {name: {0: "batch", 1: "sequence"} for name in inputs}
-    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    apart = getattr(getattr(model.model, "config", None), "pairs", "together") == "apart"
-    if config.exporter == "dynamo" and not (recurrent or apart):
+def _export(spec: GraphSpec, path: Path, config: ExportConfig, large: bool) -> None:
+    example = tuple(spec.example.values())
+    names: dict[str, Any] = {
+        "input_names": list(spec.inputs),
+        "output_names": list(spec.outputs),
+        "opset_version": config.opset,
+    }
+    if config.exporter == "dynamo" and not _must_be_traced(spec.module):
+        shapes = tuple(spec.axes[name] for name in spec.inputs)
         torch.onnx.export(
-            model,
+            spec.module,
             example,
             path,
-            input_names=list(inputs),
-            output_names=list(model.outputs),
-            opset_version=config.opset,
             dynamo=True,
-            dynamic_shapes=tuple(axes.values()),
+            dynamic_shapes=shapes,
             external_data=large,
             verbose=False,
+            **names,
         )
     else:
-        made = dict(zip(model.outputs, model(*example), strict=True))
-        per_token = [name for name, tensor in made.items() if tensor.dim() == 3 or name in PER_TOKEN]
-        free = {name: {0: "batch", 1: "sequence"} if name in per_token else {0: "batch"} for name in made}
-        torch.onnx.export(
-            model,
-            example,
-            str(path),
-            input_names=list(inputs),
-            output_names=list(model.outputs),
-            opset_version=config.opset,
-            dynamo=False,
-            dynamic_axes={**axes, **free},
-        )
+        torch.onnx.export(spec.module, example, str(path), dynamo=False, dynamic_axes=spec.axes, **names)
+
+
+def _must_be_traced(module: nn.Module) -> bool:
+    """Whether it has a recurrent layer, or reads pairs apart."""
+    return any(
+        isinstance(part, nn.RNNBase) or getattr(getattr(part, "config", None), "pairs", None) == "apart"
+        for part in module.modules()
+    )
 
 
 def strip_annotations(model: onnx.ModelProto) -> None:

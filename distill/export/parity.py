@@ -1,4 +1,4 @@
-"""Whether an fp32 graph computes what the torch model computes."""
+"""Whether fp32 graphs compute what the torch model computes."""
 
 import copy
 import itertools
@@ -13,7 +13,7 @@ from torch import nn
 from distill.models.answers import answer_of
 from distill.progress import track
 from distill.results import Parity
-from distill.runtime import ALONE, Forward, Graph, in_order, respond
+from distill.runtime import ALONE, Forward, Graphs, in_order, respond
 from distill.tasks import Task
 from distill.tasks.task import Logits
 from distill.text import Encoded, Example, Reading, pad
@@ -27,14 +27,14 @@ Batch = dict[str, NDArray[np.int64]]
 
 def check_parity(
     model: nn.Module,
-    graph: Graph,
+    graphs: Graphs,
     reading: Reading,
     task: Task,
     questions: Sequence[Example],
     vocabulary_size: int,
     tolerance: float,
 ) -> Parity:
-    """Compares the graph with the model, on the CPU in fp32.
+    """Compares the graph of the role ``model`` with the model, on the CPU in fp32.
 
     First the logits at real positions, for every batch of 1, 2 and 7 rows, 2, 17 and the maximum of tokens, padded and
     not, of random ids below ``vocabulary_size`` and of the ``questions``' own ids. Then from text to answer: each of
@@ -49,21 +49,22 @@ def check_parity(
     cases = 0
     answers_equal = True
     remarks = []
+    inputs, of_graphs = graphs.inputs["model"], graphs.forward(task)
     try:
-        grid = list(_grid(reading, questions, vocabulary_size, types="token_type_ids" in graph.inputs))
+        grid = list(_grid(reading, questions, vocabulary_size, types="token_type_ids" in inputs))
         for batch in track(grid, "parity"):
             cases += 1
             real = batch["attention_mask"] == 1
-            expected, found = _torch_logits(reference, graph, batch), graph.run(batch, task.read)
+            expected, found = _torch_logits(reference, inputs, batch), of_graphs(batch)
             if expected.ndim == 3 and found.shape == expected.shape:
                 expected, found = expected[real], found[real]
             differences.append(_difference(expected, found))
         if questions:
             cases += len(questions)
             encoded = task.encode(reading, questions)
-            row_by_row = _row_by_row(reference, graph)
+            row_by_row = _row_by_row(reference, inputs)
             of_torch = in_order(respond(row_by_row, reading, task, encoded, ALONE))
-            of_graph = in_order(respond(graph.forward(task), reading, task, encoded, ALONE, "parity"))
+            of_graph = in_order(respond(of_graphs, reading, task, encoded, ALONE, "parity"))
             apart = [_difference(e, f) for e, f in zip(of_torch, of_graph, strict=True)]
             differences += apart
             answers = zip(task.predictions(of_torch, questions), task.predictions(of_graph, questions), strict=True)
@@ -117,19 +118,19 @@ def _grid(reading: Reading, questions: Sequence[Example], vocabulary_size: int, 
         yield pad(batch, reading.pad_id, length)
 
 
-def _torch_logits(model: nn.Module, graph: Graph, batch: Batch) -> Logits:
+def _torch_logits(model: nn.Module, inputs: Sequence[str], batch: Batch) -> Logits:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # with two on a busy machine, parity of 6 layers of 384 took 60 s instead of 4
     try:
         with torch.no_grad():
-            output = model(**{name: torch.from_numpy(batch[name]) for name in graph.inputs})
+            output = model(**{name: torch.from_numpy(batch[name]) for name in inputs})
             logits: Logits = answer_of(output, torch.from_numpy(batch["attention_mask"])).numpy()
     finally:
         torch.set_num_threads(threads)
     return logits
 
 
-def _row_by_row(model: nn.Module, graph: Graph) -> Forward:
+def _row_by_row(model: nn.Module, inputs: Sequence[str]) -> Forward:
     """The model on one row at a time, not padded: the simplest way there is, unlike the graph's."""
 
     def forward(arrays: Batch) -> Logits:
@@ -137,7 +138,7 @@ def _row_by_row(model: nn.Module, graph: Graph) -> Forward:
         rows = []
         for row, length in enumerate(arrays["attention_mask"].sum(axis=1)):
             alone = {name: array[row : row + 1, :length] for name, array in arrays.items()}
-            logits = _torch_logits(model, graph, alone)
+            logits = _torch_logits(model, inputs, alone)
             if logits.ndim == 3:  # rows of unequal length, so that they can be stacked
                 logits = np.pad(logits, ((0, 0), (0, width - length), (0, 0)))
             rows.append(logits)

@@ -3,8 +3,9 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from distill.export.onnx_export import strip_annotations
 from distill.results import write_aside
+from distill.text import Encoded
 
 SMALLEST_EMBEDDING = 4096
 """Weights in an embedding below which it stays in fp32: nothing is saved by quantizing it."""
@@ -59,8 +61,31 @@ def quantize_int8(source: Path, target: Path) -> None:
         shutil.rmtree(aside)
 
 
-VARIANTS: dict[str, Callable[[Path, Path], None]] = {"fp32": copy_fp32, "int8": quantize_int8}
-"""How each variant is made: from the path of the fp32 graph to the path of its own."""
+class Files(NamedTuple):
+    """One graph, before and after."""
+
+    fp32: Path
+    """As it was exported."""
+    target: Path
+    """Where the variant's is written."""
+
+
+Variant = Callable[[Mapping[str, Files], Sequence[Encoded]], None]
+"""``make(graphs, calibration)``: writes the variant's graph of every role. ``calibration`` are training texts as the
+model reads them, for variants that choose ranges by what they see; empty for those that do not."""
+
+
+def _graph_by_graph(make: Callable[[Path, Path], None]) -> Variant:
+    """A variant that looks at one graph at a time, and at no text."""
+
+    def make_all(graphs: Mapping[str, Files], calibration: Sequence[Encoded]) -> None:
+        for files in graphs.values():
+            make(files.fp32, files.target)
+
+    return make_all
+
+
+VARIANTS: dict[str, Variant] = {"fp32": _graph_by_graph(copy_fp32), "int8": _graph_by_graph(quantize_int8)}
 
 
 def quantize_embeddings(model: onnx.ModelProto) -> None:

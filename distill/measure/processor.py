@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from distill.runtime.graph import usable_cores
+from distill.runtime.graphs import usable_cores
 
 CPUINFO = Path("/proc/cpuinfo")
 

@@ -24,6 +24,7 @@ from distill.measure.memory import peak_resident_set, resident_set
 from distill.measure.processor import int8_flags
 from distill.measure.specification import Specification
 from distill.results import Figure, Measurement, from_json
+from distill.runtime.session import open_session
 from distill.text import Encoded, pad
 
 BATCH_SIZE = 32
@@ -37,17 +38,7 @@ Run = Callable[[Batch], object]
 
 def run_of(specification: Specification) -> Run:
     """A session over the model's file, as a function of a padded batch. The options are the runtime's."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = specification.threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if specification.memory_only:
-        options.enable_cpu_mem_arena = False
-    try:
-        session = onnxruntime.InferenceSession(specification.model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own that derive from Exception alone
-        raise UserError(f"onnxruntime cannot load {specification.model}: {error}") from error
+    session = open_session(specification.model, specification.threads, arena=not specification.memory_only)
     taken = {i.name for i in session.get_inputs()}
     if taken != set(specification.inputs):
         raise UserError(

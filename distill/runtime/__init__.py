@@ -2,16 +2,17 @@
 
 from distill.runtime.bundle import Bundle, load
 from distill.runtime.forward import ALONE, Forward, Response, in_order, respond
-from distill.runtime.graph import Graph
-from distill.runtime.manifest import Manifest, read_manifest, sha256_of, verify
+from distill.runtime.graphs import Graphs
+from distill.runtime.manifest import Manifest, graph_file, read_manifest, sha256_of, verify
 
 __all__ = [
     "ALONE",
     "Bundle",
     "Forward",
-    "Graph",
+    "Graphs",
     "Manifest",
     "Response",
+    "graph_file",
     "in_order",
     "load",
     "read_manifest",

@@ -7,7 +7,7 @@ from typing import Any
 from distill import tasks
 from distill.errors import UserError, nearest
 from distill.runtime.forward import ALONE, in_order, respond
-from distill.runtime.graph import Graph
+from distill.runtime.graphs import Graphs
 from distill.runtime.manifest import Manifest, read_manifest, verify
 from distill.tasks import Answer
 from distill.tasks.task import Logits
@@ -30,7 +30,7 @@ class Bundle:
         self.variant = variant
         self.task = tasks.from_section(manifest.task)
         self.reading = Reading.from_file(directory / "tokenizer.json", manifest.max_length, manifest.pad_id)
-        self.graph = Graph(directory / manifest.graphs[variant]["model"], threads)
+        self.graphs = Graphs({role: directory / file for role, file in manifest.graphs[variant].items()}, threads)
 
     def __call__(self, questions: Iterable[Any], tokens: int = ALONE) -> list[Answer]:
         """Answers, one a question, in the same order.
@@ -47,7 +47,7 @@ class Bundle:
 
     def logits(self, examples: Sequence[Example], tokens: int = ALONE) -> list[Logits]:
         """Logits of each example, [U, C]: U is 1 for a text and the number of words for a tagged sentence."""
-        return in_order(respond(self.graph.forward(self.task), self.reading, self.task, examples, tokens))
+        return in_order(respond(self.graphs.forward(self.task), self.reading, self.task, examples, tokens))
 
 
 def load(directory: str | Path, variant: str | None = None, threads: int | None = None) -> Bundle:

@@ -37,6 +37,11 @@ class Manifest:
     `distill measure`. Lengths alone, no text."""
 
 
+def graph_file(role: str, variant: str = "fp32") -> str:
+    """Where a graph stands in a bundle: one suffix a variant, as in the hub's ONNX repositories."""
+    return f"onnx/{role}.onnx" if variant == "fp32" else f"onnx/{role}_{variant}.onnx"
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal digest of a file."""
     with path.open("rb") as file:

@@ -12,7 +12,8 @@ from distill.config import Config
 from distill.data import Dataset, Part
 from distill.metrics import Statistics
 from distill.results import ArmResult, Candidate, Contrast, Gate, Parity, StageCost, VariantResult
-from distill.runtime.graph import usable_cores
+from distill.runtime import graph_file
+from distill.runtime.graphs import usable_cores
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.tasks import Task
 from distill.text import Example, Reading
@@ -181,15 +182,22 @@ class Exported:
     artifact: Artifact
     parity: Parity
     gates: dict[str, Gate]
+    roles: tuple[str, ...]
+    """What graphs it has."""
     inputs: tuple[str, ...]
+    """Of the first of them."""
 
     def shipped(self, variant: str) -> bool:
         """Whether a variant kept what it must."""
         return self.parity.passed and (variant == "fp32" or self.gates[variant].passed)
 
-    def file(self, variant: str) -> Path:
-        """The ONNX file of a variant."""
-        return self.artifact.directory / graph_file(variant)
+    def files(self, variant: str) -> dict[str, Path]:
+        """The ONNX file of each role."""
+        return {role: self.artifact.directory / graph_file(role, variant) for role in self.roles}
+
+    def size(self, variant: str) -> int:
+        """Bytes of all of them."""
+        return sum(file.stat().st_size for file in self.files(variant).values())
 
 
 @dataclass(frozen=True)
@@ -204,11 +212,6 @@ class Findings:
     comparison: Comparison
     chosen: Chosen
     variants: tuple[VariantResult, ...]
-
-
-def graph_file(variant: str) -> str:
-    """Where a variant stands in a bundle: one suffix a variant, as in the hub's ONNX repositories."""
-    return "onnx/model.onnx" if variant == "fp32" else f"onnx/model_{variant}.onnx"
 
 
 def open_store(artifact: Artifact) -> Any:

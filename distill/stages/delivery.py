@@ -14,9 +14,9 @@ from distill.errors import UserError
 from distill.metrics import Statistics
 from distill.progress import say
 from distill.results import Report, from_json, to_json, write_aside
-from distill.runtime import read_manifest, verify
+from distill.runtime import graph_file, read_manifest, verify
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Exported, Findings, Run, graph_file
+from distill.stages.context import Exported, Findings, Run
 from distill.text import rows_of
 
 WORKLOAD_TEXTS = 256
@@ -142,17 +142,17 @@ def write_bundle_of(
         schema_version=BUNDLE_SCHEMA,
         name=report.name,
         task=task.section(),
-        graphs={variant: {"model": graph_file(variant)} for variant in shipped},
+        graphs={variant: {role: graph_file(role, variant) for role in exported.roles} for variant in shipped},
         inputs=list(exported.inputs),
         outputs=list(task.outputs),
         max_length=reading.max_length,
         pad_id=reading.pad_id,
-        default_variant=min(shipped, key=lambda variant: exported.file(variant).stat().st_size),
+        default_variant=min(shipped, key=exported.size),
         sha256={},
         licences={"teacher": report.teacher_licence, "data": report.data.licence},
         versions=report.provenance.versions,
         workload={"token_lengths": [both for both, _ in lengths], "second_lengths": [second for _, second in lengths]},
     )
-    files = {graph_file(variant): exported.file(variant) for variant in shipped}
+    files = {graph_file(role, variant): file for variant in shipped for role, file in exported.files(variant).items()}
     files |= {"tokenizer.json": tokenizer, "config.json": student.directory / "model" / "config.json"}
     write_bundle(bundle, manifest, files, documents)

@@ -9,8 +9,9 @@ from typing import ClassVar
 from distill.config import ExportConfig
 from distill.data import Part
 from distill.results import Gate, Parity, VariantResult, from_json
+from distill.runtime import graph_file
 from distill.stages.artifacts import Artifact, load_units, save_units
-from distill.stages.context import Chosen, Exported, Run, Signal, StudentTexts, Texts, graph_file
+from distill.stages.context import Chosen, Exported, Run, Signal, StudentTexts, Texts
 from distill.stages.measuring import measure_variant
 from distill.stages.stage import Stage
 from distill.tasks import Task
@@ -46,20 +47,19 @@ class ExportModel(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves the graphs and ``exported.json``."""
-        from distill.export.onnx_export import export_onnx, graph_inputs
+        from distill.export.onnx_export import export_graphs
         from distill.export.parity import check_parity
-        from distill.export.quantize import VARIANTS
+        from distill.export.quantize import VARIANTS, Files
         from distill.models import load_model
-        from distill.runtime import Graph
+        from distill.models.graphs import graphs_of
+        from distill.runtime import Graphs
 
         loaded = load_model(self.model.directory / "model", self.task)
-        inputs = graph_inputs(loaded.model)
-        source = folder / graph_file("fp32")
-        source.parent.mkdir(exist_ok=True)
-        export_onnx(loaded.model, source, self.settings, inputs, self.task.outputs)
+        specs = graphs_of(loaded.model, self.task)
+        sources = export_graphs(specs, folder, self.settings)
         parity = check_parity(
             loaded.model,
-            Graph(source),
+            Graphs(sources),
             self.reading,
             self.task,
             list(self.validation.examples[:PARITY_QUESTIONS]),
@@ -69,15 +69,16 @@ class ExportModel(Stage):
         answers: dict[str, list[Logits]] = {}
         gates: dict[str, Gate] = {}
         for variant in self.settings.variants:
-            file = folder / graph_file(variant)
+            files = {role: folder / graph_file(role, variant) for role in sources}
             if variant != "fp32":
-                VARIANTS[variant](source, file)
+                VARIANTS[variant]({role: Files(sources[role], file) for role, file in files.items()}, ())
             what = f"{self.who} {variant} on validation"
-            answers[variant] = answers_of_graph(file, self.reading, self.task, self.validation, what)
+            answers[variant] = answers_of_graphs(files, self.reading, self.task, self.validation, what)
             if variant != "fp32":
                 gates[variant] = self.gate_of(answers["fp32"], answers[variant])
         content = {
-            "inputs": inputs,
+            "roles": list(sources),
+            "inputs": specs[0].inputs,
             "parity": dataclasses.asdict(parity),
             "gates": {variant: dataclasses.asdict(gate) for variant, gate in gates.items()},
         }
@@ -105,6 +106,7 @@ class AnswerByGraph(Stage):
 
     who: str
     exported: Artifact
+    roles: tuple[str, ...]
     variant: str
     reading: Reading
     task: Task
@@ -117,15 +119,15 @@ class AnswerByGraph(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``test.npz``."""
-        file = self.exported.directory / graph_file(self.variant)
-        save_units(folder / "test.npz", answers_of_graph(file, self.reading, self.task, self.texts, self.what))
+        files = {role: self.exported.directory / graph_file(role, self.variant) for role in self.roles}
+        save_units(folder / "test.npz", answers_of_graphs(files, self.reading, self.task, self.texts, self.what))
 
 
-def answers_of_graph(file: Path, reading: Reading, task: Task, texts: Part, what: str) -> list[Logits]:
+def answers_of_graphs(files: dict[str, Path], reading: Reading, task: Task, texts: Part, what: str) -> list[Logits]:
     """One at a time: int8 scales activations over a batch, and an answer must not depend on its neighbours."""
-    from distill.runtime import ALONE, Graph, in_order, respond
+    from distill.runtime import ALONE, Graphs, in_order, respond
 
-    return in_order(respond(Graph(file).forward(task), reading, task, texts.examples, ALONE, what))
+    return in_order(respond(Graphs(files).forward(task), reading, task, texts.examples, ALONE, what))
 
 
 def export_models(this: Run, texts: Texts, signal: Signal, own: StudentTexts, chosen: Chosen) -> tuple[Exported, ...]:
@@ -145,7 +147,7 @@ def export(this: Run, who: str, model: Artifact, texts: Texts) -> Exported:
     left = artifact.read("exported.json")
     gates = {name: from_json(Gate, json.dumps(gate)) for name, gate in left["gates"].items()}
     parity = from_json(Parity, json.dumps(left["parity"]))
-    return Exported(who, texts, artifact, parity, gates, tuple(left["inputs"]))
+    return Exported(who, texts, artifact, parity, gates, tuple(left["roles"]), tuple(left["inputs"]))
 
 
 def variant_results(this: Run, exported: tuple[Exported, ...]) -> tuple[VariantResult, ...]:
@@ -163,7 +165,7 @@ def variant_result(this: Run, exported: Exported, variant: str) -> VariantResult
 
     texts, test = exported.texts, exported.texts.dataset.part("test")
     answers = this.artifacts.get(
-        AnswerByGraph(exported.who, exported.artifact, variant, texts.reading, texts.task, test)
+        AnswerByGraph(exported.who, exported.artifact, exported.roles, variant, texts.reading, texts.task, test)
     )
     units = load_units(answers.directory / "test.npz")
     return VariantResult(
@@ -174,5 +176,5 @@ def variant_result(this: Run, exported: Exported, variant: str) -> VariantResult
         gate=exported.gates.get(variant),
         score=score_over_seeds(texts.task.metric, statistics(texts.task, units, test.examples)[None]),
         measurement=measure_variant(this, exported, variant) if this.config.measure.enabled else None,
-        file_bytes=exported.file(variant).stat().st_size,
+        file_bytes=exported.size(variant),
     )

@@ -7,8 +7,9 @@ from typing import ClassVar
 from distill.config import MeasureConfig
 from distill.data import Part
 from distill.results import Measurement, from_json, to_json
+from distill.runtime import graph_file
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Exported, Run, graph_file
+from distill.stages.context import Exported, Run
 from distill.stages.stage import Stage
 from distill.tasks import Task
 from distill.text import Reading, rows_of
@@ -29,6 +30,7 @@ class MeasureVariant(Stage):
     who: str
     exported: Artifact
     variant: str
+    role: str
     inputs: tuple[str, ...]
     settings: MeasureConfig
     computer: dict[str, str]
@@ -48,7 +50,7 @@ class MeasureVariant(Stage):
 
         encoded = rows_of(self.task.encode(self.reading, self.texts.examples[:MEASURED_TEXTS]))
         specification = Specification(
-            model=str((self.exported.directory / graph_file(self.variant)).resolve()),
+            model=str((self.exported.directory / graph_file(self.role, self.variant)).resolve()),
             inputs=self.inputs,
             token_ids=tuple(tuple(map(int, e.input_ids)) for e in encoded),
             pad_id=self.reading.pad_id,
@@ -71,6 +73,7 @@ def measure_variant(this: Run, exported: Exported, variant: str) -> Measurement:
             who=exported.who,
             exported=exported.artifact,
             variant=variant,
+            role=exported.roles[0],
             inputs=exported.inputs,
             settings=this.config.measure,
             computer=machine(),

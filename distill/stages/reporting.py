@@ -7,7 +7,7 @@ from typing import Any
 
 from distill.config import Config, Source
 from distill.results import SCHEMA_VERSION, DataSummary, Figure, Provenance, Report, StageCost
-from distill.runtime.graph import usable_cores
+from distill.runtime.graphs import usable_cores
 from distill.stages.context import Findings, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
 from distill.stages.pretraining import in_words
 from distill.tasks import Task

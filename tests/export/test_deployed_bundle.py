@@ -9,9 +9,10 @@ from transformers import BertConfig, BertForSequenceClassification
 from distill import load, tasks
 from distill.config.schema import ExportConfig
 from distill.export.bundle import write_bundle
-from distill.export.onnx_export import export_onnx, graph_inputs
-from distill.export.quantize import VARIANTS
-from distill.runtime import Manifest
+from distill.export.onnx_export import export_graphs
+from distill.export.quantize import VARIANTS, Files
+from distill.models.graphs import graphs_of
+from distill.runtime import Manifest, graph_file
 from distill.text import Example, Reading, train_tokenizer
 
 TEXTS = ["a gorgeous witty seductive movie", "not much of anything", "a mess from start to end", "fine"]
@@ -32,18 +33,18 @@ def test_a_written_bundle_answers_as_torch_does(tmp_path: Path) -> None:
     for parameter in model.parameters():
         parameter.data *= 3
     sources = tmp_path / "sources"
-    export_onnx(model, sources / "fp32.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
-    for variant in ("fp32", "int8"):
-        VARIANTS[variant](sources / "fp32.onnx", sources / f"{variant}.onnx")
+    task = tasks.build("text-classification", ("bad", "good"))
+    specs = graphs_of(model, task)
+    fp32 = export_graphs(specs, sources, ExportConfig(exporter="legacy"))
+    VARIANTS["int8"]({role: Files(file, sources / graph_file(role, "int8")) for role, file in fp32.items()}, ())
     reading.save_tokenizer(sources / "tokenizer.json")
     graphs = {"fp32": {"model": "onnx/model.onnx"}, "int8": {"model": "onnx/model_int8.onnx"}}
-    task = tasks.build("text-classification", ("bad", "good"))
     manifest = Manifest(
         1,
         "small",
         task.section(),
         graphs,
-        list(graph_inputs(model)),
+        list(specs[0].inputs),
         ["logits"],
         24,
         reading.pad_id,
@@ -57,8 +58,8 @@ def test_a_written_bundle_answers_as_torch_does(tmp_path: Path) -> None:
         manifest,
         {
             "tokenizer.json": sources / "tokenizer.json",
-            "onnx/model.onnx": sources / "fp32.onnx",
-            "onnx/model_int8.onnx": sources / "int8.onnx",
+            "onnx/model.onnx": sources / "onnx/model.onnx",
+            "onnx/model_int8.onnx": sources / "onnx/model_int8.onnx",
         },
         {"config.json": config.to_json_string()},
     )

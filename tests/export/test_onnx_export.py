@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import subprocess
 import sys
 import warnings
@@ -13,9 +14,12 @@ import transformers
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from distill import tasks
 from distill.config.schema import ExportConfig
 from distill.export import onnx_export
-from distill.export.onnx_export import export_onnx, graph_inputs
+from distill.export.onnx_export import export_graphs, export_onnx
+from distill.models.graphs import GraphSpec, graph_inputs, graphs_of
+from distill.runtime import Graphs
 
 SIZES = {
     "vocab_size": 200,
@@ -72,6 +76,14 @@ def build(family: str, head: str = "SequenceClassification") -> nn.Module:
     return model
 
 
+def spec_of(model: nn.Module) -> GraphSpec:
+    """Of the role ``model``, for a task that fits the head."""
+    by_token = type(model).__name__.endswith("TokenClassification")
+    task = tasks.build("token-classification" if by_token else "text-classification", ("a", "b", "c"))
+    (spec,) = graphs_of(model, task)
+    return spec
+
+
 def largest_difference(model: nn.Module, path: Path) -> float:
     """Over shapes unlike the exporter's example, padded and not; real positions only."""
     session = onnxruntime.InferenceSession(str(path))
@@ -99,13 +111,13 @@ def largest_difference(model: nn.Module, path: Path) -> float:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_traced_graph_computes_what_torch_computes(family: str, head: str, tmp_path: Path) -> None:
     model = build(family, head)
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
     assert largest_difference(model, tmp_path / "model.onnx") < 1e-5
 
 
 def test_dynamo_graph_computes_what_torch_computes(tmp_path: Path) -> None:
     model = build("Bert")
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="dynamo"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="dynamo"))
     assert largest_difference(model, tmp_path / "model.onnx") < 1e-5
     assert b"site-packages" not in (tmp_path / "model.onnx").read_bytes()
     assert not onnx.load(tmp_path / "model.onnx").graph.value_info  # or onnxruntime fuses into a slower kernel
@@ -116,7 +128,7 @@ def test_dynamo_graph_computes_what_torch_computes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_dynamo_graph_of_every_family(family: str, head: str, tmp_path: Path) -> None:
     model = build(family, head)
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="dynamo"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="dynamo"))
     assert largest_difference(model, tmp_path / "model.onnx") < 1e-5
 
 
@@ -124,7 +136,7 @@ def test_recurrent_model_is_exported_twice_in_one_process_whatever_the_setting(t
     torch.manual_seed(0)
     model = ReversedLstm().eval()
     for _ in range(2):
-        export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="dynamo"), graph_inputs(model))
+        export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="dynamo"))
         assert largest_difference(model, tmp_path / "model.onnx") < 1e-5
 
 
@@ -153,7 +165,7 @@ def test_token_types_are_an_input_only_where_the_model_knows_several() -> None:
 
 def test_graph_is_named_dynamic_and_carries_no_paths(tmp_path: Path) -> None:
     model = build("Bert", "TokenClassification")
-    export_onnx(model, tmp_path / "onnx" / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "onnx" / "model.onnx", ExportConfig(exporter="legacy"))
     exported = onnx.load(tmp_path / "onnx" / "model.onnx")
     onnx.checker.check_model(exported, full_check=True)
     shapes = {
@@ -176,7 +188,7 @@ def test_the_model_given_stays_as_it_is(tmp_path: Path) -> None:
     model = build("Bert").train().to(torch.bfloat16)
     before = copy.deepcopy(model.state_dict())
     attention = model.config._attn_implementation
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
     assert model.training
     assert model.config._attn_implementation == attention != "eager"
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
@@ -187,7 +199,7 @@ def test_the_model_given_stays_as_it_is(tmp_path: Path) -> None:
 def test_weights_above_the_limit_stand_in_a_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_export, "PROTOBUF_LIMIT", 1000)
     model = build("Bert")
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "model.onnx_data"]
     assert largest_difference(model, tmp_path / "model.onnx") < 1e-5
 
@@ -196,7 +208,7 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     path = tmp_path / "model.onnx"
     path.write_text("old")
     with pytest.raises(TypeError):
-        export_onnx(nn.Linear(2, 2), path, ExportConfig(exporter="legacy"), ("input_ids", "attention_mask"))
+        export_onnx(spec_of(nn.Linear(2, 2)), path, ExportConfig(exporter="legacy"))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -206,12 +218,15 @@ def test_export_and_quantization_say_nothing(tmp_path: Path) -> None:
 import torch, transformers
 from pathlib import Path
 from distill.config.schema import ExportConfig
-from distill.export.onnx_export import export_onnx, graph_inputs
+from distill import tasks
+from distill.export.onnx_export import export_onnx
 from distill.export.quantize import quantize_int8
+from distill.models.graphs import graphs_of
 config = transformers.BertConfig(**{SIZES!r})
 model = transformers.BertForSequenceClassification(config)
 folder = Path({str(tmp_path)!r})
-export_onnx(model, folder / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+(spec,) = graphs_of(model, tasks.build("text-classification", ("a", "b", "c")))
+export_onnx(spec, folder / "model.onnx", ExportConfig(exporter="legacy"))
 quantize_int8(folder / "model.onnx", folder / "model_int8.onnx")
 """
     root = Path(__file__).parents[2]
@@ -226,4 +241,42 @@ def test_warnings_of_others_are_not_silenced(tmp_path: Path) -> None:
             return super().forward(input_ids, attention_mask)
 
     with pytest.warns(UserWarning, match="from the model"):
-        export_onnx(WarningLstm(), tmp_path / "model.onnx", ExportConfig(), ("input_ids", "attention_mask"))
+        export_onnx(spec_of(WarningLstm()), tmp_path / "model.onnx", ExportConfig())
+
+
+class WritingOn(nn.Module):
+    """A decoder of one layer of attention over what it has read, which it takes and gives back as one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(200, 8)
+        self.head = nn.Linear(8, 200)
+
+    def forward(self, input_ids: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        read = torch.cat([past, self.embedding(input_ids)], dim=1)
+        own, whole = input_ids.shape[1], read.shape[1]
+        seen = torch.arange(whole)[None, :] <= torch.arange(own)[:, None] + (whole - own)
+        scores = (self.embedding(input_ids) @ read.transpose(1, 2)).masked_fill(~seen, -1e9)
+        return self.head(scores.softmax(-1) @ read), read
+
+
+def test_graphs_of_several_roles_and_a_cache_that_starts_empty(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    decoder = WritingOn().eval()
+    axes = {"input_ids": {0: "batch", 1: "sequence"}, "past": {0: "batch", 1: "past"}}
+    axes |= {"logits": {0: "batch", 1: "sequence"}, "present": {0: "batch", 1: "read"}}
+    example = {"input_ids": torch.ones(2, 3, dtype=torch.long), "past": torch.randn(2, 2, 8)}
+    writing = GraphSpec("decoder", decoder, example, axes, ("logits", "present"))
+    encoder = dataclasses.replace(spec_of(build("Bert")), role="encoder")
+    files = export_graphs([encoder, writing], tmp_path, ExportConfig(exporter="legacy"))
+    assert files == {role: tmp_path / "onnx" / f"{role}.onnx" for role in ("encoder", "decoder")}
+    graphs = Graphs(files, 1)
+    ids = torch.randint(200, (1, 6))
+    with torch.no_grad():
+        expected, _ = decoder(ids, torch.zeros(1, 0, 8))
+    past, found = np.zeros((1, 0, 8), dtype=np.float32), []
+    for part in (ids[:, :4], ids[:, 4:5], ids[:, 5:]):  # the prompt, then a token at a time, through one graph
+        logits, past = graphs.run("decoder", {"input_ids": part.numpy(), "past": past}, ("logits", "present"))
+        found.append(logits)
+    np.testing.assert_allclose(np.concatenate(found, axis=1), expected.numpy(), atol=1e-5)
+    assert len(graphs.run("encoder", {name: tensor.numpy() for name, tensor in encoder.example.items()})) == 1

@@ -10,9 +10,10 @@ from transformers import BertConfig, BertForSequenceClassification, BertForToken
 
 from distill import tasks
 from distill.config.schema import ExportConfig
-from distill.export.onnx_export import export_onnx, graph_inputs
+from distill.export.onnx_export import export_onnx
 from distill.export.parity import check_parity
-from distill.runtime import Graph
+from distill.models.graphs import graphs_of
+from distill.runtime import Graphs
 from distill.tasks import Task
 from distill.text import Example, Reading, train_tokenizer
 
@@ -61,10 +62,10 @@ def questions(task: Task) -> list[Example]:
 
 def test_an_exported_graph_passes_in_training_mode_too(task: Task, reading: Reading, tmp_path: Path) -> None:
     model = build(task, reading).train()
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(*graphs_of(model, task), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
     examples = questions(task)
     parity = check_parity(
-        model, Graph(tmp_path / "model.onnx", 1), reading, task, examples, reading.vocabulary_size, 1e-4
+        model, Graphs({"model": tmp_path / "model.onnx"}, 1), reading, task, examples, reading.vocabulary_size, 1e-4
     )
     assert parity.passed
     assert parity.answers_equal
@@ -87,10 +88,10 @@ def test_a_graph_that_computes_something_else_has_not_passed(task: Task, reading
     model = build(task, reading)
     with torch.no_grad():
         model.classifier.bias[0] -= 10  # never its own answer
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(*graphs_of(model, task), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
     altered(tmp_path / "model.onnx", tmp_path / "altered.onnx", 50.0)
-    graph = Graph(tmp_path / "altered.onnx", 1)
-    parity = check_parity(model, graph, reading, task, questions(task), reading.vocabulary_size, 1e-4)
+    graphs = Graphs({"model": tmp_path / "altered.onnx"}, 1)
+    parity = check_parity(model, graphs, reading, task, questions(task), reading.vocabulary_size, 1e-4)
     assert not parity.passed
     assert not parity.answers_equal
     assert parity.max_abs_difference == pytest.approx(50, abs=1e-3)
@@ -101,25 +102,25 @@ def test_an_answer_that_is_tied_within_the_tolerance_is_counted_not_failed(readi
     model = build(task, reading)
     model.classifier.weight.data.zero_()  # all labels tied at 0
     model.classifier.bias.data = torch.tensor([0.0, 5e-5, 0.0])
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(*graphs_of(model, task), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
     altered(tmp_path / "model.onnx", tmp_path / "altered.onnx", 9e-5)
-    graph = Graph(tmp_path / "altered.onnx", 1)
+    graphs = Graphs({"model": tmp_path / "altered.onnx"}, 1)
     examples = questions(task)
-    parity = check_parity(model, graph, reading, task, examples, reading.vocabulary_size, 1e-4)
+    parity = check_parity(model, graphs, reading, task, examples, reading.vocabulary_size, 1e-4)
     assert parity.passed
     assert f"{len(examples)} answers differ where logits are tied" in parity.detail
-    assert not check_parity(model, graph, reading, task, examples, reading.vocabulary_size, 1e-5).answers_equal
+    assert not check_parity(model, graphs, reading, task, examples, reading.vocabulary_size, 1e-5).answers_equal
 
 
 def test_a_graph_with_fixed_axes_is_a_result_not_an_exception(reading: Reading, tmp_path: Path) -> None:
     task = tasks.build("text-classification", ("O", "bad", "good"))
     model = build(task, reading)
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+    export_onnx(*graphs_of(model, task), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
     fixed = onnx.load(tmp_path / "model.onnx")
     fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     onnx.save(fixed, tmp_path / "fixed.onnx")
-    graph = Graph(tmp_path / "fixed.onnx", 1)
-    parity = check_parity(model, graph, reading, task, questions(task), reading.vocabulary_size, 1e-4)
+    graphs = Graphs({"model": tmp_path / "fixed.onnx"}, 1)
+    parity = check_parity(model, graphs, reading, task, questions(task), reading.vocabulary_size, 1e-4)
     assert not parity.passed
     assert parity.cases == 1
     assert "case 1 did not run" in parity.detail
@@ -128,7 +129,8 @@ def test_a_graph_with_fixed_axes_is_a_result_not_an_exception(reading: Reading, 
 def test_without_questions_random_ids_are_compared(reading: Reading, tmp_path: Path) -> None:
     task = tasks.build("text-classification", ("O", "bad", "good"))
     model = build(task, reading)
-    export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
-    parity = check_parity(model, Graph(tmp_path / "model.onnx", 1), reading, task, [], reading.vocabulary_size, 1e-4)
+    export_onnx(*graphs_of(model, task), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
+    graphs = Graphs({"model": tmp_path / "model.onnx"}, 1)
+    parity = check_parity(model, graphs, reading, task, [], reading.vocabulary_size, 1e-4)
     assert parity.passed
     assert parity.cases == 18

@@ -9,10 +9,12 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
+from distill import tasks
 from distill.config.schema import ExportConfig
 from distill.export import quantize
-from distill.export.onnx_export import export_onnx, graph_inputs
-from distill.export.quantize import VARIANTS, quantize_embeddings, quantize_int8
+from distill.export.onnx_export import export_onnx
+from distill.export.quantize import VARIANTS, Files, quantize_embeddings, quantize_int8
+from distill.models.graphs import graphs_of
 from distill.models.recurrent import RecurrentConfig, RecurrentForSequenceClassification
 
 
@@ -38,7 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, model in models.items():
         for parameter in model.parameters():
             parameter.data *= 4
-        export_onnx(model, path / f"{name}.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
+        (spec,) = graphs_of(model, tasks.build("text-classification", ("a", "b", "c", "d")))
+        export_onnx(spec, path / f"{name}.onnx", ExportConfig(exporter="legacy"))
     return path
 
 
@@ -90,8 +93,20 @@ def test_int8_file_carries_no_metadata_and_no_paths(folder: Path, tmp_path: Path
 
 def test_fp32_variant_is_the_file_itself(folder: Path, tmp_path: Path) -> None:
     assert set(VARIANTS) == {"fp32", "int8"}
-    VARIANTS["fp32"](folder / "bert.onnx", tmp_path / "model.onnx")
+    VARIANTS["fp32"]({"model": Files(folder / "bert.onnx", tmp_path / "model.onnx")}, ())
     assert (tmp_path / "model.onnx").read_bytes() == (folder / "bert.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_a_variant_is_made_of_every_role(variant: str, folder: Path, tmp_path: Path) -> None:
+    files = {role: Files(folder / f"{name}.onnx", tmp_path / f"{role}.onnx") for role, name in ROLES.items()}
+    VARIANTS[variant](files, ())
+    for role, name in ROLES.items():
+        expected, found = logits(folder / f"{name}.onnx"), logits(tmp_path / f"{role}.onnx")
+        assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.99
+
+
+ROLES = {"encoder": "bert", "decoder": "lstm"}
 
 
 def lookup(extra: list[onnx.NodeProto], axis: int = 0) -> tuple[onnx.ModelProto, np.ndarray]:

@@ -12,8 +12,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from distill.config import Architecture, RecurrentArchitecture, RecurrentStudent, TransformerStudent
 from distill.config.schema import ExportConfig
-from distill.export.onnx_export import export_onnx, graph_inputs
+from distill.export.onnx_export import export_onnx
 from distill.models import build_student, load_model, save_model
+from distill.models.graphs import graphs_of
 from distill.models.pooling import compared, read_apart
 from distill.tasks import build
 from distill.text import Example, Reading, pad
@@ -98,8 +99,9 @@ def test_a_model_compares_what_it_says_of_each_text_alone(config: Any) -> None:
 def test_the_graph_computes_the_same_at_other_lengths(config: Any, exporter: Any, tmp_path: Path) -> None:
     save_model(_student(config), tmp_path / "student", 20)
     model = load_model(tmp_path / "student", TASK).model
-    assert graph_inputs(model) == ("input_ids", "attention_mask", "token_type_ids")
-    export_onnx(model, tmp_path / "m.onnx", ExportConfig(exporter=exporter, opset=18), graph_inputs(model))
+    (spec,) = graphs_of(model, TASK)
+    assert spec.inputs == ("input_ids", "attention_mask", "token_type_ids")
+    export_onnx(spec, tmp_path / "m.onnx", ExportConfig(exporter=exporter, opset=18))
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     reading = Reading(_tokenizer(), 20)
     for pairs in (PAIRS, PAIRS[:1], PAIRS[2:3], [("a b c d e a b c", "a b c d e a b c d e")] * 7):

@@ -16,9 +16,11 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
+from distill import tasks
 from distill.config.schema import ExportConfig
-from distill.export.onnx_export import export_onnx, graph_inputs
+from distill.export.onnx_export import export_onnx
 from distill.models.answers import answer_of
+from distill.models.graphs import graphs_of
 from distill.models.recurrent import (
     CELLS,
     Recurrent,
@@ -163,20 +165,20 @@ def test_auto_classes_load_what_was_saved(kind: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(
-    ("kind", "outputs"),
+    ("kind", "task"),
     [
-        (RecurrentModel, ("last_hidden_state", "sentence_embedding")),
-        (RecurrentForSequenceClassification, ("logits",)),
-        (RecurrentForTokenClassification, ("logits",)),
-        (RecurrentForQuestionAnswering, ("start_logits", "end_logits")),
+        (RecurrentModel, "sentence-embedding"),
+        (RecurrentForSequenceClassification, "text-classification"),
+        (RecurrentForTokenClassification, "token-classification"),
+        (RecurrentForQuestionAnswering, "question-answering"),
     ],
 )
-def test_the_graph_computes_the_same_at_other_shapes(
-    kind: Any, outputs: tuple[str, ...], cell: str, tmp_path: Path
-) -> None:
+def test_the_graph_computes_the_same_at_other_shapes(kind: Any, task: str, cell: str, tmp_path: Path) -> None:
     model = _model(kind, cell=cell)
-    assert graph_inputs(model) == ("input_ids", "attention_mask")
-    export_onnx(model, tmp_path / "m.onnx", ExportConfig(), graph_inputs(model), outputs)
+    (spec,) = graphs_of(model, tasks.build(task, ("a", "b", "c")))
+    outputs = spec.outputs
+    assert spec.inputs == ("input_ids", "attention_mask")
+    export_onnx(spec, tmp_path / "m.onnx", ExportConfig())
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     fed = {"input_ids": _ids().numpy(), "attention_mask": MASK.numpy()}
     found = dict(zip(outputs, session.run(list(outputs), fed), strict=True))

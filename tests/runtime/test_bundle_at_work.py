@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 import distill
 from distill import Bundle, UserError, load
-from distill.runtime import Graph
+from distill.runtime import Graphs
 from distill.text import Example
 
 TEXTS = ["fine", "", "a gorgeous witty seductive movie of anything at all to end", "not much", "a mess", "fine fine"]
@@ -99,10 +99,10 @@ def test_words_get_a_tag_each(make_bundle: MakeBundle) -> None:
 def test_a_graph_is_fed_the_inputs_it_names_and_no_others(tmp_path: Path) -> None:
     table = word_table(10, 3)
     write_graph(tmp_path / "two.onnx", table, False, ("input_ids", "attention_mask"))
-    graph = Graph(tmp_path / "two.onnx", 1)
-    assert graph.inputs == ("input_ids", "attention_mask")
+    graphs = Graphs({"model": tmp_path / "two.onnx"}, 1)
+    assert graphs.inputs == {"model": ("input_ids", "attention_mask")}
     batch = {name: np.array([[3, 4]]) if name == "input_ids" else np.ones((1, 2), dtype=np.int64) for name in INPUTS}
-    np.testing.assert_allclose(graph.run(batch), table[[3, 4]].sum(0)[None], rtol=1e-6)
+    np.testing.assert_allclose(graphs.run("model", batch)[0], table[[3, 4]].sum(0)[None], rtol=1e-6)
 
 
 def test_a_question_that_is_none_is_refused_before_anything_runs(make_bundle: MakeBundle) -> None:

@@ -310,8 +310,8 @@ def test_prediction_does_not_depend_on_the_batch_and_keeps_the_order(setting: Se
     texts = [*setting.validation, setting.validation[0]]
     whole = predict(model, setting.encoder, setting.task, texts, setting.accelerator)
     assert not model.training
-    for size in (1, 5):
-        found = predict(model, setting.encoder, setting.task, texts, setting.accelerator, batch_size=size)
+    for tokens in (1, 40):
+        found = predict(model, setting.encoder, setting.task, texts, setting.accelerator, tokens=tokens)
         np.testing.assert_allclose(np.concatenate(found), np.concatenate(whole), atol=1e-5)
     np.testing.assert_array_equal(whole[0], whole[-1])
     for example, unit in zip(texts[:4], whole, strict=False):

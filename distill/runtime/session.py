@@ -1,0 +1,26 @@
+"""Opening an ONNX file, the same way wherever a model is run or measured."""
+
+from pathlib import Path
+
+import onnxruntime
+
+from distill.errors import UserError
+
+
+def open_session(path: str | Path, threads: int, arena: bool = True) -> onnxruntime.InferenceSession:
+    """A session on the CPU, with ``threads`` inside an operator; operators run one after another.
+
+    ``arena`` keeps memory for the next run. Raises UserError where onnxruntime cannot load the file.
+    """
+    onnxruntime.disable_telemetry_events()  # 1.32 on Linux contacts an outside host from a process with a session
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.enable_cpu_mem_arena = arena
+    # Spinning threads ruin latency on a busy machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises classes of its own that derive from Exception alone
+        raise UserError(f"onnxruntime cannot load {path}: {error}") from error
