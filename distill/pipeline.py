@@ -23,13 +23,14 @@ from distill.progress import track
 from distill.sources import locate, validate
 from distill.stages.artifacts import Artifact
 from distill.stages.comparison import evaluate
-from distill.stages.context import Run, Texts, device_of
+from distill.stages.context import Run, Texts
 from distill.stages.delivery import Outcome, deliver, make_report
 from distill.stages.exporting import export, variant_result
 from distill.stages.pretraining import in_words, pretrain_student
 from distill.stages.students import choose, fit_floor, train_arm
 from distill.stages.teacher import ask_teacher, label_by_teacher
 from distill.stages.texts import check_pairs, prepare_student, prepare_texts, read_data
+from distill.training import find_machine
 
 SMALLEST_ROOM = 100_000_000
 """Bytes free on the disk, below which no run is begun: it could not even keep a small student."""
@@ -39,7 +40,7 @@ def run(config: Config) -> Outcome:
     """The main job."""
     started = datetime.now(UTC)
     check_before(config)
-    this = Run(config, *device_of(config))
+    this = Run(config, find_machine(config.device, config.precision, config.threads))
     dataset = read_data(config)
     texts = prepare_texts(this, dataset)
     check_pairs(this, texts)

@@ -21,11 +21,10 @@ def answers_on_test(this: Run, texts: Texts, model: Artifact, what: str) -> Arti
         from distill.training import predict
 
         loaded = load_model(model.directory / "model", texts.task)
-        loaded.model.to(this.accelerator.device)
         for split in ("test", "out_of_scope"):
             examples = getattr(texts.dataset, split)
             if examples:
-                units = predict(loaded.model, texts.encoder, texts.task, examples, this.accelerator, f"{what}, {split}")
+                units = predict(loaded.model, texts.encoder, texts.task, examples, this.machine, f"{what}, {split}")
                 save_units(directory / f"{split}.npz", units)
 
     return this.artifacts.stage(

@@ -1,6 +1,5 @@
 """What every stage needs, and what stages hand on to each other."""
 
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +10,10 @@ import numpy as np
 from distill.config import Config
 from distill.data import Dataset
 from distill.results import Candidate, Gate, Parity, StageCost
-from distill.runtime.graph import usable_cores
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.tasks import Task
 from distill.text import Encoder, Example
+from distill.training import Machine
 
 TRAINING_ROOMS = (
     "training",
@@ -23,12 +22,7 @@ TRAINING_ROOMS = (
     "text",
     "tasks",
     "metrics",
-    "data/batches.py",
-    "data/masking.py",
 )
-NVIDIA_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
-"""One of them is there where torch may see a CUDA GPU; ``dxg`` is Windows' subsystem for Linux."""
-
 TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 
@@ -37,33 +31,22 @@ class Run:
     """What every stage needs to know."""
 
     config: Config
-    device: str
-    precision: str
+    machine: Machine
 
     @cached_property
     def artifacts(self) -> Artifacts:
         """Shared by all runs under the same outputs folder."""
         from distill.measure import EnergyMeter
 
-        kind: Any = self.device
+        kind: Any = self.machine.device
         return Artifacts(
             Path(self.config.outputs) / "artifacts", lambda: EnergyMeter(kind, self.config.measure.watts_per_core)
         )
 
-    @cached_property
-    def accelerator(self) -> Any:
-        """Made when the first model needs it."""
-        from accelerate.state import AcceleratorState
-
-        from distill.training import make_accelerator
-
-        AcceleratorState._reset_state()  # the run before in this process may have had another precision
-        return make_accelerator(self.device, self.precision, self.config.threads or usable_cores())
-
     @property
     def compute(self) -> dict[str, Any]:
         """What a trained model depends on besides its inputs."""
-        return {"device": self.device, "precision": self.precision}
+        return {"device": self.machine.device, "precision": self.machine.precision}
 
 
 @dataclass(frozen=True)
@@ -146,16 +129,6 @@ class Exported:
     def file(self, variant: str) -> Path:
         """The ONNX file of a variant."""
         return self.artifact.directory / graph_file(variant)
-
-
-def device_of(config: Config) -> tuple[str, str]:
-    """Device and precision. torch is imported only where a GPU may be there."""
-    no_gpu = sys.platform == "linux" and not any(Path(device).exists() for device in NVIDIA_DEVICES)
-    if config.device == "cpu" or (config.device == "auto" and no_gpu):
-        return "cpu", "fp32" if config.precision == "auto" else config.precision
-    from distill.training import resolve_device
-
-    return resolve_device(config.device, config.precision)
 
 
 def graph_file(variant: str) -> str:

@@ -27,7 +27,6 @@ from distill.results import (
     write_aside,
 )
 from distill.runtime import read_manifest, verify
-from distill.runtime.graph import usable_cores
 from distill.stages.artifacts import Artifact, plain
 from distill.stages.context import Exported, Run, Signal, Texts, TrainedArm, graph_file, open_store
 from distill.tasks import Task
@@ -133,7 +132,7 @@ def make_report(
             versions=versions(),
             machine={
                 **machine(),
-                "training": f"{this.device}, {this.precision}, {config.threads or usable_cores()} threads",
+                "training": f"{this.machine.device}, {this.machine.threads} threads, {this.machine.why}",
             },
             settings=plain(config),
         ),

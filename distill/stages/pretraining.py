@@ -1,6 +1,7 @@
 """DistilBERT's method: a student that knows the language before it sees the task."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def pretrain_student(this: Run, texts: Texts) -> Artifact:
         from distill.models.masked import load_masked_lm
         from distill.models.students import chosen_layers
         from distill.text import Encoder
-        from distill.training.pretraining import Corpus, masked_score, pretrain
+        from distill.training import State, train
+        from distill.training.pretraining import Corpus, masked_problem, masked_score
 
         found = corpus_of(settings, texts)
         held_out = max(1, min(MOST_HELD_OUT, len(found) // 20))
@@ -40,15 +42,16 @@ def pretrain_student(this: Run, texts: Texts) -> Artifact:
         seen, unseen = (Corpus(part, encoder, settings.masked) for part in (found[held_out:], found[:held_out]))
         teacher, has_head = load_masked_lm(source, config.seeds[0])
         if not has_head:
-            what = "the teacher learns to find masked tokens"
-            pretrain(teacher, None, seen, settings, config.seeds[0], this.accelerator, what)
+            learns = masked_problem(teacher, None, seen, settings, config.seeds[0], this.machine)
+            train(learns, State(directory / "work" / "teacher"), this.machine)
         layers = chosen_layers(student, teacher.config.num_hidden_layers)
         small = student_from_layers(teacher, layers)
-        scores = {"teacher": masked_score(teacher, unseen, this.accelerator)}
-        scores["student before"] = masked_score(small, unseen, this.accelerator)
-        what = "pretraining of the student"
-        pretrain(small, teacher, seen, settings, config.seeds[0], this.accelerator, what)
-        scores["student after"] = masked_score(small, unseen, this.accelerator)
+        scores = {"teacher": masked_score(teacher, unseen, this.machine)}
+        scores["student before"] = masked_score(small, unseen, this.machine)
+        problem = masked_problem(small, teacher, seen, settings, config.seeds[0], this.machine)
+        train(problem, State(directory / "work" / "student"), this.machine)
+        shutil.rmtree(directory / "work", ignore_errors=True)
+        scores["student after"] = masked_score(small, unseen, this.machine)
         save_model(LoadedModel(small.cpu(), texts.encoder.tokenizer, texts.special_tokens), directory / "model", 512)
         result = {"texts": len(seen.encoded), "tokens": sum(seen.lengths), "scores": plain(scores)}
         (directory / "result.json").write_text(json.dumps(result))

@@ -38,7 +38,7 @@ def train_arm(
                 start_at_the_mean,
                 vector_size,
             )
-            from distill.training import make_arm, train
+            from distill.training import Problem, Rows, State, Stored, make_arm, train
 
             teacher, start = None, config.student
             if name == "pretrained" and pretrained is not None and isinstance(start, LayersStudent):
@@ -68,21 +68,18 @@ def train_arm(
             if task.kind == "vector":
                 sizes = (vector_size(student.model), store.width)
             arm = make_arm(name, config.objective, task.kind, sizes, signal.task.thresholds)
-            trained = train(
+            problem = Problem(
                 student.model,
-                student_texts.encoder,
-                task,
-                rows,
-                dataset.validation,
                 arm.objective,
-                store if arm.objective.reads_teacher else None,
+                Stored(store, rows) if arm.objective.reads_teacher else None,
+                Rows.read(task, student_texts.encoder, rows),
+                Rows.read(task, student_texts.encoder, dataset.validation),
                 config.train,
                 rate,
                 seed,
-                this.accelerator,
                 what,
-                directory / "work",
             )
+            trained = train(problem, State(directory / "work"), this.machine)
             shutil.rmtree(directory / "work", ignore_errors=True)
             save_model(student, directory / "model", student_texts.encoder.max_length)
             result = {**plain(trained), "parameters": parameter_count(student.model)}

@@ -58,8 +58,7 @@ def ask_teacher(this: Run, texts: Texts) -> Signal:
         from distill.training import predict
 
         loaded = load_model(model.directory / "model", task)
-        loaded.model.to(this.accelerator.device)
-        units = predict(loaded.model, texts.encoder, task, texts.everything, this.accelerator, "soft labels")
+        units = predict(loaded.model, texts.encoder, task, texts.everything, this.machine, "soft labels")
         SoftLabelStore.write(directory / "store", texts.everything, units)
 
     inputs: dict[str, Any] = {"data": dataset.fingerprint, "tokenizer": texts.tokenizer.fingerprint, **this.compute}
@@ -148,7 +147,7 @@ def fit_teacher(this: Run, texts: Texts, rate: float, seed: int, fresh: bool) ->
         from distill.models import save_model, start_at_the_mean
         from distill.models.teachers import renew_pooler
         from distill.objectives import Objective
-        from distill.training import train
+        from distill.training import Problem, Rows, State, train
 
         loaded, fine_tuned = build()
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
@@ -161,21 +160,18 @@ def fit_teacher(this: Run, texts: Texts, rate: float, seed: int, fresh: bool) ->
                 raise UserError("the teacher is not fine-tuned and there are no labels to fine-tune it on")
             start_at_the_mean(loaded.model, task, dataset.train)
             renewed = fresh and renew_pooler(loaded.model)
-            trained = train(
+            problem = Problem(
                 loaded.model,
-                texts.encoder,
-                task,
-                dataset.train,
-                dataset.validation,
-                Objective([HardTerm("hard")], task.kind),
+                Objective.of([HardTerm("hard")], task.kind),
                 None,
+                Rows.read(task, texts.encoder, dataset.train),
+                Rows.read(task, texts.encoder, dataset.validation),
                 settings.train,
                 rate,
                 seed,
-                this.accelerator,
                 f"teacher at {rate:g}, seed {seed}{', new pooler' if renewed else ''}",
-                directory / "work",
             )
+            trained = train(problem, State(directory / "work"), this.machine)
             shutil.rmtree(directory / "work", ignore_errors=True)
             what = f"seed {seed}" + (", pooler re-initialised" if renewed else "")
             result |= {**plain(trained), "learning_rate": rate, "what": what}

@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState
 from tiny_training import Setting, make_setting
 
 from distill.config import TrainConfig
-from distill.training import make_accelerator, predict
+from distill.training import find_machine, make_accelerator, predict
 
 
 @pytest.fixture(autouse=True)
@@ -28,18 +28,18 @@ def _fp32_setting() -> Setting:
 
 
 def test_bf16_trains_finite_weights_of_float32_and_predicts_float32() -> None:
-    setting = dataclasses.replace(_fp32_setting(), accelerator=make_accelerator("cpu", "bf16", 1))
+    setting = dataclasses.replace(_fp32_setting(), machine=find_machine("cpu", "bf16", 1))
     model = setting.model()
     result = setting.run(model, TrainConfig(steps=90, evaluations=15, batch_size=8))
     assert result.validation > 0.9
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
-    units = predict(model, setting.encoder, setting.task, setting.validation, setting.accelerator)
+    units = predict(model, setting.encoder, setting.task, setting.validation, setting.machine)
     assert {unit.dtype for unit in units} == {np.dtype(np.float32)}
     assert all(np.isfinite(unit).all() for unit in units)
 
 
 def test_a_model_trained_in_bf16_computes_in_float32_afterwards() -> None:
-    setting = dataclasses.replace(_fp32_setting(), accelerator=make_accelerator("cpu", "bf16", 1))
+    setting = dataclasses.replace(_fp32_setting(), machine=find_machine("cpu", "bf16", 1))
     model = setting.model()
     setting.run(model, TrainConfig(steps=6, evaluations=1, batch_size=8))
     fresh = setting.model(seed=1).eval()

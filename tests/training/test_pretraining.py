@@ -22,8 +22,11 @@ from transformers import (
 from distill.config import PretrainingConfig
 from distill.errors import UserError
 from distill.text import Encoder, Example, train_tokenizer
-from distill.training import make_accelerator
-from distill.training.pretraining import Corpus, answers_at_masked, masked_score, pretrain
+from distill.training import find_machine, train
+from distill.training.gathers import Positions
+from distill.training.planning import plan_epoch
+from distill.training.pretraining import Corpus, masked_problem, masked_score
+from distill.training.signal import answers_at
 
 TEXTS = [Example(f"the {a} {b} sat on the {c}") for a in ("cat", "dog") for b in ("and", "or") for c in ("mat", "log")]
 
@@ -76,29 +79,24 @@ def test_logits_at_masked_tokens_are_those_of_the_whole_forward(family: str) -> 
     asked[0, 0] = True
     with torch.no_grad():
         expected = model(input_ids=ids, attention_mask=inputs["attention_mask"], output_hidden_states=True)
-        logits, hidden = answers_at_masked(model, inputs, asked)
+        logits, hidden = answers_at(model, inputs, Positions(asked))
         after = model(input_ids=ids, attention_mask=inputs["attention_mask"]).logits
     torch.testing.assert_close(logits[0], expected.logits[asked])
     torch.testing.assert_close(hidden, expected.hidden_states[-1])
     torch.testing.assert_close(after, expected.logits)
 
 
-def test_the_first_step_minimises_the_three_losses_added_up(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_step_minimises_the_three_losses_added_up(encoder: Encoder) -> None:
     settings = PretrainingConfig(epochs=1, batch_size=8, kl=5.0, mlm=2.0, cosine=1.0, temperature=2.0)
     corpus = Corpus(TEXTS, encoder, 0.3)
     student, teacher = _bert(encoder, 1, 1), _bert(encoder, 2)
-    accelerator = make_accelerator("cpu", "fp32", 1)
-    losses: list[float] = []
-    backward = accelerator.backward
-    monkeypatch.setattr(accelerator, "backward", lambda loss: (losses.append(loss.item()), backward(loss)))
+    machine = find_machine("cpu", "fp32", 1)
     fresh, before = copy.deepcopy(student), copy.deepcopy(teacher.state_dict())
-    pretrain(student, teacher, corpus, settings, 0, accelerator, "test")
+    result = train(masked_problem(student, teacher, corpus, settings, 0, machine), None, machine)
     assert not teacher.training
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
 
-    from distill.data.batches import plan_epoch
-
-    inputs, asked, original = corpus.batch(plan_epoch(corpus.lengths, 8, 0, 0)[0], np.random.default_rng([0, 0]))
+    inputs, asked, original = corpus.masked_rows(plan_epoch(corpus.lengths, 8, 0, 0)[0], np.random.default_rng([0, 0]))
     known = {name: inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     with torch.no_grad():
         of_student = fresh(**known, output_hidden_states=True)
@@ -109,24 +107,23 @@ def test_the_first_step_minimises_the_three_losses_added_up(encoder: Encoder, mo
     mlm = functional.cross_entropy(s, original[asked])
     real = inputs["attention_mask"].bool()
     cosine = 1 - functional.cosine_similarity(of_student.hidden_states[-1][real], of_teacher.hidden_states[-1][real])
-    assert losses[0] == pytest.approx(float(5 * kl + 2 * mlm + cosine.mean()), rel=1e-4)
+    assert result.curve[0].train_loss == pytest.approx(float(5 * kl + 2 * mlm + cosine.mean()), rel=1e-4)
 
 
 def test_masked_tokens_are_learnt_and_the_same_seed_gives_the_same_weights(encoder: Encoder) -> None:
     settings = PretrainingConfig(epochs=40, batch_size=4, learning_rate=3e-3)
     corpus = Corpus(TEXTS, encoder, 0.15)
-    accelerator = make_accelerator("cpu", "fp32", 1)
+    machine = find_machine("cpu", "fp32", 1)
     teacher = _bert(encoder)
-    pretrain(
-        teacher, None, corpus, PretrainingConfig(teacher_epochs=40, teacher_learning_rate=3e-3), 0, accelerator, "t"
-    )
+    learns = PretrainingConfig(teacher_epochs=40, teacher_learning_rate=3e-3)
+    train(masked_problem(teacher, None, corpus, learns, 0, machine), None, machine)
     made = []
     for _ in range(2):
         student = _bert(encoder, 1, 5)
-        before = masked_score(student, corpus, accelerator)
-        pretrain(student, copy.deepcopy(teacher), corpus, settings, 0, accelerator, "s")
+        before = masked_score(student, corpus, machine)
+        train(masked_problem(student, copy.deepcopy(teacher), corpus, settings, 0, machine), None, machine)
         made.append(student.state_dict())
-    after = masked_score(student, corpus, accelerator)
+    after = masked_score(student, corpus, machine)
     assert after.cross_entropy < before.cross_entropy / 2
     assert after.accuracy > before.accuracy
     assert after.tokens == before.tokens > 0
