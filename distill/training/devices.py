@@ -18,6 +18,7 @@ from distill.errors import UserError
 from distill.runtime.graph import usable_cores
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
     from torch import Tensor, nn
 
@@ -55,6 +56,14 @@ class Machine:
         return make_accelerator(self.device, self.precision, self.threads)
 
     @property
+    def place(self) -> "torch.device":
+        """As torch names it."""
+        import torch
+
+        device: torch.device = self.accelerator.device
+        return device if self.device == "cuda" else torch.device("cpu")  # accelerate says cpu:1 of a second process
+
+    @property
     def rank(self) -> int:
         """The number of this process, from 0."""
         return int(os.environ.get("RANK", "0"))
@@ -83,7 +92,7 @@ class Machine:
             return one
         import torch.distributed as distributed
 
-        summed = one.to(self.accelerator.device, copy=True)
+        summed = one.to(self.place, copy=True)
         self._together(lambda: distributed.all_reduce(summed))
         return summed
 
@@ -132,10 +141,12 @@ class Machine:
 
         trained = [p for p in parameters if p.requires_grad]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        has_one = torch.tensor([float(p.grad is not None) for p in trained], device=gradients[0].device)
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), has_one])
         self._together(lambda: distributed.all_reduce(flat))
-        for parameter, part in zip(trained, torch.split(flat, [p.numel() for p in trained]), strict=True):
-            parameter.grad = part.view_as(parameter)
+        *summed, had_one = torch.split(flat, [*(p.numel() for p in trained), len(trained)])
+        for parameter, part, had in zip(trained, summed, had_one.tolist(), strict=True):
+            parameter.grad = part.view_as(parameter) if had else None  # AdamW leaves out what has none
 
     def _together(self, work: Callable[[], object]) -> None:
         """Raises UserError where another process is gone."""

@@ -37,7 +37,7 @@ def add_gradients(learner: Learner, signal: Signal | None, step: Step, machine: 
 
     Returns this process's part of the loss, a number of float64 on the device: nothing waits for it here.
     """
-    device = machine.accelerator.device
+    device = machine.place
     total = machine.total(step.counts.to(device, non_blocking=True))
     totals = [one if own else None for one, own in zip(total.unbind(), step.counts.tolist(), strict=True)]
     loss = torch.zeros((), dtype=torch.float64, device=device)

@@ -50,7 +50,7 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
     UserError where the loss is not finite.
     """
     state = state or State()
-    budget, device = problem.budget, machine.accelerator.device
+    budget, device = problem.budget, machine.place
     torch.manual_seed(problem.seed)
     learner = Learner(problem.model, problem.objective, machine.autocast).to(device)
     machine.start_alike(learner)
@@ -146,14 +146,15 @@ def predict(
 
     Several processes share the examples, and each gets all answers.
     """
+    model.to(machine.place)
     return _units(model, Rows.read(task, encoder, examples), machine, what)
 
 
 @torch.inference_mode()
 def _units(model: nn.Module, rows: Rows, machine: Machine, what: str, batch_size: int = 64) -> list[Logits]:
     """This process's share of the rows, and then everyone's."""
-    device = machine.accelerator.device
-    model.to(device).eval()
+    device = machine.place
+    model.eval()
     encoded: list[Encoded] = [rows.encoded[i] for i in range(machine.rank, len(rows.encoded), machine.processes)]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
     starts: Any = range(0, len(order), batch_size)

@@ -128,7 +128,7 @@ def masked_problem(
 @torch.no_grad()
 def masked_score(model: nn.Module, corpus: Corpus, machine: Machine, batch_size: int = 32) -> MaskedScore:
     """Accuracy and cross-entropy at masked tokens; the same masks at every call."""
-    device = machine.accelerator.device
+    device = machine.place
     model.to(device).eval()
     right = tokens = 0
     nats = 0.0
