@@ -38,7 +38,22 @@ def outcome(result: Any, module: Any) -> dict[str, Any]:
 
 def tags(setting: Setting, folder: Path) -> dict[str, Any]:
     model = setting.model(seed=int(os.environ.get("RANK", "0")), dropout=0.0)  # all start with the main one's weights
+    model.unused = torch.nn.Linear(3, 3)  # has no gradient anywhere, and so no weight decay
+    torch.nn.init.ones_(model.unused.weight)
     return outcome(setting.run(model, ODD, terms=SOFT, store=SoftLabelStore(folder / "store")), model)
+
+
+def decisions(setting: Setting, folder: Path) -> dict[str, Any]:
+    """Each process would choose another step; the main one's choice counts for all."""
+    measure, rank = loop.score, setting.machine.rank
+    scores = iter([0.1, 0.5, 0.2, 0.1, 0.9] if rank == 0 else [0.9, 0.1, 0.95, 0.1, 0.1])
+    loop.score = lambda *_: (next(scores), ())
+    try:
+        model = setting.model(dropout=0.0)
+        result = setting.run(model, TrainConfig(steps=10, evaluations=5, batch_size=16, patience=2))
+    finally:
+        loop.score = measure
+    return outcome(result, model)
 
 
 def vectors(setting: Setting, folder: Path) -> dict[str, Any]:
@@ -68,8 +83,8 @@ def masked(setting: Setting, folder: Path) -> dict[str, Any]:
 
 
 def stopped_and_gone_on(setting: Setting, folder: Path) -> dict[str, Any]:
-    """All are stopped at step 24 of 30; the main process saved the state of step 20."""
-    config = TrainConfig(steps=30, evaluations=5, batch_size=16, checkpoint_seconds=-1)
+    """All are stopped at step 24 of 45; the main process saved the state of step 20."""
+    config = TrainConfig(steps=45, evaluations=15, batch_size=16, checkpoint_seconds=-1)
     store, evaluate = SoftLabelStore(folder / "store"), loop.evaluate
     state = folder / f"state-of-{setting.machine.processes}"
 
@@ -84,8 +99,18 @@ def stopped_and_gone_on(setting: Setting, folder: Path) -> dict[str, Any]:
         raise AssertionError("was not stopped")
     except Stopped:
         loop.evaluate = evaluate
-    model = setting.model(seed=9, dropout=0.0)
-    return outcome(setting.run(model, config, terms=SOFT, store=store, directory=state), model)
+    model, saves, save = setting.model(seed=9, dropout=0.0), [], State.save
+
+    def counted(state: State, parts: Any) -> None:
+        saves.append(state.step)
+        save(state, parts)
+
+    State.save = counted  # type: ignore[method-assign]
+    try:
+        result = setting.run(model, config, terms=SOFT, store=store, directory=state)
+    finally:
+        State.save = save  # type: ignore[method-assign]
+    return {**outcome(result, model), "saves": saves}
 
 
 def answers(setting: Setting, folder: Path) -> dict[str, Any]:
@@ -95,7 +120,7 @@ def answers(setting: Setting, folder: Path) -> dict[str, Any]:
     return {"weights": {str(i): torch.from_numpy(np.concatenate(u)) for i, u in enumerate(found) if u}}
 
 
-SCENES = (tags, vectors, masked, stopped_and_gone_on, answers)
+SCENES = (tags, decisions, vectors, masked, stopped_and_gone_on, answers)
 
 
 def run_all(folder: Path) -> dict[str, Any]:

@@ -53,3 +53,22 @@ def test_a_process_may_train_in_one_precision_after_the_other() -> None:
     for precision in ("fp32", "bf16", "fp32"):
         accelerator = make_accelerator("cpu", precision, 1)
         assert accelerator.mixed_precision == ("bf16" if precision == "bf16" else "no")
+
+
+def test_both_precisions_reach_the_same_result_to_a_stated_tolerance() -> None:
+    """bf16 has 8 bits of mantissa: losses within 2 %, logits within 0.1, and equal answers but for ties."""
+    config = TrainConfig(steps=30, evaluations=5, batch_size=16)
+    curves, answers = [], []
+    for precision in ("fp32", "bf16"):
+        setting = dataclasses.replace(_fp32_setting(), machine=find_machine("cpu", precision, 1))
+        model = setting.model(dropout=0.0)
+        curves.append([point.train_loss for point in setting.run(model, config, rate=1e-3).curve])
+        fp32 = find_machine("cpu", "fp32", 1)
+        units = predict(model, setting.encoder, setting.task, setting.validation, fp32)
+        low = predict(model, setting.encoder, setting.task, setting.validation, find_machine("cpu", "bf16", 1))
+        np.testing.assert_allclose(np.concatenate(low), np.concatenate(units), atol=0.03)
+        answers.append(np.concatenate(units))
+    assert curves[0] != curves[1]
+    np.testing.assert_allclose(curves[1], curves[0], rtol=0.02)
+    np.testing.assert_allclose(answers[1], answers[0], atol=0.1)
+    assert (answers[0].argmax(-1) == answers[1].argmax(-1)).mean() > 0.9

@@ -1,6 +1,8 @@
 """DistilBERT's method: the loss by hand, the hook against the whole forward, and that masked tokens are learnt."""
 
 import copy
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from transformers import (
 from distill.config import PretrainingConfig
 from distill.errors import UserError
 from distill.text import Encoder, Example, train_tokenizer
-from distill.training import find_machine, train
+from distill.training import Problem, State, find_machine, train
 from distill.training.gathers import Positions
 from distill.training.planning import plan_epoch
 from distill.training.pretraining import Corpus, masked_problem, masked_score
@@ -128,6 +130,40 @@ def test_masked_tokens_are_learnt_and_the_same_seed_gives_the_same_weights(encod
     assert after.accuracy > before.accuracy
     assert after.tokens == before.tokens > 0
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+
+
+def test_a_pretraining_that_was_stopped_goes_on_to_the_weights_of_one_that_was_not(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout: the same masks, moments and random numbers."""
+    machine, corpus = find_machine("cpu", "fp32", 1), Corpus(TEXTS, encoder, 0.3)
+    settings, teacher = PretrainingConfig(epochs=5, batch_size=3, learning_rate=3e-3), _bert(encoder, 2)
+
+    def problem(seed: int) -> Problem:
+        student = _bert(encoder, 1, seed)
+        student.bert.embeddings.dropout.p = 0.3
+        made = masked_problem(student, teacher, corpus, settings, 0, machine)
+        return dataclasses.replace(made, budget=dataclasses.replace(made.budget, checkpoint_seconds=-1.0))
+
+    whole, stopped, on = problem(1), problem(1), problem(7)
+    expected = train(whole, None, machine)
+    assert (expected.steps, expected.best_step, len(expected.curve)) == (15, 15, 10)
+    save = State.save
+
+    def save_and_die(state: State, parts: Any) -> None:
+        save(state, parts)
+        if state.step == 7:
+            raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "save", save_and_die)
+        with pytest.raises(InterruptedError):
+            train(stopped, State(tmp_path), machine)
+    result = train(on, State(tmp_path), machine)
+    assert [p.train_loss for p in result.curve] == [p.train_loss for p in expected.curve]
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, on.model.state_dict()[name])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_tokenizer_without_a_mask_token_is_refused(encoder: Encoder) -> None:

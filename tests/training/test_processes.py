@@ -62,6 +62,9 @@ def test_several_processes_train_as_one_does(alone: tuple[Path, dict[str, Any]],
             # decided once: the same in all, to the bit
             assert str(other[name].get("best")) == str(found[0][name].get("best"))
             assert largest_difference(found[0][name]["weights"], other[name]["weights"]) == 0
+    assert found[0]["decisions"]["best"] == (4, 0.5, 8)
+    assert [one["stopped_and_gone_on"]["saves"] for one in found] == [[40], *[[]] * (processes - 1)]
+    for name in expected:
         if "best" in expected[name]:
             assert found[0][name]["best"] == pytest.approx(expected[name]["best"], rel=1e-5, nan_ok=True)
 

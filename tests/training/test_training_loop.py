@@ -258,6 +258,28 @@ def test_a_loss_that_is_not_finite_is_told_with_step_and_learning_rate(setting: 
         setting.run(setting.model(), SHORT, terms=SOFT, store=store)
 
 
+def test_a_loss_is_named_with_its_own_step_though_it_is_read_later(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    add, read = loop.add_gradients, loop.read_losses
+
+    def spoilt(*arguments: Any) -> torch.Tensor:
+        taken = next(steps)
+        return add(*arguments) * (torch.inf if taken == 23 else 1.0)
+
+    def spy(unread: Any, problem: Any, state: Any, machine: Any) -> None:
+        reads.append(state.step)
+        read(unread, problem, state, machine)
+
+    steps = itertools.count(1)
+    monkeypatch.setattr(loop, "add_gradients", spoilt)
+    monkeypatch.setattr(loop, "read_losses", spy)
+    with pytest.raises(UserError, match="the loss is inf at step 23 of 60"):
+        setting.run(setting.model(), TrainConfig(steps=60, evaluations=1, batch_size=16))
+    assert reads == [20, 40]
+
+
 def test_the_teachers_soft_labels_are_read_at_the_objectives_temperature_not_changed(
     setting: Setting, tmp_path: Path
 ) -> None:
