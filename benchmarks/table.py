@@ -24,7 +24,7 @@ def row(report: dict[str, Any], student: str) -> str:
         contrast = next(c for c in report["contrasts"] if (c["arm"], c["against"]) == (arm, "hard"))
         value, low, high = (100 * contrast["difference"][key] for key in ("value", "low", "high"))
         text = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
-        cells.append(text if contrast["verdict"] == "no difference shown" else f"**{text}**")
+        cells.append(text if contrast["verdict"].startswith("no difference shown") else f"**{text}**")
     sizes = {(v["model"], v["variant"]): v for v in report["variants"]}
     int8, teacher = sizes["student", "int8"], sizes["teacher", "fp32"]
     cells.append(f"{int8['file_bytes'] / 1e6:.1f}")

@@ -179,7 +179,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """``distill evaluate``"""
     from distill.config.schema import DataConfig, Source, TaskConfig
     from distill.data import load_examples
-    from distill.evaluation import bootstrap_seeds
+    from distill.evaluation import score_over_seeds
     from distill.evaluation.subjects import bundle_subject, teacher_subject
 
     check_threads(options.threads)
@@ -188,16 +188,15 @@ def evaluate(options: argparse.Namespace) -> int:
         task, answer = teacher_subject(folder)
     else:
         task, answer = bundle_subject(folder, options.variant, options.threads)
-    kind: Any = task.name
     examples = load_examples(
         Source(path=options.data),
         DataConfig(text=options.text_column, pair=options.pair_column, label=options.label_column),
-        TaskConfig(name=kind),
+        TaskConfig(name=task.name),
         task.labels,
     )
     predictions, gold = task.predictions(answer(examples), examples), task.gold(examples)
     scores = {
-        metric.name: bootstrap_seeds(metric, metric.statistics(predictions, gold)[None]) for metric in task.metrics
+        metric.name: score_over_seeds(metric, metric.statistics(predictions, gold)[None]) for metric in task.metrics
     }
     if options.json:
         shown = {

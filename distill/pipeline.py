@@ -22,6 +22,7 @@ from distill.export.bundle import check_place
 from distill.progress import track
 from distill.sources import locate, validate
 from distill.stages.artifacts import Artifact
+from distill.stages.checks import check_task
 from distill.stages.comparison import evaluate
 from distill.stages.context import Run, Texts
 from distill.stages.delivery import Outcome, deliver, make_report
@@ -77,6 +78,7 @@ def run(config: Config) -> Outcome:
 
 def check_before(config: Config) -> None:
     """What can be known to fail before anything is read."""
+    check_task(config)
     for where, folder in (("outputs", config.outputs), ("exports", config.exports)):
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)

@@ -132,6 +132,8 @@ class Contrast:
     """Name of the test that gave ``p_value``."""
     verdict: str
     """In words; "no difference shown" is one."""
+    smallest_shown: float | None = None
+    """The smallest difference that these texts and seeds would show with a probability of 80 % (a fraction of 1)."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,27 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class TaskInWords:
+    """What a report says of its task. The defaults are what holds for a report that was written without it."""
+
+    agreement: str = "same answer as the teacher"
+    """What agreement compares."""
+    agreement_unit: str = "%"
+    floor: str = "TF-IDF and a linear model"
+    """What the arm ``linear`` is."""
+    hub_tag: str = ""
+    """The hub's ``pipeline_tag``; empty where it has none."""
+    sample: str = '"text"'
+    """A question to the model, as JSON."""
+    plain_code: str = ""
+    """Python that answers the sample without this package; empty where there is none."""
+    long_texts: str = "texts"
+    """What is read in windows where it is long."""
+    shared_tokens: int | None = None
+    """Tokens that neighbouring windows share; None where long texts are cut."""
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything one run found out."""
 
@@ -274,6 +297,7 @@ class Report:
     provenance: Provenance
     samples: tuple[dict[str, str], ...] = ()
     """Texts with answers; empty unless the recipe says ``report.show_texts: true``."""
+    task_in_words: TaskInWords = TaskInWords()
 
 
 R = TypeVar("R")

@@ -10,10 +10,8 @@ from typing import Any, Literal, TypeVar, Union
 from distill.config.schema import (
     Architecture,
     Config,
-    CosineTerm,
     KlTerm,
     LayersStudent,
-    MseTerm,
     PretrainedTeacher,
     ProbabilitiesTeacher,
     RecurrentArchitecture,
@@ -125,7 +123,12 @@ def check(config: Config) -> None:
         require(0 <= seed < 2**32, f"seeds has {seed}; give whole numbers from 0 to {2**32 - 1}")
     require(len(set(config.seeds)) == len(config.seeds), f"seeds is {list(config.seeds)}; give each once")
     require(len(set(config.arms)) == len(config.arms), f"arms is {list(config.arms)}; give each once")
-    check_task(config, require)
+    require(any(arm != "linear" for arm in config.arms), "arms has no student; add 'hard', 'soft' or 'soft+transfer'")
+    require(config.data.recombined >= 0, f"data.recombined is {config.data.recombined}; give 0 or more")
+    require(
+        not config.data.recombined or not isinstance(config.teacher, ProbabilitiesTeacher),
+        "data.recombined makes pairs that no file of probabilities knows; leave it out, or give a model as teacher",
+    )
     trains: dict[str, TrainConfig] = {"train": config.train}
     if not isinstance(config.teacher, ProbabilitiesTeacher):
         trains["teacher.train"] = config.teacher.train
@@ -191,62 +194,6 @@ def check(config: Config) -> None:
         bool(config.name) and not bad and not config.name.startswith("."),
         f"name is '{config.name}'; it names a folder: use letters, digits, - _ . + only",
     )
-
-
-def check_task(config: Config, require: Callable[[bool, str], None]) -> None:
-    """Arms and terms that the task has."""
-    name, arms = config.task.name, config.arms
-    if name == "question-answering":
-        require("linear" not in arms, "arms has 'linear', but a linear model finds no spans; leave it out")
-    else:
-        require("linear" in arms, "arms lacks 'linear', the floor that every other arm is compared with; add it")
-    require(any(arm != "linear" for arm in arms), "arms has no student; add 'hard', 'soft' or 'soft+transfer'")
-    numbers, vectors = name == "regression", name == "sentence-embedding"
-    require(
-        not (numbers or vectors) or "pseudo+transfer" not in arms,
-        f"arms has 'pseudo+transfer', but the teacher's answers in {name} are no labels; leave it out",
-    )
-    if vectors:
-        require(
-            set(arms) <= {"linear", "soft"},
-            f"arms is {list(arms)}, but in {name} no text is labelled: set arms=[linear,soft]",
-        )
-    for i, term in enumerate(config.objective.terms):
-        where = f"objective.terms[{i}]"
-        require(
-            vectors or not isinstance(term, CosineTerm),
-            f"{where} is 'cosine', which compares vectors, not the answers of {name}; choose objective=kl or mse",
-        )
-        require(
-            not (numbers or vectors) or not isinstance(term, KlTerm),
-            f"{where} is 'kl', but the answers of {name} are no distribution; choose objective="
-            + ("cosine" if vectors else "mse"),
-        )
-    require(
-        not vectors or any(isinstance(term, (CosineTerm, MseTerm)) for term in config.objective.terms),
-        "objective.terms has only 'hard', but no text of sentence-embedding is labelled; choose objective=cosine",
-    )
-    require(
-        config.data.out_of_scope is None or name == "text-classification",
-        f"data.out_of_scope is set, but only text-classification knows texts without a label, not {name}",
-    )
-    require(config.data.recombined >= 0, f"data.recombined is {config.data.recombined}; give 0 or more")
-    if config.data.recombined:
-        require(
-            config.data.pair is not None
-            and name in ("text-classification", "multi-label-classification", "regression"),
-            f"data.recombined is {config.data.recombined}, but there are no pairs to make in {name}"
-            + ("" if config.data.pair else " without data.pair"),
-        )
-        require(
-            not isinstance(config.teacher, ProbabilitiesTeacher),
-            "data.recombined makes pairs that no file of probabilities knows; leave it out, or give a model as teacher",
-        )
-    if isinstance(config.teacher, ProbabilitiesTeacher):
-        require(
-            name in ("text-classification", "token-classification"),
-            f"teacher=probabilities gives distributions over labels, which {name} does not have; give a model",
-        )
 
 
 def check_models(config: Config, require: Callable[[bool, str], None]) -> None:

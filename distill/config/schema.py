@@ -32,14 +32,8 @@ class Source:
 class TaskConfig:
     """What is asked of a text."""
 
-    name: Literal[
-        "text-classification",
-        "multi-label-classification",
-        "regression",
-        "token-classification",
-        "question-answering",
-        "sentence-embedding",
-    ] = "text-classification"
+    name: str = "text-classification"
+    """Of a task in ``distill/tasks``, or of one that was registered."""
     metric: str = ""
     """The primary metric; the task's own when empty."""
     labels: tuple[str, ...] = ()

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill.config.schema import DataConfig, Source, TaskConfig
-from distill.data.labels import LABEL_OF, Fail, mapped, names_of, words_of
 from distill.data.readers import read_rows
 from distill.errors import UserError, nearest
 from distill.sources import describe, validate
+from distill.tasks import find
+from distill.tasks.cells import Fail, names_of, words_of
 from distill.text.example import Example
 
 
@@ -33,19 +34,16 @@ def read_examples(
     source: Source, split: str, config: DataConfig, task: TaskConfig, dropped: Counter[str]
 ) -> list[Example]:
     """Examples of one split. The label column of ``transfer`` and ``out_of_scope`` is not looked at; their labels are
-    None. So is that of texts which sentence embeddings are learnt on (``train``, ``transfer``), and of a pair each text
-    becomes an example.
+    None. So is that of texts which a task without labels is learnt on (``train``, ``transfer``), and of a pair each
+    text becomes an example.
 
-    Rows with a label in ``config.drop_labels`` and questions without an answer are left out and counted. Raises
-    UserError for missing columns, and with the number of the row for what a cell lacks.
+    Rows with a label in ``config.drop_labels``, and those whose empty label says nothing, are left out and counted.
+    Raises UserError for missing columns, and with the number of the row for what a cell lacks.
     """
-    embedding, answering = task.name == "sentence-embedding", task.name == "question-answering"
-    single = embedding and split in ("train", "transfer")
-    if config.pair is None and (answering or (embedding and not single)):
-        raise UserError(
-            f"data.pair is not set; {task.name} needs the column of {'passages' if answering else 'second texts'} "
-            "beside data.text"
-        )
+    asked = find(task.name)
+    single = asked.label_free and split in ("train", "transfer")
+    if config.pair is None and asked.pair_holds and not single:
+        raise UserError(f"data.pair is not set; {task.name} needs the column of {asked.pair_holds} beside data.text")
     rows = read_rows(source, split, config.splits)
     columns = set().union(*rows)
     text = "text" if columns == {"text"} else config.text  # a plain text file has this column only
@@ -55,7 +53,6 @@ def read_examples(
     for column in filter(None, (text, pair, label, group)):
         if column not in columns:
             raise UserError(f"{describe(source)} has no column '{column}'{nearest(column, columns)}")
-    words = task.name == "token-classification"
     unwanted = set(config.drop_labels)
     examples = []
     for number, row in enumerate(rows, start=1):
@@ -64,22 +61,22 @@ def read_examples(
             return UserError(f"{describe(source)}, {split} row {number}: {message}")
 
         cell = row.get(label) if label else None
-        own = LABEL_OF[task.name](cell, label, fail) if label else None
+        own = asked.label_of(cell, label, fail) if label else None
         written = {str(cell).strip()} if isinstance(own, float) else names_of(own)
         if found := unwanted.intersection(written):
             dropped[f"label '{min(found)}'"] += 1
             continue
-        if answering and own == ():
-            dropped["no answer"] += 1
+        if own == () and asked.empty_label:
+            dropped[asked.empty_label] += 1
             continue
         example = Example(
-            text=words_of(row.get(text), text, fail) if words else _text(row.get(text), text, fail),
+            text=words_of(row.get(text), text, fail) if asked.tagged else _text(row.get(text), text, fail),
             pair=_text(row.get(pair), pair, fail) if pair else None,
-            label=None if own is None else mapped(own, config.label_map, task.name),
+            label=None if own is None else asked.renamed(own, config.label_map),
             group=str(row[group]) if group and row.get(group) is not None else None,
         )
-        if label:
-            _check_fit(example, text, label, task.name, fail)
+        if label and (misfit := asked.misfit(example, text, label)):
+            raise fail(misfit)
         examples.append(example)
     return single_texts(examples) if single else examples
 
@@ -99,21 +96,6 @@ def _text(value: Any, column: str, fail: Fail) -> str:
     except UnicodeEncodeError as error:  # JSON can say \ud800
         raise fail(f"column '{column}' holds half of a character at {error.start}; mend the text") from error
     return value
-
-
-def _check_fit(example: Example, text: str, label: str, task: str, fail: Fail) -> None:
-    """That there are as many tags as words, and that answers stand in their passage."""
-    own: Any = example.label
-    if task == "token-classification" and len(own) != len(example.text):
-        raise fail(f"{len(example.text)} words in '{text}', but {len(own)} tags in '{label}'; give one tag a word")
-    if task == "question-answering":
-        for span in own:
-            found = (example.pair or "")[span.start : span.start + len(span.text)]
-            if found != span.text:
-                raise fail(
-                    f"column '{label}' says that {span.text[:40]!r} starts at character {span.start} of the passage, "
-                    f"where {found[:40]!r} stands; mend answer_start, which counts characters from 0"
-                )
 
 
 def label_counts(examples: Sequence[Example]) -> Counter[str]:

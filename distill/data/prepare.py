@@ -14,7 +14,7 @@ from distill.data.recombination import recombined
 from distill.data.splits import hold_out, sample
 from distill.errors import UserError
 from distill.sources import describe, validate
-from distill.tasks import TASKS
+from distill.tasks import find
 from distill.text.example import Example
 
 
@@ -25,8 +25,8 @@ class Dataset:
     train: tuple[Example, ...]
     """Labelled."""
     transfer: tuple[Example, ...]
-    """Without labels: what ``labelled`` leaves over, the transfer source, and recombined pairs; all that sentence
-    embeddings are learnt on."""
+    """Without labels: what ``labelled`` leaves over, the transfer source, and recombined pairs; all that a
+    task without labels is learnt on."""
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     labels: tuple[str, ...]
@@ -59,8 +59,8 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
     No text is in train twice, and none of train or transfer stands in validation or test. With ``config.label`` None
     nothing is labelled: train is empty and all texts are transfer texts.
 
-    Sentence embeddings are learnt on single texts without labels, so all of them are transfer texts, too; validation
-    and test are pairs with a score, and none of their texts, on either side, is learnt on.
+    A task without labels, as sentence embeddings are, is learnt on single texts, so all of them are transfer texts,
+    too; validation and test are pairs with a score, and none of their texts, on either side, is learnt on.
 
     Raises UserError for sources that cannot be had or read, missing columns, rows without a label, labels that no
     student could learn (fewer than two different ones, a class with a single example, one that train lacks), or an
@@ -155,7 +155,7 @@ def _sources(config: DataConfig, task: TaskConfig) -> dict[str, Source]:
             continue
         elif find_split(config.train, split, config.splits):
             sources[split] = config.train
-    if task.name == "sentence-embedding":
+    if find(task.name).label_free:
         needed = ("validation", "test") if config.test_share > 0 else ("validation",)
         if missing := [split for split in needed if split not in sources]:
             raise UserError(
@@ -209,7 +209,7 @@ def _without_overlap(
 def _labelled_part(train: list[Example], config: DataConfig, task: TaskConfig) -> tuple[list[Example], list[Example]]:
     """(labelled, without labels) of the training texts."""
     chosen = set(range(len(train)))
-    if config.label is None or task.name == "sentence-embedding":
+    if config.label is None or find(task.name).label_free:
         chosen = set()
     elif config.labelled is not None:
         if config.labelled > len(train):
@@ -223,20 +223,20 @@ def _labels(
     train: Sequence[Example], held_out: Mapping[str, Sequence[Example]], config: DataConfig, task: TaskConfig
 ) -> tuple[str, ...]:
     """The labels in order, after all checks on them."""
-    if config.label is None or task.name in ("question-answering", "sentence-embedding"):
-        return task.labels if TASKS[task.name].labelled else ()
-    what = {"regression": "number", "multi-label-classification": "set of labels"}.get(task.name, "label")
+    asked = find(task.name)
+    if config.label is None or asked.kind in ("span", "vector"):  # spans and vectors are no choice among few answers
+        return task.labels if asked.labelled else ()
     used = label_counts(train)
-    different = used if what == "label" else {e.label for e in train}
+    different = used if asked.kind == "categorical" else {e.label for e in train}
     among = f" among the {len(train)} labelled texts of train"
     if len(different) < 2:
         only = ", ".join(map(repr, different)) or "(none)"
-        raise UserError(f"only the {what} {only}{among}; at least two are needed")
-    if task.name == "regression":
+        raise UserError(f"only the {asked.label_noun} {only}{among}; at least two are needed")
+    if not asked.labelled:
         return ()
     single = sorted(label for label, count in used.items() if count == 1)
     more = f" and {len(single) - 5} other labels" if len(single) > 5 else ""
-    if single and task.name == "text-classification":
+    if single and asked.one_label:
         raise UserError(
             f"only one example of {', '.join(map(repr, single[:5]))}{more}{among}; add examples, "
             + ("raise data.labelled, " if config.labelled is not None else "")

@@ -4,8 +4,8 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from distill.data.labels import names_of
 from distill.errors import UserError
+from distill.tasks.cells import names_of
 from distill.text.example import Example
 
 

@@ -1,14 +1,14 @@
 """The arms side by side: intervals, paired tests, verdicts."""
 
-from distill.evaluation.contrasts import contrast, paired_difference, randomisation_test, verdict
-from distill.evaluation.intervals import bootstrap_seeds, gap_recovered, wilson
+from distill.evaluation.contrasts import Compared, contrast, paired_difference, verdict
+from distill.evaluation.intervals import gap_recovered, score_over_seeds, wilson
 
 __all__ = [
-    "bootstrap_seeds",
+    "Compared",
     "contrast",
     "gap_recovered",
     "paired_difference",
-    "randomisation_test",
+    "score_over_seeds",
     "verdict",
     "wilson",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.evaluation.intervals import bootstrap_seeds, gap_recovered
+from distill.evaluation.intervals import gap_recovered, score_over_seeds
 from distill.metrics import Statistics, auroc, expected_calibration_error, negative_log_likelihood
 from distill.results import ArmResult, Candidate, SeedResult
 from distill.tasks import Task
@@ -73,7 +73,7 @@ def summarise(trained: Trained, task: Task, test: Sequence[Example], reference: 
         pairs = zip(trained.units, trained.out_of_scope, strict=True)
         further["out_of_scope_auroc"] = float(np.mean([auroc(_confidence(k), _confidence(u)) for k, u in pairs]))
     seeds = tuple(
-        SeedResult(s.seed, s.validation, task.metric.reduce(one), s.best_step, s.steps, s.seconds, s.curve)
+        SeedResult(s.seed, s.validation, float(task.metric.reduce(one)), s.best_step, s.steps, s.seconds, s.curve)
         for s, one in zip(trained.seeds, stack, strict=True)
     )
     return ArmResult(
@@ -84,7 +84,7 @@ def summarise(trained: Trained, task: Task, test: Sequence[Example], reference: 
         candidates=trained.candidates,
         learning_rate=trained.learning_rate,
         seeds=seeds,
-        score=bootstrap_seeds(task.metric, stack),
+        score=score_over_seeds(task.metric, stack),
         gap_recovered=(
             gap_recovered(task.metric, stack, reference.linear, reference.teacher)
             if students and reference.linear is not None

@@ -13,14 +13,14 @@ from torch import nn
 from distill.models.answers import answer_of
 from distill.progress import track
 from distill.results import Parity
-from distill.runtime import Graph, predict_units
+from distill.runtime import ALONE, Forward, Graph, in_order, respond
 from distill.tasks import Task
 from distill.tasks.task import Logits
-from distill.text import Encoded, Encoder, Example, pad, rows_of
+from distill.text import Encoded, Example, Reading, pad
 
 BATCHES = (1, 2, 7)
 LENGTHS = (2, 17)
-"""Tokens a row; the encoder's maximum is added."""
+"""Tokens a row; the reading's maximum is added."""
 
 Batch = dict[str, NDArray[np.int64]]
 
@@ -28,7 +28,7 @@ Batch = dict[str, NDArray[np.int64]]
 def check_parity(
     model: nn.Module,
     graph: Graph,
-    encoder: Encoder,
+    reading: Reading,
     task: Task,
     questions: Sequence[Example],
     vocabulary_size: int,
@@ -38,7 +38,7 @@ def check_parity(
 
     First the logits at real positions, for every batch of 1, 2 and 7 rows, 2, 17 and the maximum of tokens, padded and
     not, of random ids below ``vocabulary_size`` and of the ``questions``' own ids. Then from text to answer: each of
-    ``questions`` through :func:`distill.runtime.predict_units` against the model on the same encoding.
+    ``questions`` through :func:`distill.runtime.respond` against the model on the same encoding.
 
     It passes where no logit differs by more than ``tolerance`` (absolute) and all answers are equal. An answer that
     differs while its logits are within ``tolerance`` is a tie to this precision, not a failure; ties are counted in
@@ -50,7 +50,7 @@ def check_parity(
     answers_equal = True
     remarks = []
     try:
-        grid = list(_grid(encoder, questions, vocabulary_size, types="token_type_ids" in graph.inputs))
+        grid = list(_grid(reading, questions, vocabulary_size, types="token_type_ids" in graph.inputs))
         for batch in track(grid, "parity"):
             cases += 1
             real = batch["attention_mask"] == 1
@@ -60,8 +60,10 @@ def check_parity(
             differences.append(_difference(expected, found))
         if questions:
             cases += len(questions)
-            of_torch = _torch_units(reference, graph, encoder, task, questions)
-            of_graph = predict_units(graph, encoder, task, questions, what="parity")
+            encoded = task.encode(reading, questions)
+            row_by_row = _row_by_row(reference, graph)
+            of_torch = in_order(respond(row_by_row, reading, task, encoded, ALONE))
+            of_graph = in_order(respond(graph.forward(task), reading, task, encoded, ALONE, "parity"))
             apart = [_difference(e, f) for e, f in zip(of_torch, of_graph, strict=True)]
             differences += apart
             answers = zip(task.predictions(of_torch, questions), task.predictions(of_graph, questions), strict=True)
@@ -78,7 +80,7 @@ def check_parity(
         differences.append(float("inf"))
         remarks.append(f"case {cases} did not run: {error}")
     largest = float(np.max(differences))
-    remarks.insert(0, f"batch {_list(BATCHES)} x length {_list(_lengths(encoder))}, padded and not")
+    remarks.insert(0, f"batch {_list(BATCHES)} x length {_list(_lengths(reading))}, padded and not")
     return Parity(largest <= tolerance and answers_equal, largest, tolerance, cases, answers_equal, "; ".join(remarks))
 
 
@@ -87,19 +89,19 @@ def _same(expected: Any, found: Any) -> bool:
     return isinstance(expected, float) or bool(np.array_equal(expected, found))
 
 
-def _lengths(encoder: Encoder) -> list[int]:
-    return sorted({min(length, encoder.max_length) for length in (*LENGTHS, encoder.max_length)})
+def _lengths(reading: Reading) -> list[int]:
+    return sorted({min(length, reading.max_length) for length in (*LENGTHS, reading.max_length)})
 
 
 def _list(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _grid(encoder: Encoder, questions: Sequence[Example], vocabulary_size: int, types: bool) -> Iterator[Batch]:
+def _grid(reading: Reading, questions: Sequence[Example], vocabulary_size: int, types: bool) -> Iterator[Batch]:
     """Batches of rows that are cut, or repeated, to the length wanted."""
     generator = np.random.default_rng(0)
-    encoded = encoder.encode(questions) if questions else []
-    for rows, length, padded, real in itertools.product(BATCHES, _lengths(encoder), (False, True), (False, True)):
+    encoded = reading.encode(questions) if questions else []
+    for rows, length, padded, real in itertools.product(BATCHES, _lengths(reading), (False, True), (False, True)):
         if real and not encoded:
             continue
         batch = []
@@ -112,7 +114,7 @@ def _grid(encoder: Encoder, questions: Sequence[Example], vocabulary_size: int, 
                 ids = generator.integers(vocabulary_size, size=n)
                 kinds = generator.integers(2 if types else 1, size=n)
             batch.append(Encoded(ids, kinds, np.zeros(0, dtype=np.int64), False))
-        yield pad(batch, encoder.pad_id, length)
+        yield pad(batch, reading.pad_id, length)
 
 
 def _torch_logits(model: nn.Module, graph: Graph, batch: Batch) -> Logits:
@@ -127,18 +129,21 @@ def _torch_logits(model: nn.Module, graph: Graph, batch: Batch) -> Logits:
     return logits
 
 
-def _torch_units(
-    model: nn.Module, graph: Graph, encoder: Encoder, task: Task, questions: Sequence[Example]
-) -> list[Logits]:
-    """One window at a time, not padded: the simplest way there is, unlike the runtime's."""
-    units = []
-    for encoded in task.encode(encoder, questions):
-        rows = [_torch_logits(model, graph, pad([row], encoder.pad_id)) for row in rows_of([encoded])]
-        if task.words:  # windows of unequal length, so that they can be stacked
-            longest = max(row.shape[1] for row in rows)
-            rows = [np.pad(row, ((0, 0), (0, longest - row.shape[1]), (0, 0))) for row in rows]
-        units += task.units(np.concatenate(rows), [encoded])
-    return units
+def _row_by_row(model: nn.Module, graph: Graph) -> Forward:
+    """The model on one row at a time, not padded: the simplest way there is, unlike the graph's."""
+
+    def forward(arrays: Batch) -> Logits:
+        width = arrays["input_ids"].shape[1]
+        rows = []
+        for row, length in enumerate(arrays["attention_mask"].sum(axis=1)):
+            alone = {name: array[row : row + 1, :length] for name, array in arrays.items()}
+            logits = _torch_logits(model, graph, alone)
+            if logits.ndim == 3:  # rows of unequal length, so that they can be stacked
+                logits = np.pad(logits, ((0, 0), (0, width - length), (0, 0)))
+            rows.append(logits)
+        return np.concatenate(rows)
+
+    return forward
 
 
 def _difference(expected: Logits, found: Logits) -> float:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.metrics.metric import Metric, Statistics
+from distill.metrics.metric import Metric, Statistics, column_sums
 
 
 def macro_f1(classes: int) -> Metric:
@@ -54,18 +55,23 @@ def _confusion(classes: int, predictions: Sequence[int], gold: Sequence[int]) ->
     return np.concatenate([p * g, p * (1 - g), (1 - p) * g], axis=1)
 
 
-def mean_f1(statistics: Statistics) -> float:
-    """[n, 3 * classes] of tp, fp, fn to the mean F1 of the classes that are in gold or in the predictions; else 0."""
-    tp, fp, fn = statistics.sum(axis=0).reshape(3, -1)
+def mean_f1(statistics: Statistics) -> NDArray[np.float64]:
+    """[..., n, 3 * classes] of tp, fp, fn to the mean F1 [...] of the classes in gold or in the predictions; else 0."""
+    tp, fp, fn = np.split(column_sums(statistics), 3, axis=-1)
     denominator = 2 * tp + fp + fn
-    present = denominator > 0
-    return float((2 * tp[present] / denominator[present]).mean()) if present.any() else 0.0
+    return share(share(2 * tp, denominator).sum(axis=-1), (denominator > 0).sum(axis=-1))
 
 
-def ratio_of_sums(statistics: Statistics) -> float:
-    """[n, 2] of (part, whole) to sum of parts / sum of wholes; 0 where the whole is nothing."""
-    part, whole = statistics.sum(axis=0)
-    return float(part / whole) if whole else 0.0
+def ratio_of_sums(statistics: Statistics) -> NDArray[np.float64]:
+    """[..., n, 2] of (part, whole) to sums of parts / sums of wholes [...]; 0 where the whole is nothing."""
+    sums = column_sums(statistics)
+    return share(sums[..., 0], sums[..., 1])
+
+
+def share(part: NDArray[np.float64], whole: NDArray[Any]) -> NDArray[np.float64]:
+    """part / whole, element by element; 0 where the whole is nothing."""
+    ratio: NDArray[np.float64] = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    return ratio
 
 
 accuracy = Metric("accuracy", "accuracy", _correct, ratio_of_sums)

@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 Statistics = NDArray[np.float64]
 
 
+def column_sums(statistics: Statistics) -> Statistics:
+    """[..., n, K] to [..., K]; at once where rows are summed already."""
+    sums: Statistics = statistics[..., 0, :] if statistics.shape[-2] == 1 else statistics.sum(axis=-2)
+    return sums
+
+
 @dataclass(frozen=True)
 class Metric:
     """A score of n examples that is a function of one row of K numbers an example, so that it can be resampled.
 
-    Resampling texts means resampling rows. Where ``additive`` holds, ``reduce`` depends on the column sums alone, takes
-    summed rows ([1, K]) as well as [n, K], and also rows weighted by how often a text was drawn.
+    Leaving a text out means leaving its row out. Where ``additive`` holds, ``reduce`` depends on the column sums alone,
+    takes summed rows ([1, K]) as well as [n, K], and many sets of rows at once: [..., n, K] to [...] scores.
     """
 
     name: str
@@ -25,12 +31,13 @@ class Metric:
     """As people read it."""
     statistics: Callable[[Sequence[Any], Sequence[Any]], Statistics]
     """(predictions, gold), n of each, to [n, K]."""
-    reduce: Callable[[Statistics], float]
+    reduce: Callable[[Statistics], NDArray[np.float64] | float]
     """[n, K] to the score, for all metrics here a fraction of 1, or a correlation."""
     additive: bool = True
-    alike: Callable[[Statistics], Statistics] | None = None
-    """Where ``reduce`` overlooks scale or offset of a system's predictions: [n, K] with these put to a common one, so
-    that rows of two systems can be exchanged. The score stays the same."""
+    least: float = 0.0
+    """The lowest score there is."""
+    greatest: float = 1.0
+    """The highest score there is."""
 
     def score(self, predictions: Sequence[Any], gold: Sequence[Any]) -> float:
         """The score of n predictions. Raises ValueError for no examples, unequal counts, or a score not finite."""

@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distill.metrics.classification import mean_f1, ratio_of_sums
-from distill.metrics.metric import Metric, Statistics
+from distill.metrics.classification import mean_f1, ratio_of_sums, share
+from distill.metrics.metric import Metric, Statistics, column_sums
 
 
 def micro_f1(classes: int) -> Metric:
@@ -64,9 +64,9 @@ def _counts(classes: int, predictions: Sequence[ArrayLike], gold: Sequence[Array
     return counts
 
 
-def _f1_of_sums(statistics: Statistics) -> float:
-    tp, fp, fn = statistics.sum(axis=0)
-    return float(2 * tp / (2 * tp + fp + fn)) if tp + fp + fn else 0.0
+def _f1_of_sums(statistics: Statistics) -> NDArray[np.float64]:
+    tp, fp, fn = np.moveaxis(column_sums(statistics), -1, 0)
+    return share(2 * tp, 2 * tp + fp + fn)
 
 
 def _same_sets(predictions: Sequence[ArrayLike], gold: Sequence[ArrayLike]) -> Statistics:

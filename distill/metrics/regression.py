@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distill.metrics.metric import Metric, Statistics
+from distill.metrics.metric import Metric, Statistics, column_sums
 
 
 def average_ranks(values: ArrayLike) -> NDArray[np.float64]:
@@ -37,17 +37,15 @@ def _moments(predictions: Sequence[float] | Statistics, gold: Sequence[float] | 
     return np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1)
 
 
-def _pearson(statistics: Statistics) -> float:
-    n, *sums = statistics.sum(axis=0)
-    if not n:
-        return 0.0
-    x, y, xx, yy, xy = np.array(sums) / n
+def _pearson(statistics: Statistics) -> NDArray[np.float64]:
+    n, *sums = np.moveaxis(column_sums(statistics), -1, 0)
+    x, y, xx, yy, xy = np.stack(sums) / np.where(n > 0, n, 1)
     x_variance, y_variance = xx - x * x, yy - y * y
     # what sums of n numbers can round by: below it they are all the same, or float64 cannot tell
     rounding = n * np.finfo(np.float64).eps
-    if x_variance <= rounding * xx or y_variance <= rounding * yy:
-        return 0.0
-    return float(np.clip((xy - x * y) / np.sqrt(x_variance * y_variance), -1.0, 1.0))
+    told = (x_variance > rounding * xx) & (y_variance > rounding * yy)
+    spread = np.sqrt(np.where(told, x_variance * y_variance, 1))
+    return np.where(told, np.clip((xy - x * y) / spread, -1.0, 1.0), 0.0)
 
 
 def _spearman(statistics: Statistics) -> float:
@@ -56,24 +54,13 @@ def _spearman(statistics: Statistics) -> float:
     return float(np.clip(x @ y / spread, -1.0, 1.0)) if spread else 0.0
 
 
-def _standardised(statistics: Statistics) -> Statistics:
-    """[n, 6] with predictions of mean 0 and variance 1."""
-    x, y = statistics[:, 1], statistics[:, 2]
-    return _moments((x - x.mean()) / (x.std() or 1.0), y)
-
-
-def _ranked(statistics: Statistics) -> Statistics:
-    """[n, 2] with ranks in place of predictions."""
-    return np.stack([average_ranks(statistics[:, 0]), statistics[:, 1]], axis=1)
-
-
-pearson = Metric("pearson", "Pearson correlation", _moments, _pearson, alike=_standardised)
+pearson = Metric("pearson", "Pearson correlation", _moments, _pearson, least=-1.0)
 """Pearson's correlation, in [-1, 1]; 0 where predictions or gold are all the same. Statistics are [n, 6].
 
 From sums of squares in float64, exact to 1e-6 where the numbers spread by 1e-4 of their size or more; where they spread
 by less than about 1e-6 of it, the result is 0.
 """
 
-spearman = Metric("spearman", "Spearman correlation", _pairs, _spearman, additive=False, alike=_ranked)
+spearman = Metric("spearman", "Spearman correlation", _pairs, _spearman, additive=False, least=-1.0)
 """Pearson's correlation of the ranks, equal numbers sharing their mean rank; 0 where predictions or gold are all the
 same. Statistics are [n, 2]: prediction, gold."""

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from distill.metrics.classification import ratio_of_sums
-from distill.metrics.metric import Metric, Statistics
+from distill.metrics.classification import ratio_of_sums, share
+from distill.metrics.metric import Metric, Statistics, column_sums
 
 Entity = tuple[str, int, int]
 """Type, first token, last token."""
@@ -65,9 +66,9 @@ def _paired(
         yield predicted_tags, gold_tags
 
 
-def _micro_f1(statistics: Statistics) -> float:
-    tp, predicted, gold = statistics.sum(axis=0)
-    return float(2 * tp / (predicted + gold)) if predicted + gold else 0.0
+def _micro_f1(statistics: Statistics) -> NDArray[np.float64]:
+    tp, predicted, gold = np.moveaxis(column_sums(statistics), -1, 0)
+    return share(2 * tp, predicted + gold)
 
 
 token_accuracy = Metric("token_accuracy", "token accuracy", _correct_tokens, ratio_of_sums)

@@ -8,18 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from distill.errors import UserError
@@ -29,28 +21,6 @@ from distill.text.encoding import PAD_TOKENS
 transformers_logging.disable_progress_bar()  # bars of a few milliseconds, between our own
 transformers_logging.set_verbosity_error()  # a new head is what fine-tuning is for, not a warning
 
-HEADS = {
-    "text-classification": AutoModelForSequenceClassification,
-    "multi-label-classification": AutoModelForSequenceClassification,
-    "regression": AutoModelForSequenceClassification,
-    "token-classification": AutoModelForTokenClassification,
-    "question-answering": AutoModelForQuestionAnswering,
-    "sentence-embedding": AutoModel,
-}
-HEAD_SUFFIX = {
-    "text-classification": "ForSequenceClassification",
-    "multi-label-classification": "ForSequenceClassification",
-    "regression": "ForSequenceClassification",
-    "token-classification": "ForTokenClassification",
-    "question-answering": "ForQuestionAnswering",
-    "sentence-embedding": "Model",
-}
-PROBLEM_TYPES = {
-    "text-classification": "single_label_classification",
-    "multi-label-classification": "multi_label_classification",
-    "regression": "regression",
-}
-"""What transformers calls them, where one head serves several."""
 SPECIAL_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
 
 
@@ -64,13 +34,18 @@ class LoadedModel:
     """Role, such as ``cls_token``, to token."""
 
 
+def auto_class(task: Task) -> Any:
+    """transformers' auto class for the task's head."""
+    return getattr(transformers, f"AutoModelFor{task.head}" if task.head else "AutoModel")
+
+
 def label_settings(task: Task) -> dict[str, Any]:
     """What a model's configuration says of its answers."""
     if task.kind in ("span", "vector"):
         return {}
-    settings: dict[str, Any] = {"num_labels": task.width, "problem_type": PROBLEM_TYPES.get(task.name)}
-    if task.labels:
-        settings |= {"id2label": dict(enumerate(task.labels)), "label2id": dict(task.index)}
+    settings: dict[str, Any] = {"num_labels": task.width, "problem_type": task.problem_type}
+    if names := task.output_names:
+        settings |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     return settings
 
 
@@ -97,7 +72,7 @@ def load_tokenizer(
 
 def load_model(directory: Path, task: Task) -> LoadedModel:
     """Reads what :func:`save_model` wrote."""
-    model = HEADS[task.name].from_pretrained(directory, dtype=torch.float32)
+    model = auto_class(task).from_pretrained(directory, dtype=torch.float32)
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     settings = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
     roles = {role: settings[role] for role in SPECIAL_ROLES if isinstance(settings.get(role), str)}
@@ -107,7 +82,7 @@ def load_model(directory: Path, task: Task) -> LoadedModel:
 def load_with_new_head(directory: Path, task: Task, seed: int) -> LoadedModel:
     """The encoder in a folder with a head for this task from random weights, which the seed fixes."""
     torch.manual_seed(seed)
-    model = HEADS[task.name].from_pretrained(directory, dtype=torch.float32, **label_settings(task))
+    model = auto_class(task).from_pretrained(directory, dtype=torch.float32, **label_settings(task))
     return LoadedModel(model, Tokenizer.from_file(str(directory / "tokenizer.json")))
 
 

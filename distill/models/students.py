@@ -13,12 +13,12 @@ from transformers import PreTrainedModel
 
 from distill.config import Architecture, LayersStudent, RecurrentArchitecture, RecurrentStudent, TransformerStudent
 from distill.errors import UserError
-from distill.models.loading import HEADS, LoadedModel, label_settings, special_tokens_of
+from distill.models.loading import LoadedModel, auto_class, label_settings, special_tokens_of
 from distill.models.recurrent import RecurrentConfig
 from distill.models.teachers import OFFSET_POSITIONS
 from distill.models.transformer import EncoderConfig
 from distill.tasks import Task
-from distill.text import Encoder
+from distill.text import Reading
 
 ID_SETTINGS = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
 
@@ -55,7 +55,7 @@ def build_student(
     return build_recurrent(config.architecture, tokenizer, special_tokens, task, max_length, seed, paired, embeddings)
 
 
-def pair_settings(architecture: Architecture | RecurrentArchitecture, encoder: Encoder, paired: bool) -> dict[str, Any]:
+def pair_settings(architecture: Architecture | RecurrentArchitecture, reading: Reading, paired: bool) -> dict[str, Any]:
     """What the configuration of an in-repo model says of pairs.
 
     Raises ValueError where they are to be read apart and token types do not tell one text from the other: that has been
@@ -63,7 +63,7 @@ def pair_settings(architecture: Architecture | RecurrentArchitecture, encoder: E
     """
     if not paired or architecture.pairs == "together":
         return {"pairs": "together"}
-    opening = encoder.pair_opening()
+    opening = reading.pair_opening()
     if opening is None:
         raise ValueError("the tokenizer does not tell the two texts of a pair apart")
     return {"pairs": "apart", "pair_opening": opening}
@@ -98,21 +98,21 @@ def build_recurrent(
 ) -> LoadedModel:
     """The recurrent network from random weights, as teacher or student, with ``embeddings`` [V, D] where given."""
     torch.manual_seed(seed)
-    encoder = Encoder(tokenizer, max_length)
+    reading = Reading(tokenizer, max_length)
     settings = RecurrentConfig(
         cell=architecture.cell,
-        vocab_size=encoder.vocabulary_size,
+        vocab_size=reading.vocabulary_size,
         embedding_size=architecture.embedding_size if embeddings is None else embeddings.shape[1],
         hidden_size=architecture.hidden_size,
         num_hidden_layers=architecture.layers,
         bidirectional=architecture.bidirectional,
         pooling=architecture.pooling,
         dropout=architecture.dropout,
-        pad_token_id=encoder.pad_id,
-        **pair_settings(architecture, encoder, paired),
+        pad_token_id=reading.pad_id,
+        **pair_settings(architecture, reading, paired),
         **label_settings(task),
     )
-    model = HEADS[task.name].from_config(settings)
+    model = auto_class(task).from_config(settings)
     if embeddings is not None:
         with torch.no_grad():
             model.get_input_embeddings().weight.copy_(embeddings)
@@ -130,14 +130,14 @@ def build_transformer(
 ) -> LoadedModel:
     """The in-repo transformer encoder from random weights, as teacher or student."""
     torch.manual_seed(seed)
-    encoder = Encoder(tokenizer, max_length)
+    reading = Reading(tokenizer, max_length)
     if architecture.hidden_size % architecture.heads:
         raise UserError(
             f"hidden_size is {architecture.hidden_size} and heads is {architecture.heads}; hidden_size must be a "
             "multiple of heads"
         )
     settings = EncoderConfig(
-        vocab_size=encoder.vocabulary_size,
+        vocab_size=reading.vocabulary_size,
         num_hidden_layers=architecture.layers,
         hidden_size=architecture.hidden_size,
         num_attention_heads=architecture.heads,
@@ -147,12 +147,12 @@ def build_transformer(
         positions=architecture.positions,
         activation=architecture.activation,
         max_position_embeddings=max_length,
-        pad_token_id=encoder.pad_id,
-        **pair_settings(architecture, encoder, paired),
+        pad_token_id=reading.pad_id,
+        **pair_settings(architecture, reading, paired),
         **label_settings(task),
     )
     return LoadedModel(
-        HEADS[task.name].from_config(settings), tokenizer, special_tokens or special_tokens_of(tokenizer)
+        auto_class(task).from_config(settings), tokenizer, special_tokens or special_tokens_of(tokenizer)
     )
 
 

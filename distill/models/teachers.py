@@ -15,15 +15,7 @@ from transformers.utils import cached_file
 
 from distill.config import PretrainedTeacher
 from distill.errors import UserError, nearest
-from distill.models.loading import (
-    HEAD_SUFFIX,
-    HEADS,
-    PROBLEM_TYPES,
-    LoadedModel,
-    label_settings,
-    load_config,
-    load_tokenizer,
-)
+from distill.models.loading import LoadedModel, auto_class, label_settings, load_config, load_tokenizer
 from distill.sources import locate
 from distill.tasks import Task
 from distill.text import Example
@@ -57,7 +49,7 @@ def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
     longest = min(stated, longest_input(settings))
     if task is None:
         raise ValueError("a task is needed to load a teacher")
-    has_head = has_head_for(settings, task.name)
+    has_head = has_head_for(settings, type(task))
     fine_tuned = config.fine_tune == "never" or (config.fine_tune == "auto" and has_head)
     if task.kind == "vector":  # its vectors are what it is for; there is nothing to fine-tune it on
         fine_tuned = has_head = True
@@ -71,7 +63,7 @@ def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
     order = match_labels(settings.id2label, config.label_map, task, str(location)) if matched else None
     extra = {} if fine_tuned else {**label_settings(task), "ignore_mismatched_sizes": True}
     try:
-        model = HEADS[task.name].from_pretrained(
+        model = auto_class(task).from_pretrained(
             location, revision=revision, trust_remote_code=trust, dtype=torch.float32, **extra
         )
     except (OSError, ValueError) as error:
@@ -99,15 +91,16 @@ def check_pooling(location: str, revision: str | None) -> None:
         )
 
 
-def has_head_for(settings: Any, task: str) -> bool:
-    """Whether a checkpoint of this configuration answers a task. Three tasks share the head for a whole text, and are
-    told apart by ``problem_type`` and the number of outputs."""
-    if not any(str(a).endswith(HEAD_SUFFIX[task]) for a in settings.architectures or ()):
+def has_head_for(settings: Any, task: type[Task]) -> bool:
+    """Whether a checkpoint of this configuration answers a task. Tasks that share a head are told apart by
+    ``problem_type`` and the number of outputs."""
+    suffix = f"For{task.head}" if task.head else "Model"
+    if not any(str(a).endswith(suffix) for a in settings.architectures or ()):
         return False
-    if HEAD_SUFFIX[task] != HEAD_SUFFIX["text-classification"]:
+    if task.problem_type is None:
         return True
     kind = settings.problem_type or ("regression" if settings.num_labels == 1 else "single_label_classification")
-    return bool(kind == PROBLEM_TYPES[task])
+    return bool(kind == task.problem_type)
 
 
 def longest_input(settings: object) -> int:
@@ -127,18 +120,18 @@ def match_labels(id2label: dict[int, str], label_map: dict[str, str], task: Task
             f"teacher.label_map names '{unknown[0]}', which is no label of {location}"
             f"{nearest(unknown[0], id2label.values())}"
         )
-    unnamed = [name for name in names if re.fullmatch(r"LABEL_\d+", name) and name not in task.index]
+    unnamed = [name for name in names if re.fullmatch(r"LABEL_\d+", name) and name not in task.output_names]
     if unnamed:
         raise UserError(
             f"the teacher {location} calls its labels {', '.join(unnamed[:3])}: nothing says which is which; name them "
-            f"with teacher.label_map, such as {{{unnamed[0]}: {task.labels[0]}}}"
+            f"with teacher.label_map, such as {{{unnamed[0]}: {task.output_names[0]}}}"
         )
-    if sorted(names) != sorted(task.labels):
+    if sorted(names) != sorted(task.output_names):
         raise UserError(
-            f"the teacher's labels differ from the data's: {', '.join(names)} against {', '.join(task.labels)}; "
+            f"the teacher's labels differ from the data's: {', '.join(names)} against {', '.join(task.output_names)}; "
             "name them alike with teacher.label_map or data.label_map"
         )
-    return [names.index(label) for label in task.labels]
+    return [names.index(label) for label in task.output_names]
 
 
 def output_layer(model: PreTrainedModel) -> nn.Linear:

@@ -85,9 +85,6 @@ def render_html(report: Report) -> str:
         metric=legend.metric_title(report.metric),
         metric_in_words=legend.metric_in_words(report),
         unit=legend.score_unit(report),
-        agreement_in_words=legend.agreement_in_words(report.task),
-        agreement_unit=legend.agreement_unit(report.task),
-        windows_share=legend.windows_share(report),
         with_gap=findings.has_gap(report),
         further=_further_metrics(report),
         out_of_scope=bool(findings.out_of_scope(report)),
@@ -151,7 +148,7 @@ def _further_metrics(report: Report) -> list[Column]:
     """Everything that was computed of the arms beside the primary metric, and for at least one of them."""
     columns = []
     for name in dict.fromkeys(name for arm in report.arms for name in arm.metrics):
-        unit = legend.metric_unit(name, report.task)
+        unit = legend.metric_unit(name, report)
         values = [arm.metrics.get(name, math.nan) for arm in report.arms]
         shown = [formatting.number(v) if unit == "nats" else formatting.percent(v) for v in values]
         columns.append(Column(legend.metric_title(name), unit, tuple(shown)))

@@ -10,16 +10,6 @@ from distill.report import findings, formatting, legend
 from distill.report.rows import summary_rows
 from distill.results import DataSummary, Report
 
-PIPELINE_TAGS = {
-    "text-classification": "text-classification",
-    "multi-label-classification": "text-classification",
-    "regression": "text-classification",
-    "token-classification": "token-classification",
-    "question-answering": "question-answering",
-    "sentence-embedding": "sentence-similarity",
-}
-"""The hub's name for what a task does."""
-
 HUB_LICENCES = {
     "apache-2.0",
     "mit",
@@ -46,7 +36,7 @@ HUB_LICENCES = {
 def render_card(report: Report) -> str:
     """The model card as Markdown with YAML front matter: results, use with and without this package, limits, licences.
 
-    The plain example is the template named after the task; it runs the smallest shipped file and reads ``bundle.json``.
+    The plain example runs the smallest shipped file with the task's own code.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -68,6 +58,7 @@ def render_card(report: Report) -> str:
     shipped = findings.smallest_shipped(report)
     return environment.get_template("model_card.md.j2").render(
         report=report,
+        words=report.task_in_words,
         front_matter=_front_matter(report),
         headline=findings.headline(report),
         savings=findings.savings(report),
@@ -77,30 +68,11 @@ def render_card(report: Report) -> str:
         warnings=findings.all_warnings(report),
         table=_table(report),
         metric_in_words=legend.metric_in_words(report),
-        agreement_in_words=legend.agreement_in_words(report.task),
         with_gap=findings.has_gap(report),
         out_of_scope=findings.out_of_scope(report),
-        example=f"{report.task}.py.j2" if f"{report.task}.py.j2" in environment.list_templates() else None,
-        of_pairs=_of_pairs(report),
-        question=_question(report),
-        windows_share=legend.windows_share(report),
         data_counts=_counts(report.data),
         measured=[v for v in report.variants if v.measurement and v.model == "student"],
     )
-
-
-def _of_pairs(report: Report) -> bool:
-    """Whether a text of the data has a second one."""
-    return bool(report.provenance.settings.get("data", {}).get("pair"))
-
-
-def _question(report: Report) -> str:
-    """What the model is asked, as JSON: a text, or an object in the form that ``distill predict`` reads."""
-    if report.task == "question-answering":
-        return json.dumps({"question": "a question", "context": "the passage to find the answer in"})
-    if report.task == "token-classification":
-        return json.dumps("the words of a sentence")
-    return json.dumps({"text": "first text", "text_pair": "second text"} if _of_pairs(report) else "text")
 
 
 def _front_matter(report: Report) -> str:
@@ -110,8 +82,8 @@ def _front_matter(report: Report) -> str:
     if licence not in HUB_LICENCES:
         lines.append(f"license_name: {_string(report.teacher_licence or 'unknown')}")
     lines += ["library_name: onnx"]
-    if report.task in PIPELINE_TAGS:
-        lines.append(f"pipeline_tag: {PIPELINE_TAGS[report.task]}")
+    if report.task_in_words.hub_tag:
+        lines.append(f"pipeline_tag: {report.task_in_words.hub_tag}")
     lines += ["tags:", *(f"- {tag}" for tag in ("onnx", "onnxruntime", "knowledge-distillation", "distill"))]
     lines += ["metrics:", f"- {_string(report.metric)}"]
     return "\n".join(lines)
@@ -134,7 +106,7 @@ def _table(report: Report) -> str:
         "",
         f"{_inline(legend.metric_title(report.metric))}, {legend.score_unit(report)} ± 95 %",
         *(["gap recovered, %"] if with_gap else []),
-        f"agreement, {legend.agreement_unit(report.task)}",
+        f"agreement, {report.task_in_words.agreement_unit}",
         "parameters",
         "MB",
         "p50, ms",

@@ -25,8 +25,6 @@ from distill.report.findings import (
 from distill.report.formatting import DASH, number, parameters, percent, plus_minus, shorten
 from distill.report.legend import (
     CORRELATIONS,
-    agreement_in_words,
-    agreement_unit,
     metric_title,
     score_unit,
 )
@@ -55,7 +53,7 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
     for concept, unit in [
         (shorten(metric_title(report.metric), 15), f"{score_unit(report)} ± 95 %"),
         *([("gap", "%")] if with_gap else []),
-        ("agree", agreement_unit(report.task)),
+        ("agree", report.task_in_words.agreement_unit),
         ("params", ""),
         ("size", "MB"),
         ("p50", "ms"),
@@ -179,7 +177,7 @@ def _legend(report: Report) -> str:
         parts.append(f"{metric_title(report.metric)}: a correlation, × 100")
     if has_gap(report):
         parts.append("gap: share of the way from linear to teacher")
-    parts.append(f"agree: {agreement_in_words(report.task)}")
+    parts.append(f"agree: {report.task_in_words.agreement}")
     if threads:
         count = ", ".join(map(str, threads))
         parts.append(f"p50: one text at its real length, {count} thread{'' if count == '1' else 's'}")

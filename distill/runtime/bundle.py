@@ -6,11 +6,12 @@ from typing import Any
 
 from distill import tasks
 from distill.errors import UserError, nearest
-from distill.runtime.graph import Graph, predict_units
+from distill.runtime.forward import ALONE, in_order, respond
+from distill.runtime.graph import Graph
 from distill.runtime.manifest import Manifest, read_manifest, verify
 from distill.tasks import Answer
 from distill.tasks.task import Logits
-from distill.text import Encoder, Example
+from distill.text import Example, Reading
 
 
 class Bundle:
@@ -28,25 +29,25 @@ class Bundle:
         self.manifest = manifest
         self.variant = variant
         self.task = tasks.from_section(manifest.task)
-        self.encoder = Encoder.from_file(directory / "tokenizer.json", manifest.max_length, manifest.pad_id)
+        self.reading = Reading.from_file(directory / "tokenizer.json", manifest.max_length, manifest.pad_id)
         self.graph = Graph(directory / manifest.graphs[variant]["model"], threads)
 
-    def __call__(self, questions: Iterable[Any], batch_size: int = 1) -> list[Answer]:
+    def __call__(self, questions: Iterable[Any], tokens: int = ALONE) -> list[Answer]:
         """Answers, one a question, in the same order.
 
         One text is run at a time: an int8 graph scales its activations over the batch, so that an answer depends a
-        little on the texts beside it. A larger ``batch_size`` uses many cores better.
+        little on the texts beside it. Batches of more ``tokens``, such as 4096, use many cores better.
         A question is a text, a pair of texts, or an object as the task describes it; an empty text is a valid one.
         Raises UserError where a question is none of these.
         """
         if isinstance(questions, str):
             questions = [questions]
         examples = [self.task.question(q) for q in questions]
-        return self.task.answers(self.logits(examples, batch_size), examples)
+        return self.task.answers(self.logits(examples, tokens), examples)
 
-    def logits(self, examples: Sequence[Example], batch_size: int = 1) -> list[Logits]:
+    def logits(self, examples: Sequence[Example], tokens: int = ALONE) -> list[Logits]:
         """Logits of each example, [U, C]: U is 1 for a text and the number of words for a tagged sentence."""
-        return predict_units(self.graph, self.encoder, self.task, examples, batch_size)
+        return in_order(respond(self.graph.forward(self.task), self.reading, self.task, examples, tokens))
 
 
 def load(directory: str | Path, variant: str | None = None, threads: int | None = None) -> Bundle:

@@ -9,9 +9,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from distill.errors import UserError
-from distill.progress import track
+from distill.runtime.forward import Forward
 from distill.tasks.task import Logits, Task
-from distill.text import Encoded, Encoder, Example, pad, rows_of
 
 
 def usable_cores() -> int:
@@ -41,18 +40,6 @@ class Graph:
         result: Logits = outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
         return result
 
-
-def predict_units(
-    graph: Graph, encoder: Encoder, task: Task, examples: Sequence[Example], batch_size: int = 1, what: str = "predict"
-) -> list[Logits]:
-    """Logits of each example, [U, C], in the order given; batches are of similar length."""
-    encoded: list[Encoded] = task.encode(encoder, examples)
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
-    units: list[Logits | None] = [None] * len(encoded)
-    for start in track(range(0, len(order), batch_size), what):
-        rows = order[start : start + batch_size]
-        batch = [encoded[i] for i in rows]
-        logits = graph.run(pad(rows_of(batch), encoder.pad_id), task.read)
-        for i, unit in zip(rows, task.units(logits, batch), strict=True):
-            units[i] = unit
-    return [u for u in units if u is not None]
+    def forward(self, task: Task) -> Forward:
+        """What a batch of texts makes of the graph, as the task reads it."""
+        return lambda arrays: self.run(arrays, task.read)

@@ -41,7 +41,7 @@ def evaluate(
     this: Run, texts: Texts, signal: Signal, student_texts: Texts, arms: Sequence[TrainedArm], linear: Artifact | None
 ) -> tuple[list[ArmResult], list[Contrast], tuple[str, ...]]:
     """Test is read once, after every choice was made."""
-    from distill.evaluation.contrasts import contrast
+    from distill.evaluation.contrasts import Compared, contrast
     from distill.evaluation.summary import Reference, Trained, summarise
     from distill.evaluation.teacher import undertrained
     from distill.training.arms import DIFFERS_IN
@@ -134,7 +134,7 @@ def evaluate(
         ("soft+transfer", "pseudo+transfer", False),
     ]
     contrasts = [
-        contrast(task.metric, arm, stacks[arm], against, stacks[against], primary)
+        contrast(task.metric, Compared(arm, stacks[arm]), Compared(against, stacks[against]), primary)
         for arm, against, primary in pairs
         if arm in stacks and against in stacks
     ]

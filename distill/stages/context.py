@@ -12,7 +12,7 @@ from distill.data import Dataset
 from distill.results import Candidate, Gate, Parity, StageCost
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.tasks import Task
-from distill.text import Encoder, Example
+from distill.text import Example, Reading
 from distill.training import Machine
 
 TRAINING_ROOMS = (
@@ -55,7 +55,7 @@ class Texts:
 
     dataset: Dataset
     task: Task
-    encoder: Encoder
+    encoder: Reading
     special_tokens: dict[str, str]
     tokenizer: Artifact
 

@@ -137,6 +137,7 @@ def make_report(
             settings=plain(config),
         ),
         samples=samples,
+        task_in_words=task.in_words(bool(config.data.pair), texts.encoder.max_length),
     )
 
 
@@ -268,7 +269,7 @@ def write_bundle_of(
     from distill.runtime.manifest import BUNDLE_SCHEMA, Manifest
 
     tokenizer = student.directory / "bundle-tokenizer.json"
-    texts.encoder.save(tokenizer)
+    texts.encoder.save_tokenizer(tokenizer)
     encoded = rows_of(texts.task.encode(texts.encoder, texts.dataset.test[:WORKLOAD_TEXTS]))
     lengths = sorted((len(row.input_ids), row.second_length) for row in encoded)
     manifest = Manifest(

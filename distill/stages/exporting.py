@@ -26,7 +26,7 @@ def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
         from distill.export.parity import check_parity
         from distill.export.quantize import VARIANTS
         from distill.models import load_model
-        from distill.runtime import Graph, predict_units
+        from distill.runtime import ALONE, Graph, in_order, respond
 
         loaded = load_model(model.directory / "model", task)
         inputs = graph_inputs(loaded.model)
@@ -52,7 +52,8 @@ def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
             graph = Graph(file)
             for split, examples in (("validation", dataset.validation), ("test", dataset.test)):
                 # One at a time: int8 scales activations over a batch, and an answer must not depend on its neighbours.
-                units = predict_units(graph, texts.encoder, task, examples, 1, f"{what} {variant} on {split}")
+                named = f"{what} {variant} on {split}"
+                units = in_order(respond(graph.forward(task), texts.encoder, task, examples, ALONE, named))
                 save_units(directory / f"{split}-{variant}.npz", units)
                 if split == "validation":
                     answers[variant] = units
@@ -86,11 +87,11 @@ def export(this: Run, model: Artifact, texts: Texts, what: str) -> Exported:
 
 def variant_result(this: Run, exported: Exported, texts: Texts, name: Any, variant: str) -> VariantResult:
     """Accuracy of a variant on test, and its figures from a fresh process."""
-    from distill.evaluation import bootstrap_seeds
+    from distill.evaluation import score_over_seeds
     from distill.evaluation.summary import statistics
 
     units = load_units(exported.artifact.directory / f"test-{variant}.npz")
-    score = bootstrap_seeds(texts.task.metric, statistics(texts.task, units, texts.dataset.test)[None])
+    score = score_over_seeds(texts.task.metric, statistics(texts.task, units, texts.dataset.test)[None])
     file = exported.file(variant)
     return VariantResult(
         model=name,

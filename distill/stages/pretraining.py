@@ -2,15 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
-from distill.config import DataConfig, LayersStudent, PretrainedTeacher, PretrainingConfig, TaskConfig
+from distill.config import LayersStudent, PretrainedTeacher
 from distill.errors import UserError
 from distill.stages.artifacts import Artifact, plain
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Texts
 from distill.stages.teacher import file_fingerprint
-from distill.text import Example
 
 MOST_HELD_OUT = 500
 """Texts that masked tokens are looked for in afterwards."""
@@ -27,18 +25,20 @@ def pretrain_student(this: Run, texts: Texts) -> Artifact:
     settings = student.pretraining
 
     def compute(directory: Path) -> None:
+        from distill.data.corpus import load_corpus
         from distill.models import LoadedModel, save_model, student_from_layers
         from distill.models.masked import load_masked_lm
         from distill.models.students import chosen_layers
-        from distill.text import Encoder
+        from distill.text import Reading
         from distill.training import State, train
         from distill.training.pretraining import Corpus, masked_problem, masked_score
 
-        found = corpus_of(settings, texts)
+        dataset = texts.dataset
+        found = load_corpus(settings, texts.training, [*dataset.validation, *dataset.test])
         held_out = max(1, min(MOST_HELD_OUT, len(found) // 20))
         if len(found) <= held_out:
             raise UserError(f"pretraining has {len(found)} texts; give more in student.pretraining.texts")
-        encoder = Encoder(texts.encoder.tokenizer, settings.max_length)
+        encoder = Reading(texts.encoder.tokenizer, settings.max_length)
         seen, unseen = (Corpus(part, encoder, settings.masked) for part in (found[held_out:], found[:held_out]))
         teacher, has_head = load_masked_lm(source, config.seeds[0])
         if not has_head:
@@ -69,30 +69,10 @@ def pretrain_student(this: Run, texts: Texts) -> Artifact:
             "seed": config.seeds[0],
             **this.compute,
         },
-        TRAINING_ROOMS,
+        (*TRAINING_ROOMS, "data/corpus.py"),
         TRAINING_LIBRARIES,
         compute,
     )
-
-
-def corpus_of(settings: PretrainingConfig, texts: Texts) -> Sequence[Example]:
-    """The texts to pretrain on, each once, none of them in validation or test; the first ones are as good as any."""
-    from distill.data import load_texts
-
-    found: list[Example] = list(texts.training)
-    if settings.texts:
-        columns = DataConfig(text=settings.text, label=None)
-        found = [e for source in settings.texts for e in load_texts(source, columns, TaskConfig())]
-    known = {piece for e in (*texts.dataset.validation, *texts.dataset.test) for piece in pieces_of(e)}
-    unique = dict.fromkeys(piece for e in found for piece in pieces_of(e) if piece.strip() and piece not in known)
-    order = sorted(unique, key=lambda text: Example(text).key)  # shuffled by content, the same at every run
-    return [Example(text) for text in order[: settings.limit]]
-
-
-def pieces_of(example: Example) -> list[str]:
-    """Its texts, one or two, as plain strings."""
-    text = " ".join(example.text) if isinstance(example.text, tuple) else example.text
-    return [text] if example.pair is None else [text, example.pair]
 
 
 def in_words(artifact: Artifact) -> str:

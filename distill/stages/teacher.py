@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distill.config import (
     Config,
     HardTerm,
@@ -24,7 +22,7 @@ from distill.results import Candidate, CurvePoint, StageCost
 from distill.stages.artifacts import Artifact, plain
 from distill.stages.context import TRAINING_LIBRARIES, TRAINING_ROOMS, Run, Signal, Texts, open_store
 from distill.tasks import Task
-from distill.tasks.task import AGREEMENT, Logits
+from distill.tasks.task import AGREEMENT
 from distill.text import Example
 
 OVERFIT_POINTS = 0.10
@@ -49,11 +47,14 @@ def ask_teacher(this: Run, texts: Texts) -> Signal:
     model = None if chosen is None else chosen.artifact
 
     def compute(directory: Path) -> None:
+        from distill.data.probabilities import load_probabilities
         from distill.training import SoftLabelStore
 
-        if model is None:
-            SoftLabelStore.write(directory / "store", *probabilities_of_file(config, texts))
+        if isinstance(config.teacher, ProbabilitiesTeacher):
+            logarithms = load_probabilities(config.teacher, config.data, task, texts.everything)
+            SoftLabelStore.write(directory / "store", texts.everything, logarithms)
             return
+        assert model is not None
         from distill.models import load_model
         from distill.training import predict
 
@@ -69,7 +70,12 @@ def ask_teacher(this: Run, texts: Texts) -> Signal:
     else:
         inputs["teacher"] = model.fingerprint
     answers = this.artifacts.stage(
-        "soft-labels", "soft labels of the teacher", inputs, TRAINING_ROOMS, TRAINING_LIBRARIES, compute
+        "soft-labels",
+        "soft labels of the teacher",
+        inputs,
+        (*TRAINING_ROOMS, "data/probabilities.py"),
+        TRAINING_LIBRARIES,
+        compute,
     )
     store = open_store(answers)
     warnings: tuple[str, ...] = ()
@@ -211,63 +217,9 @@ def file_fingerprint(source: Source | None) -> Any:
     return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
 
 
-def probabilities_of_file(config: Config, texts: Texts) -> tuple[list[Example], list[Logits]]:
-    """Logarithms of the probabilities in a file, for every text of the run.
-
-    Raises UserError for a text without a row, for labels that differ, and for values that are no distribution.
-    """
-    from distill.data import read_rows
-
-    assert isinstance(config.teacher, ProbabilitiesTeacher)
-    settings, task, data = config.teacher, texts.task, config.data
-    name = settings.source.path or "the teacher's file"
-    found: dict[bytes, Logits] = {}
-    for number, row in enumerate(read_rows(settings.source, "train", {}), start=1):
-        where = f"{name}, row {number}"
-        for column in (data.text, *([data.pair] if data.pair else []), settings.column):
-            if column not in row:
-                raise UserError(f"{where} has no column '{column}'; it has {', '.join(map(str, row))}")
-        value = row[settings.column]
-        objects = value if isinstance(value, list) else [value]
-        units = len(row[data.text]) if task.words and isinstance(row[data.text], list) else 1
-        if len(objects) != units:
-            raise UserError(
-                f"{where}: {settings.column} has {len(objects)} distributions; expected {units}, one an answer"
-            )
-        matrix = np.empty((len(objects), len(task.labels)), dtype=np.float32)
-        for i, probabilities in enumerate(objects):
-            if isinstance(probabilities, str):
-                probabilities = json.loads(probabilities)
-            if not isinstance(probabilities, dict):
-                raise UserError(
-                    f'{where}: {settings.column} is {probabilities!r}; expected {{"label": probability, …}}'
-                )
-            if sorted(probabilities) != sorted(task.labels):
-                raise UserError(
-                    f"{where}: the teacher's labels {sorted(probabilities)} differ from the data's "
-                    f"{sorted(task.labels)}"
-                )
-            p = np.array([float(probabilities[label]) for label in task.labels])
-            if not np.isfinite(p).all() or (p < 0).any() or abs(p.sum() - 1) > 0.01:
-                raise UserError(f"{where}: the probabilities sum to {p.sum():.4g}; they must be 0 or more and sum to 1")
-            matrix[i] = np.log(np.maximum(p / p.sum(), 1e-12))
-        text = row[data.text]
-        example = Example(
-            tuple(text) if isinstance(text, list) else str(text), str(row[data.pair]) if data.pair else None
-        )
-        found[example.key] = matrix
-    missing = [e for e in texts.everything if e.key not in found]
-    if missing:
-        raise UserError(
-            f"{name} has no row for {len(missing)} of {len(texts.everything)} texts of the data; ask the teacher "
-            "about these too, or leave them out of the data (texts must be equal to the letter)"
-        )
-    return texts.everything, [found[e.key] for e in texts.everything]
-
-
 def check_floor(config: Config, task: Task, predictions: Sequence[Any], gold: Sequence[Any]) -> None:
     """Stops where the teacher is not shown to beat the best answer that does not look at the text."""
-    from distill.evaluation import bootstrap_seeds, wilson
+    from distill.evaluation import score_over_seeds, wilson
 
     if not config.teacher_floor:
         return
@@ -279,7 +231,7 @@ def check_floor(config: Config, task: Task, predictions: Sequence[Any], gold: Se
         found = f"is right on {reached.value:.1%} of {total} validation answers (95 % interval from {reached.low:.1%})"
         known = f"always giving the most frequent answer is right on {floor:.1%}"
     else:
-        reached = bootstrap_seeds(task.metric, task.metric.statistics(predictions, gold)[None])
+        reached = score_over_seeds(task.metric, task.metric.statistics(predictions, gold)[None])
         floor = task.metric.score(best, gold)
         found = f"has {task.metric.title} {reached.value:.3f} on validation (95 % interval from {reached.low:.3f})"
         known = f"the best answer that does not look at the text has {floor:.3f}"

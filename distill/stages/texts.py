@@ -16,7 +16,7 @@ from distill.errors import UserError, nearest
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Texts
 from distill.tasks.task import AGREEMENT
-from distill.text import Encoder, Example, with_leading_blanks
+from distill.text import Example, Reading, with_leading_blanks
 
 SHORTEST_MAXIMUM = 16
 """The maximum length is never set below this many tokens."""
@@ -25,7 +25,8 @@ SHORTEST_MAXIMUM = 16
 def read_data(config: Config) -> Dataset:
     """Reads, cleans and splits. Raises UserError for anything that is wrong with the data."""
     dataset = load_data(config.data, config.task)
-    if config.task.name == "sentence-embedding":  # nothing is labelled: the texts are what the arm soft learns on
+    task = tasks.find(config.task.name)
+    if task.label_free:  # the texts are what the arm soft learns on
         dataset = dataclasses.replace(dataset, train=dataset.transfer, transfer=())
     if not dataset.test:
         raise UserError("there are no test texts; set data.test, or data.test_share above 0")
@@ -34,7 +35,7 @@ def read_data(config: Config) -> Dataset:
             "there are no texts without labels, so the arms with +transfer would repeat the others; set data.labelled "
             "or data.transfer, or leave these arms out with arms=[linear,hard,soft]"
         )
-    if config.task.name == "text-classification":
+    if task.one_label:
         for label in config.data.drop_labels:
             if not any(reason.endswith(f"label '{label}'") for reason in dataset.dropped):
                 raise UserError(
@@ -52,9 +53,9 @@ def prepare_texts(this: Run, dataset: Dataset) -> Texts:
     own = TeacherTokenizer("teacher") if isinstance(config.teacher, PretrainedTeacher) else config.tokenizer
     artifact = prepare_tokenizer(this, dataset, own)
     settings = artifact.read("tokenizer_settings.json")
-    encoder = Encoder.from_file(artifact.directory / "tokenizer.json", settings["max_length"])
+    encoder = Reading.from_file(artifact.directory / "tokenizer.json", settings["max_length"])
     labels = dataset.labels
-    if not labels and tasks.TASKS[config.task.name].labelled:
+    if not labels and tasks.find(config.task.name).labelled:
         labels = teacher_labels(config)
     metric = AGREEMENT if config.data.label is None else config.task.metric
     stride = config.data.stride
@@ -116,13 +117,13 @@ def prepare_tokenizer(
                 tokenizer, special, longest = load_tokenizer(location, source.revision, trust)
             if isinstance(chosen, TeacherTokenizer):
                 longest = min(longest, longest_input(load_config(location, source.revision, trust)))
-        if tasks.TASKS[config.task.name].tagged:
+        if tasks.find(config.task.name).tagged:
             tokenizer = with_leading_blanks(tokenizer)
         maximum = config.data.max_length
         if maximum is not None and maximum > longest:
             raise UserError(f"data.max_length is {maximum}, but the teacher reads at most {longest} tokens; lower it")
         if maximum is None:
-            encoder = Encoder(tokenizer, min(longest, 4096))
+            encoder = Reading(tokenizer, min(longest, 4096))
             lengths = [len(e.input_ids) for e in encoder.encode([*dataset.train, *dataset.transfer])]
             maximum = min(longest, max(SHORTEST_MAXIMUM, math.ceil(np.percentile(lengths, 99))))
         tokenizer.save(str(directory / "tokenizer.json"))
@@ -163,7 +164,7 @@ def read_by_student(this: Run, texts: Texts) -> Texts:
         return texts
     own = prepare_tokenizer(this, texts.dataset, config.tokenizer)
     settings = own.read("tokenizer_settings.json")
-    encoder = Encoder.from_file(own.directory / "tokenizer.json", settings["max_length"])
+    encoder = Reading.from_file(own.directory / "tokenizer.json", settings["max_length"])
     return dataclasses.replace(texts, encoder=encoder, special_tokens=settings["special"], tokenizer=own)
 
 
@@ -195,5 +196,5 @@ def prepare_student(this: Run, texts: Texts) -> tuple[Texts, Artifact]:
         ("tokenizers",),
         compute,
     )
-    encoder = Encoder.from_file(artifact.directory / "tokenizer.json", texts.encoder.max_length)
+    encoder = Reading.from_file(artifact.directory / "tokenizer.json", texts.encoder.max_length)
     return dataclasses.replace(texts, encoder=encoder), artifact

@@ -1,49 +1,49 @@
-"""What is asked of a text. One file a task; no torch."""
+"""What is asked of a text. One file a task; no torch.
 
+Every task with a name that a module of this package defines is there for recipes and bundles. A task that stands
+elsewhere is made known by :func:`register`, before a recipe or a bundle names it.
+"""
+
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from distill.errors import UserError, nearest
-from distill.tasks.multi_label_classification import MultiLabel, MultiLabelClassification
-from distill.tasks.question_answering import QuestionAnswering, SpanAnswer
-from distill.tasks.regression import Number, Regression
-from distill.tasks.sentence_embedding import Embedding, SentenceEmbedding
 from distill.tasks.task import Answer, Task, Windows
-from distill.tasks.text_classification import Classification, TextClassification
-from distill.tasks.token_classification import Tagging, TokenClassification
 
-__all__ = [
-    "TASKS",
-    "Answer",
-    "Classification",
-    "Embedding",
-    "MultiLabel",
-    "MultiLabelClassification",
-    "Number",
-    "QuestionAnswering",
-    "Regression",
-    "SentenceEmbedding",
-    "SpanAnswer",
-    "Tagging",
-    "Task",
-    "TextClassification",
-    "TokenClassification",
-    "Windows",
-    "build",
-    "from_section",
-]
+__all__ = ["TASKS", "Answer", "Task", "Windows", "build", "find", "from_section", "register"]
 
-TASKS: dict[str, type[Task]] = {
-    task.name: task
-    for task in (
-        TextClassification,
-        MultiLabelClassification,
-        Regression,
-        TokenClassification,
-        QuestionAnswering,
-        SentenceEmbedding,
-    )
-}
+T = TypeVar("T", bound=type[Task])
+
+TASKS: dict[str, type[Task]] = {}
+"""The tasks there are, by name."""
+
+
+def register(task: T) -> T:
+    """Makes a task known by its name; also as a decorator of its class.
+
+    Raises ValueError where another task has the name, TypeError where a method of the contract is missing.
+    """
+    if missing := sorted(getattr(task, "__abstractmethods__", ())):
+        raise TypeError(f"{task.__name__} is no task: {', '.join(missing)} missing")
+    if TASKS.setdefault(task.name, task) is not task:
+        raise ValueError(f"{task.__name__}: {TASKS[task.name].__name__} is called '{task.name}', too")
+    return task
+
+
+for _module in pkgutil.iter_modules(__path__):
+    for _found in vars(importlib.import_module(f"{__name__}.{_module.name}")).values():
+        if inspect.isclass(_found) and issubclass(_found, Task) and hasattr(_found, "name"):
+            register(_found)
+
+
+def find(name: str) -> type[Task]:
+    """The task of this name. Raises UserError, with the nearest right name, where there is none."""
+    if name not in TASKS:
+        raise UserError(f"unknown task '{name}'{nearest(name, TASKS)}")
+    return TASKS[name]
 
 
 def build(name: str, labels: Sequence[str], metric: str = "", windows: Windows | None = None) -> Task:
@@ -51,9 +51,7 @@ def build(name: str, labels: Sequence[str], metric: str = "", windows: Windows |
 
     Raises UserError for an unknown task or metric.
     """
-    if name not in TASKS:
-        raise UserError(f"unknown task '{name}'{nearest(name, TASKS)}")
-    return TASKS[name](tuple(labels), metric, windows)
+    return find(name)(tuple(labels), metric, windows)
 
 
 def from_section(section: Mapping[str, Any]) -> Task:

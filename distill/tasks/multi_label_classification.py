@@ -1,6 +1,6 @@
 """Any number of labels for a text or a pair of texts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.metrics import Metric, micro_f1, multilabel_macro_f1, subset_accuracy
-from distill.tasks.task import Answer, Logits, Task, sigmoid, text_question
+from distill.tasks.cells import renamed, set_of
+from distill.tasks.task import Answer, Logits, Task, plain_encoding, sigmoid, text_question
 from distill.text import Example, Label
 
 ENOUGH = 20
@@ -31,6 +32,16 @@ class MultiLabel:
         return "\t".join(f"{label}\t{self.probabilities[label]:.4f}" for label in self.labels) or "(no label)"
 
 
+CODE = """\
+(logits,) = run(encoding, "logits")
+thresholds = bundle["task"].get("thresholds", [0] * len(logits))  # logits above which a label is given
+for label, logit, threshold in zip(bundle["task"]["labels"], logits, thresholds):
+    if logit > threshold:
+        print(label, 1 / (1 + np.exp(-logit)))  # the label and its probability
+"""
+"""Of the model card."""
+
+
 class MultiLabelClassification(Task):
     """One yes-or-no answer a label; one unit an example.
 
@@ -40,6 +51,17 @@ class MultiLabelClassification(Task):
 
     name = "multi-label-classification"
     kind = "bernoulli"
+    label_noun = "set of labels"
+    problem_type = "multi_label_classification"
+    hub_tag = "text-classification"
+    agreement_is = "same set of labels as the teacher"
+    label_of = staticmethod(set_of)
+
+    @staticmethod
+    def renamed(label: Label, label_map: Mapping[str, str]) -> Label:
+        """Sorted, and each label once: two may have got one name."""
+        names: Any = renamed(label, label_map)
+        return tuple(sorted(set(names)))
 
     def _metrics(self) -> tuple[Metric, ...]:
         return (micro_f1(len(self.labels)), multilabel_macro_f1(len(self.labels)), subset_accuracy)
@@ -100,6 +122,10 @@ class MultiLabelClassification(Task):
             others = int(given.sum() + wanted.sum()) if together else 0
             thresholds[i] = best_threshold(logits[:, i], gold[:, i], right, others)
         return self.with_thresholds(thresholds.tolist())
+
+    def plain_code(self, paired: bool) -> str:
+        """The labels that are given."""
+        return plain_encoding(paired) + CODE
 
 
 def best_threshold(logits: NDArray[Any], gold: NDArray[np.int64], right: int = 0, others: int = 0) -> float:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from distill.errors import UserError
 from distill.metrics import Metric, span_exact_match, span_f1
+from distill.tasks.cells import spans_of
 from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax
-from distill.text import Encoded, Encoder, Example
+from distill.text import Encoded, Example, Reading
 
 WORD = re.compile(r"\w+|[^\w\s]")
 """The units of a passage: runs of letters and digits, and single marks."""
@@ -43,6 +44,30 @@ def passage_words(passage: str) -> list[tuple[int, int]]:
     return [match.span() for match in WORD.finditer(passage)]
 
 
+CODE = """\
+import re
+
+question, passage = "a question", "the passage to find the answer in"
+encoding = tokenizer.encode(question, passage)
+start_logits, end_logits = run(encoding, "start_logits", "end_logits")
+
+pieces = {}  # of each word of the passage: its tokens
+words = [match.span() for match in re.finditer(r"\\w+|[^\\w\\s]", passage)]
+for token, (start, end) in enumerate(encoding.offsets):
+    if encoding.sequence_ids[token] == 1:
+        for word in [word for word in words if word[1] > start and word[0] < end][:1]:
+            pieces.setdefault(word, []).append(token)
+seen = list(pieces)
+_, first, last = max(  # the first piece of a word answers for a start, the last one for an end
+    (start_logits[pieces[first][0]] + end_logits[pieces[last][-1]], first, last)
+    for i, first in enumerate(seen)
+    for last in seen[i : i + 30]
+)
+print(passage[first[0] : last[1]])
+"""
+"""Of the model card."""
+
+
 class QuestionAnswering(Task):
     """Extractive: where in the passage the answer starts and ends. An example's units are the words of its passage.
 
@@ -58,6 +83,26 @@ class QuestionAnswering(Task):
     read = ("start_logits", "end_logits")
     words = True
     labelled = False
+    empty_label = "no answer"
+    pair_holds = "passages"
+    head = "QuestionAnswering"
+    hub_tag = "question-answering"
+    agreement_is = "same answer text as the teacher"
+    long_texts = "passages"
+    label_of = staticmethod(spans_of)
+
+    @staticmethod
+    def misfit(example: Example, text: str, label: str) -> str:
+        """An answer that does not stand in the passage where it is said to."""
+        spans: Any = example.label
+        for span in spans:
+            found = (example.pair or "")[span.start : span.start + len(span.text)]
+            if found != span.text:
+                return (
+                    f"column '{label}' says that {span.text[:40]!r} starts at character {span.start} of the passage, "
+                    f"where {found[:40]!r} stands; mend answer_start, which counts characters from 0"
+                )
+        return ""
 
     @property
     def width(self) -> int:
@@ -75,13 +120,17 @@ class QuestionAnswering(Task):
             return Example(value[0], value[1])
         raise UserError(f'expected {{"question": …, "context": …}} or a pair of question and passage, got {value!r}')
 
-    def encode(self, encoder: Encoder, examples: Sequence[Example]) -> list[Encoded]:
+    def encode(self, reading: Reading, examples: Sequence[Example]) -> list[Encoded]:
         """Question and passage; words as :func:`passage_words` cuts them.
 
         The passage is always read in windows, which share a quarter of the maximum where nothing else is said.
         """
-        stride = encoder.max_length // 4 if self.windows is None else self.windows.stride
-        return encoder.encode_passages(examples, [passage_words(e.pair or "") for e in examples], stride)
+        stride = self.shared_tokens(reading.max_length)
+        return reading.encode_passages(examples, [passage_words(e.pair or "") for e in examples], stride)
+
+    def shared_tokens(self, max_length: int) -> int:
+        """A quarter of the maximum where nothing else is said."""
+        return max_length // 4 if self.windows is None else self.windows.stride
 
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
         """[R, L, 2] to one [W, 2] an example; NaN where a word has no piece."""
@@ -147,3 +196,11 @@ class QuestionAnswering(Task):
     def constant(self, gold: Sequence[list[str]]) -> list[str]:
         """No answer: nothing fits all questions."""
         return [""] * len(gold)
+
+    def sample(self, paired: bool) -> dict[str, str]:
+        """A question and its passage."""
+        return {"question": "a question", "context": "the passage to find the answer in"}
+
+    def plain_code(self, paired: bool) -> str:
+        """The answer."""
+        return CODE

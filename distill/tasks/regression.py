@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.metrics import Metric, pearson, spearman
-from distill.tasks.task import Answer, Logits, Task, text_question
+from distill.tasks.cells import number_of
+from distill.tasks.task import Answer, Logits, Task, plain_encoding, text_question
 from distill.text import Example, Label
 
 
@@ -27,12 +28,25 @@ class Number:
         return f"{self.value:.4f}"
 
 
+CODE = """\
+(logits,) = run(encoding, "logits")
+print(float(logits[0]))  # in the units of the data
+"""
+"""Of the model card."""
+
+
 class Regression(Task):
     """One number; one unit an example."""
 
     name = "regression"
     kind = "number"
     labelled = False
+    label_noun = "number"
+    problem_type = "regression"
+    hub_tag = "text-classification"
+    agreement_is = "Pearson correlation with the teacher's numbers, × 100"
+    agreement_unit = "× 100"
+    label_of = staticmethod(number_of)
 
     @property
     def width(self) -> int:
@@ -75,3 +89,7 @@ class Regression(Task):
     def agreement(self, one: Sequence[float], other: Sequence[float]) -> float:
         """Pearson's correlation, at least 0."""
         return max(0.0, pearson.score(one, other))
+
+    def plain_code(self, paired: bool) -> str:
+        """The number."""
+        return plain_encoding(paired) + CODE

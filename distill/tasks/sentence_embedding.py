@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.metrics import Metric, pearson, spearman
+from distill.tasks.cells import number_of
 from distill.tasks.task import Answer, Logits, Task, text_question
-from distill.text import Encoded, Encoder, Example
+from distill.text import Encoded, Example, Reading
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,14 @@ class Embedding:
         return " ".join(f"{x:.5g}" for x in self.vectors[0])
 
 
+CODE = """\
+(first,) = run(tokenizer.encode("first text"), "sentence_embedding")
+(second,) = run(tokenizer.encode("second text"), "sentence_embedding")
+print(float(first @ second))  # the cosine, as vectors have length 1
+"""
+"""Of the model card."""
+
+
 class SentenceEmbedding(Task):
     """One vector of length 1 a text: the mean over its real tokens, divided by its norm.
 
@@ -42,6 +51,14 @@ class SentenceEmbedding(Task):
     labelled = False
     outputs = ("last_hidden_state", "sentence_embedding")
     read = ("sentence_embedding",)
+    pair_holds = "second texts"
+    label_free = True
+    head = ""
+    hub_tag = "sentence-similarity"
+    agreement_is = "Pearson correlation with the teacher's similarities, × 100"
+    agreement_unit = "× 100"
+    floor_is = "TF-IDF alone"
+    label_of = staticmethod(number_of)
 
     def _metrics(self) -> tuple[Metric, ...]:
         return (spearman, pearson)
@@ -50,10 +67,10 @@ class SentenceEmbedding(Task):
         """As :func:`text_question` reads it."""
         return text_question(value)
 
-    def encode(self, encoder: Encoder, examples: Sequence[Example]) -> list[Encoded]:
+    def encode(self, reading: Reading, examples: Sequence[Example]) -> list[Encoded]:
         """Each text alone: the second of a pair is a window of its own. Long texts are cut."""
-        first = encoder.encode([Example(e.text) for e in examples])
-        second = encoder.encode([Example(e.pair or "") for e in examples])
+        first = reading.encode([Example(e.text) for e in examples])
+        second = reading.encode([Example(e.pair or "") for e in examples])
         return [a if e.pair is None else a.followed_by(b) for e, a, b in zip(examples, first, second, strict=True)]
 
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
@@ -85,6 +102,13 @@ class SentenceEmbedding(Task):
     def agreement(self, one: Sequence[float], other: Sequence[float]) -> float:
         """Pearson's correlation of the cosines, at least 0."""
         return max(0.0, pearson.score(one, other))
+
+    def plain_code(self, paired: bool) -> str:
+        """How alike two texts are."""
+        return CODE
+
+    def shared_tokens(self, max_length: int) -> None:
+        """Long texts are cut."""
 
 
 def _cosine(unit: Logits) -> float:

@@ -1,7 +1,12 @@
-"""The contract every task keeps."""
+"""The contract every task keeps.
 
+A task is one file: everything that other rooms must know of it is an attribute or a method of its class, and no other
+room tells tasks apart by name.
+"""
+
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -10,7 +15,9 @@ from numpy.typing import NDArray
 
 from distill.errors import UserError, nearest
 from distill.metrics import Metric
-from distill.text import Encoded, Encoder, Example, Label
+from distill.results import TaskInWords
+from distill.tasks.cells import Fail, renamed
+from distill.text import Encoded, Example, Label, Reading
 
 Logits = NDArray[np.float32]
 Targets = NDArray[np.int64] | NDArray[np.float32]
@@ -53,9 +60,13 @@ class Task(ABC):
     An example has *units*, the things that are answered: one for a whole text, one a word for its words. Logits of an
     example are always [U, C]: U units, C numbers each. Training, the soft-label store, terms and post-processing all
     speak of units, so that none of them knows the task.
+
+    The data is read by the class alone, before the labels are known: what concerns rows and cells are class attributes
+    and static methods.
     """
 
     name: ClassVar[str]
+    """As ``task.name`` in a recipe and in a bundle."""
     kind: ClassVar[Kind] = "categorical"
     outputs: ClassVar[tuple[str, ...]] = ("logits",)
     """Names of the graph's outputs."""
@@ -67,6 +78,34 @@ class Task(ABC):
     """Texts are given as lists of words."""
     labelled: ClassVar[bool] = True
     """Answers are among a list of labels."""
+
+    label_noun: ClassVar[str] = "label"
+    """What a message calls the content of the label column."""
+    one_label: ClassVar[bool] = False
+    """Each example has exactly one of the labels: one with a single example can neither be learnt nor split, and a
+    label to drop must be there."""
+    empty_label: ClassVar[str] = ""
+    """Why rows whose label is empty are left out; where this is empty, they are examples like any other."""
+    pair_holds: ClassVar[str] = ""
+    """What stands in the second column of texts, where there must be one."""
+    label_free: ClassVar[bool] = False
+    """Learnt on single texts, from what the teacher says of them; measured on pairs with a label."""
+
+    head: ClassVar[str] = "SequenceClassification"
+    """Of transformers' auto class ``AutoModelFor…``; empty for the bare encoder, ``AutoModel``."""
+    problem_type: ClassVar[str | None] = None
+    """What transformers' configurations call the task, where one head serves several; None: the head says it."""
+
+    agreement_is: ClassVar[str] = "same answer as the teacher"
+    """What agreement compares, in words."""
+    agreement_unit: ClassVar[Literal["%", "× 100"]] = "%"
+    """``× 100`` where agreement is no share of the answers."""
+    floor_is: ClassVar[str] = "TF-IDF and a linear model"
+    """What the arm ``linear`` is, in words."""
+    hub_tag: ClassVar[str] = ""
+    """The hub's name (``pipeline_tag``) for what a model of the task does; empty where it has none."""
+    long_texts: ClassVar[str] = "texts"
+    """What is read in windows where it is long."""
 
     def __init__(
         self,
@@ -95,17 +134,41 @@ class Task(ABC):
         """C, the number of a model's outputs for a unit."""
         return len(self.labels)
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What a model's configuration calls the C numbers of a unit; empty where they have no names."""
+        return self.labels
+
     @abstractmethod
     def _metrics(self) -> tuple[Metric, ...]:
         """All metrics of the task, its own primary one first."""
+
+    @staticmethod
+    @abstractmethod
+    def label_of(value: Any, column: str, fail: Fail) -> Label:
+        """What a cell of the label ``column`` says; :mod:`distill.tasks.cells` reads the usual kinds.
+
+        Raises the UserError that ``fail`` makes, which names the row, for a cell that says nothing.
+        """
+
+    @staticmethod
+    def renamed(label: Label, label_map: Mapping[str, str]) -> Label:
+        """The label with the names that ``data.label_map`` gives."""
+        return renamed(label, label_map)
+
+    @staticmethod
+    def misfit(example: Example, text: str, label: str) -> str:
+        """Why the label does not fit the text, for an error that names the row; empty where it does. ``text`` and
+        ``label`` are the names of their columns."""
+        return ""
 
     @abstractmethod
     def question(self, value: Any) -> Example:
         """What a caller gave (a text, a pair, a JSON object) as an example. Raises UserError where it is none."""
 
-    def encode(self, encoder: Encoder, examples: Sequence[Example]) -> list[Encoded]:
+    def encode(self, reading: Reading, examples: Sequence[Example]) -> list[Encoded]:
         """Ids of each example, in windows where the task reads them."""
-        return encoder.encode(examples, None if self.windows is None else self.windows.stride)
+        return reading.encode(examples, None if self.windows is None else self.windows.stride)
 
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
         """Cuts the model's output for the windows of a batch, in order, into one [U, C] array an example.
@@ -180,6 +243,36 @@ class Task(ABC):
             section["thresholds"] = list(self.thresholds)
         return section
 
+    def sample(self, paired: bool) -> Any:
+        """A question as :meth:`question` takes it, to show how the model is used; ``paired`` where the data has pairs
+        of texts."""
+        return {"text": "first text", "text_pair": "second text"} if paired else "text"
+
+    def plain_code(self, paired: bool) -> str:
+        """Python for the model card, which answers the :meth:`sample` without this package; empty where there is none.
+
+        The card has read ``bundle`` (``bundle.json``) and ``tokenizer`` before, and has ``run(encoding, *outputs)``,
+        which gives an array an output, without the batch axis.
+        """
+        return ""
+
+    def shared_tokens(self, max_length: int) -> int | None:
+        """Tokens that neighbouring windows of a long text share; None where long texts are cut."""
+        return None if self.windows is None else self.windows.stride
+
+    def in_words(self, paired: bool, max_length: int) -> TaskInWords:
+        """What a report says of the task; ``max_length`` in tokens."""
+        return TaskInWords(
+            agreement=self.agreement_is,
+            agreement_unit=self.agreement_unit,
+            floor=self.floor_is,
+            hub_tag=self.hub_tag,
+            sample=json.dumps(self.sample(paired)),
+            plain_code=self.plain_code(paired),
+            long_texts=self.long_texts,
+            shared_tokens=self.shared_tokens(max_length),
+        )
+
 
 def text_question(value: Any) -> Example:
     """A text, a pair (list of two texts), or an object with ``text`` and perhaps ``text_pair``, as an example."""
@@ -192,6 +285,12 @@ def text_question(value: Any) -> Example:
         if pair is None or isinstance(pair, str):
             return Example(value["text"], pair)
     raise UserError(f'expected a text, a pair of texts or {{"text": …, "text_pair": …}}, got {value!r}')
+
+
+def plain_encoding(paired: bool) -> str:
+    """The line of :meth:`Task.plain_code` that encodes a text or a pair of texts."""
+    texts = '"first text", "second text"' if paired else '"text"'
+    return f"encoding = tokenizer.encode({texts})\n"
 
 
 def softmax(logits: Logits, axis: int = -1) -> NDArray[np.float64]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.metrics import Metric, accuracy, macro_f1
-from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax, text_question
+from distill.tasks.cells import class_of
+from distill.tasks.task import NO_LABEL, Answer, Logits, Task, plain_encoding, softmax, text_question
 from distill.text import Example, Label
 
 
@@ -30,10 +31,22 @@ class Classification:
         return f"{self.label}\t{self.probability:.4f}"
 
 
+CODE = """\
+(logits,) = run(encoding, "logits")
+probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+print(dict(zip(bundle["task"]["labels"], probabilities.tolist())))
+"""
+"""Of the model card."""
+
+
 class TextClassification(Task):
     """Single sentence or sentence pair; one unit an example."""
 
     name = "text-classification"
+    one_label = True
+    problem_type = "single_label_classification"
+    hub_tag = "text-classification"
+    label_of = staticmethod(class_of)
 
     def _metrics(self) -> tuple[Metric, ...]:
         return (accuracy, macro_f1(len(self.labels)))
@@ -75,3 +88,7 @@ class TextClassification(Task):
     def labels_of(self, predictions: Sequence[int]) -> list[Label]:
         """Names."""
         return [self.labels[p] for p in predictions]
+
+    def plain_code(self, paired: bool) -> str:
+        """Every label with its probability."""
+        return plain_encoding(paired) + CODE

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from distill.errors import UserError
 from distill.metrics import Metric, entity_f1, token_accuracy
 from distill.metrics.tokens import entities
+from distill.tasks.cells import tags_of
 from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax
 from distill.text import Encoded, Example, Label
 
@@ -32,6 +33,17 @@ class Tagging:
         return " ".join(f"{word}/{tag}" for word, tag in zip(self.words, self.tags, strict=True))
 
 
+CODE = """\
+words = "the words of a sentence".split()
+encoding = tokenizer.encode(words, is_pretokenized=True)
+(logits,) = run(encoding, "logits")
+for position, word in enumerate(encoding.word_ids):
+    if word is not None and word not in encoding.word_ids[:position]:  # the first piece answers for its word
+        print(words[word], bundle["task"]["labels"][logits[position].argmax()])
+"""
+"""Of the model card."""
+
+
 class TokenClassification(Task):
     """Tags such as parts of speech or entities in BIO; the first piece of a word speaks for it, one unit a word.
 
@@ -42,6 +54,18 @@ class TokenClassification(Task):
     name = "token-classification"
     words = True
     tagged = True
+    head = "TokenClassification"
+    hub_tag = "token-classification"
+    agreement_is = "same tag as the teacher, word by word"
+    label_of = staticmethod(tags_of)
+
+    @staticmethod
+    def misfit(example: Example, text: str, label: str) -> str:
+        """Other than one tag a word."""
+        tags: Any = example.label
+        if len(tags) == len(example.text):
+            return ""
+        return f"{len(example.text)} words in '{text}', but {len(tags)} tags in '{label}'; give one tag a word"
 
     def _metrics(self) -> tuple[Metric, ...]:
         if not any(label.startswith(("B-", "I-")) for label in self.labels):
@@ -124,3 +148,11 @@ class TokenClassification(Task):
     def labels_of(self, predictions: Sequence[list[str]]) -> list[Label]:
         """Tags of each sentence."""
         return [tuple(tags) for tags in predictions]
+
+    def sample(self, paired: bool) -> str:
+        """A sentence."""
+        return "the words of a sentence"
+
+    def plain_code(self, paired: bool) -> str:
+        """Each word with its tag."""
+        return CODE

@@ -1,24 +1,15 @@
-"""Text to ids with the ``tokenizers`` library: pairs, truncation, windows, words and padding."""
+"""The ids of examples, and batches of them: windows and padding."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
-
-from distill.errors import UserError
-from distill.text.example import Example
 
 PAD_TOKENS = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")
+"""What the padding token is usually called."""
 
 Ids = NDArray[np.int64]
-Piece = tuple[int, int, int]
-
-
 EMPTY: Ids = np.zeros(0, dtype=np.int64)
 
 
@@ -61,203 +52,9 @@ class Encoded:
         return replace(self, more=(*self.more, other))
 
 
-class Encoder:
-    """A tokenizer with a maximum length. The same object serves training, export and inference."""
-
-    def __init__(self, tokenizer: Tokenizer, max_length: int, pad_id: int | None = None) -> None:
-        # A copy: padding and truncation of the caller's tokenizer stay as they are.
-        self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
-        padding = self.tokenizer.padding
-        self.tokenizer.no_padding()  # a downloaded tokenizer.json may pad everything to 128
-        special = self.tokenizer.num_special_tokens_to_add(True)
-        if max_length <= special:
-            raise UserError(
-                f"max_length is {max_length}, but {special} special tokens alone take as much; set at "
-                f"least {special + 1}"
-            )
-        self.tokenizer.enable_truncation(max_length)
-        self.special_tokens = special
-        self.max_length = max_length
-        if pad_id is None:
-            known = [self.tokenizer.token_to_id(token) for token in PAD_TOKENS]
-            found = next((token_id for token_id in known if token_id is not None), 0)
-            pad_id = int(padding["pad_id"]) if padding else found
-        self.pad_id = pad_id
-
-    @classmethod
-    def from_file(cls, path: Path, max_length: int, pad_id: int | None = None) -> "Encoder":
-        """Reads a ``tokenizer.json``."""
-        try:
-            return cls(Tokenizer.from_file(str(path)), max_length, pad_id)
-        except UserError:
-            raise
-        except Exception as error:  # tokenizers raises bare Exception
-            raise UserError(f"{path} is not a tokenizer that the tokenizers library reads: {error}") from error
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Number of ids, added tokens included: one more than the largest id."""
-        return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-
-    def pair_opening(self) -> int | None:
-        """How many special tokens, such as ``[CLS]``, stand before the first text of a pair and not before the second.
-
-        None where token types do not tell the texts apart: 0 up to the end of the first, 1 from the second on.
-        """
-        whole = Tokenizer.from_str(self.tokenizer.to_str())
-        whole.no_truncation()
-        pair = whole.encode("a", "a")
-        types, sequences = pair.type_ids, pair.sequence_ids
-        if types != sorted(types) or set(types) != {0, 1} or not {0, 1} <= set(sequences):
-            return None
-        first, second = sequences.index(0), sequences.index(1)
-        if types[first] == 1 or types[second] == 0:
-            return None
-        return max(0, first - (second - types.index(1)))
-
-    def save(self, path: Path) -> None:
-        """Writes ``tokenizer.json``, without padding, truncating at the maximum length."""
-        self.tokenizer.save(str(path))
-
-    def encode(self, examples: Sequence[Example], stride: int | None = None) -> list[Encoded]:
-        """Ids of each example. Empty texts are encoded as the special tokens alone (at least one id, the padding's).
-
-        A text longer than the maximum is cut; with a ``stride`` it is read in windows that share that many tokens. Of a
-        pair that is the second text, and the first one takes half of the room at most.
-        """
-        words = bool(examples) and isinstance(examples[0].text, tuple)
-        encodings: list[Encoding] = []
-        if stride is not None and any(e.pair is not None for e in examples):
-            paired = iter(self._encode_pairs([e for e in examples if e.pair is not None], stride))
-            singles: list[Any] = [e.text for e in examples if e.pair is None]
-            single = iter(self._encode(singles, stride) if singles else [])
-            encodings = [next(single if e.pair is None else paired) for e in examples]
-        else:
-            inputs: list[Any] = [
-                list(e.text) if isinstance(e.text, tuple) else (e.text if e.pair is None else (e.text, e.pair))
-                for e in examples
-            ]
-            encodings = self._encode(inputs, stride, words)
-        encoded = []
-        for example, encoding in zip(examples, encodings, strict=True):
-            rows = [encoding, *encoding.overflowing] if stride is not None else [encoding]
-            found = [_pieces(row.word_ids) for row in rows] if words else []
-            cut = stride is None and bool(encoding.overflowing)
-            encoded.append(self._joined(rows, found, len(example.text) if words else 0, cut))
-        return encoded
-
-    def encode_passages(
-        self, examples: Sequence[Example], words: Sequence[Sequence[tuple[int, int]]], stride: int
-    ) -> list[Encoded]:
-        """Pairs, the second text in windows; ``words`` are the characters [start, end) of each word of it."""
-        encoded = []
-        for own, encoding in zip(words, self._encode_pairs(examples, stride), strict=True):
-            rows = [encoding, *encoding.overflowing]
-            found = [_pieces(_words_at(row, own)) for row in rows]
-            encoded.append(self._joined(rows, found, len(own), False))
-        return encoded
-
-    def _encode(
-        self, inputs: list[Any], stride: int | None, words: bool = False, strategy: str = "longest_first"
-    ) -> list[Encoding]:
-        room = self.max_length - self.special_tokens
-        if stride is not None and stride >= room:
-            raise UserError(f"windows of {self.max_length} tokens cannot share {stride}; give data.stride below {room}")
-        self.tokenizer.enable_truncation(self.max_length, stride=stride or 0, strategy=strategy)
-        try:
-            encodings: list[Encoding] = self.tokenizer.encode_batch(inputs, is_pretokenized=words)
-        finally:
-            self.tokenizer.enable_truncation(self.max_length)
-        return encodings
-
-    def _encode_pairs(self, examples: Sequence[Example], stride: int) -> list[Encoding]:
-        """With the first text cut to half of the room, so that some is left for windows of the second."""
-        half = (self.max_length - self.special_tokens) // 2
-        if stride >= half:
-            raise UserError(
-                f"windows of {self.max_length} tokens, of which a first text may take half, cannot share {stride}; "
-                f"give data.stride below {half}"
-            )
-        firsts = [str(e.text) for e in examples]
-        self.tokenizer.enable_truncation(half)
-        try:
-            shortened = self.tokenizer.encode_batch(firsts, add_special_tokens=False)
-        finally:
-            self.tokenizer.enable_truncation(self.max_length)
-        inputs = [
-            (first[: encoding.offsets[-1][1]] if encoding.overflowing else first, e.pair or "")
-            for first, encoding, e in zip(firsts, shortened, examples, strict=True)
-        ]
-        return self._encode(inputs, stride, strategy="only_second")
-
-    def _joined(self, rows: Sequence[Encoding], found: Sequence[dict[int, Piece]], words: int, cut: bool) -> Encoded:
-        """The windows of one example, and where each of its ``words`` stands."""
-        fit = max((max(pieces, default=-1) for pieces in found), default=-1) + 1 if cut else words
-        where = np.full((3, fit), -1, dtype=np.int64)
-        where[0] = 0
-        for word in range(fit if found else 0):
-            first = min((i for i, pieces in enumerate(found) if word in pieces), default=0)
-            rank = [
-                (
-                    row.offsets[pieces[word][0]]
-                    == rows[first].offsets[found[first][word][0]],  # the word's first piece
-                    pieces[word][2],
-                    min(pieces[word][0], len(row.ids) - 1 - pieces[word][1]),
-                )
-                if word in pieces
-                else (False, 0, 0)
-                for pieces, row in zip(found, rows, strict=True)
-            ]
-            best = max(range(len(rows)), key=lambda i: rank[i])
-            if word in found[best]:
-                where[:, word] = best, *found[best][word][:2]
-        made = [
-            Encoded(
-                np.asarray(row.ids or [self.pad_id], dtype=np.int64),
-                np.asarray(row.type_ids or [0], dtype=np.int64),
-                EMPTY,
-                cut,
-            )
-            for row in rows
-        ]
-        return replace(made[0], word_rows=where[0], word_starts=where[1], word_ends=where[2], more=tuple(made[1:]))
-
-
-def with_leading_blanks(tokenizer: Tokenizer) -> Tokenizer:
-    """For lists of words: a byte-level tokenizer that reads each word as it stands in a sentence, behind a blank."""
-    settings = json.loads(tokenizer.to_str())
-    pre = settings.get("pre_tokenizer") or {}
-    for part in (pre, *pre.get("pretokenizers", ()), settings.get("post_processor") or {}):
-        if "add_prefix_space" in part:
-            part["add_prefix_space"] = True
-    return Tokenizer.from_str(json.dumps(settings))
-
-
 def rows_of(encoded: Sequence[Encoded]) -> list[Encoded]:
     """The windows of all examples, one after another: the rows of a batch."""
     return [row for e in encoded for row in (e, *e.more)]
-
-
-def _pieces(word_ids: Sequence[int | None]) -> dict[int, Piece]:
-    """For each word of a window: positions of its first and last piece, and the number of its pieces."""
-    found: dict[int, Piece] = {}
-    for position, word in enumerate(word_ids):
-        if word is not None:
-            first, _, count = found.get(word, (position, position, 0))
-            found[word] = first, position, count + 1
-    return found
-
-
-def _words_at(encoding: Encoding, words: Sequence[tuple[int, int]]) -> list[int | None]:
-    """For each token, the first word of the second text that shares a character with it; None where there is none."""
-    starts = np.array([start for start, _ in words], dtype=np.int64)
-    ends = np.array([end for _, end in words], dtype=np.int64)
-    found: list[int | None] = []
-    for sequence, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True):
-        inside = sequence == 1 and end > start
-        word = int(np.searchsorted(ends, start, side="right")) if inside else len(words)  # the first that ends later
-        found.append(word if word < len(words) and starts[word] < end else None)
-    return found
 
 
 def pad(batch: Sequence[Encoded], pad_id: int, length: int | None = None) -> dict[str, Ids]:

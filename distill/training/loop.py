@@ -12,21 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from distill.errors import UserError
-from distill.models.answers import answer_of
+from distill.models.answers import forward_of
 from distill.progress import track
 from distill.results import CurvePoint
+from distill.runtime import in_order, respond
 from distill.tasks import Task
 from distill.tasks.task import Logits
-from distill.text import Encoded, Encoder, Example, pad, rows_of
+from distill.text import Encoded, Example, Reading
 from distill.training.ahead import ahead
 from distill.training.devices import Machine
 from distill.training.learner import Learner, add_gradients, make_optimizer
 from distill.training.problem import Problem, Rows, steps_of
-from distill.training.signal import model_inputs
 from distill.training.state import State
 
 LOG_STEPS = 20
 """The loss is read at least this often; in between nothing waits for it."""
+TOKENS = 4096
+"""Padded tokens of a batch that is answered without gradients; larger ones are slower on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -133,38 +135,27 @@ def is_due(state: State, problem: Problem, machine: Machine) -> bool:
 
 def score(model: nn.Module, rows: Rows, machine: Machine) -> tuple[float, tuple[float, ...]]:
     """The task's primary metric, and the thresholds it was reached with."""
-    task, examples = rows.task, rows.examples
-    units = _units(model, rows, machine, "")
-    fitted = task.fit(units, examples)
-    return task.metric.score(fitted.predictions(units, examples), task.gold(examples)), fitted.thresholds
+    units = predict(model, rows.reading, rows.task, rows.encoded, machine)
+    fitted = rows.task.fit(units, rows.examples)
+    return rows.task.metric.score(
+        fitted.predictions(units, rows.examples), rows.task.gold(rows.examples)
+    ), fitted.thresholds
 
 
 def predict(
-    model: nn.Module, encoder: Encoder, task: Task, examples: Sequence[Example], machine: Machine, what: str = ""
+    model: nn.Module,
+    reading: Reading,
+    task: Task,
+    examples: Sequence[Example] | Sequence[Encoded],
+    machine: Machine,
+    what: str = "",
 ) -> list[Logits]:
     """Logits of each example, [U, C] of float32, in the order given. The model is put into eval mode.
 
-    Several processes share the examples, and each gets all answers.
+    Examples are texts, or what was read of them. Several processes share them, and each gets all answers.
     """
-    model.to(machine.place)
-    return _units(model, Rows.read(task, encoder, examples), machine, what)
-
-
-@torch.inference_mode()
-def _units(model: nn.Module, rows: Rows, machine: Machine, what: str, batch_size: int = 64) -> list[Logits]:
-    """This process's share of the rows, and then everyone's."""
-    device = machine.place
-    model.eval()
-    encoded: list[Encoded] = [rows.encoded[i] for i in range(machine.rank, len(rows.encoded), machine.processes)]
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
-    starts: Any = range(0, len(order), batch_size)
-    units: dict[int, Logits] = {}
-    for start in track(starts, what) if what else starts:
-        own = order[start : start + batch_size]
-        batch = [encoded[i] for i in own]
-        padded = pad(rows_of(batch), rows.reading.pad_id)
-        inputs = {name: torch.from_numpy(array).to(device) for name, array in padded.items()}
-        with machine.autocast():
-            logits = answer_of(model(**model_inputs(model, inputs)), inputs["attention_mask"])
-        units.update(zip(own, rows.task.units(logits.float().cpu().numpy(), batch), strict=True))
-    return machine.gathered([units[i] for i in range(len(units))], len(rows.encoded))
+    forward = forward_of(model.to(machine.place).eval(), machine.autocast)
+    own: Any = examples
+    if machine.processes > 1:
+        own = [examples[i] for i in range(machine.rank, len(examples), machine.processes)]
+    return machine.gathered(in_order(respond(forward, reading, task, own, TOKENS, what)), len(examples))

@@ -25,7 +25,7 @@ from distill.objectives import (
     cross_entropy,
     kl_divergence,
 )
-from distill.text import Encoded, Encoder, Example, pad
+from distill.text import Encoded, Example, Reading, pad
 from distill.training.batching import Batch, each_tensor
 from distill.training.devices import Machine
 from distill.training.gathers import Positions
@@ -53,7 +53,7 @@ class MaskedScore:
 class Corpus:
     """Encoded texts that masked batches are drawn from."""
 
-    def __init__(self, texts: Sequence[Example], encoder: Encoder, masked: float) -> None:
+    def __init__(self, texts: Sequence[Example], encoder: Reading, masked: float) -> None:
         self.encoded: list[Encoded] = [e for e in encoder.encode(texts) if len(e.input_ids) > 0]
         self.pad_id, self.masked, self.vocabulary = encoder.pad_id, masked, encoder.vocabulary_size
         tokens = [encoder.tokenizer.token_to_id(name) for name in MASK_TOKENS]

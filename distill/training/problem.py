@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from distill.config import TrainConfig
 from distill.objectives import Objective
 from distill.tasks import Task
-from distill.text import Encoded, Encoder, Example, rows_of
+from distill.text import Encoded, Example, Reading, rows_of
 from distill.training.batching import Batch, each_tensor, make_batch
 from distill.training.devices import Machine
 from distill.training.planning import Index, cut, plan_epoch
@@ -42,12 +42,12 @@ class Rows:
     """Texts that were read once, with the task they are read for."""
 
     task: Task
-    reading: Encoder
+    reading: Reading
     examples: Sequence[Example]
     encoded: Sequence[Encoded]
 
     @classmethod
-    def read(cls, task: Task, reading: Encoder, examples: Sequence[Example]) -> Self:
+    def read(cls, task: Task, reading: Reading, examples: Sequence[Example]) -> Self:
         """Reads the texts now."""
         return cls(task, reading, examples, task.encode(reading, examples))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.models.answers import answer_of
+from distill.models.loading import takes_types
 from distill.objectives import Seen
 from distill.tasks.task import Logits
 from distill.text import Example
@@ -100,8 +101,8 @@ def answers_at(model: Any, inputs: dict[str, Tensor], positions: Positions) -> t
     return logits, hidden[0]
 
 
-def model_inputs(model: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+def model_inputs(model: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Segment ids only for models that have more than one segment."""
-    if int(getattr(model.config, "type_vocab_size", 0) or 0) > 1:
+    if takes_types(model):
         return inputs
     return {name: tensor for name, tensor in inputs.items() if name != "token_type_ids"}

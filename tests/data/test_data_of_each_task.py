@@ -3,15 +3,15 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
 from pyarrow import Table, parquet
 
 from distill.config.schema import DataConfig, Source, TaskConfig
 from distill.data import Dataset, load_data, load_examples, load_texts
-from distill.data.labels import LABEL_OF
 from distill.errors import UserError
+from distill.tasks.cells import tags_of
 from distill.text import Example, Span
 
 CLASSIFICATION = TaskConfig()
@@ -60,10 +60,6 @@ def question(number: int, *answers: str) -> dict[str, Any]:
         "answers": {"text": list(answers), "answer_start": starts},
         "title": f"Film {number % 5}",
     }
-
-
-def test_every_task_reads_its_label_column():
-    assert set(LABEL_OF) == set(get_args(get_type_hints(TaskConfig)["name"]))
 
 
 # Sets of labels
@@ -481,6 +477,6 @@ def test_a_list_as_python_prints_it_is_no_list_of_words() -> None:
         return UserError(what)
 
     with pytest.raises(UserError, match="not JSON"):
-        LABEL_OF["token-classification"]("['B-ORG', 'O']", "tags", fail)
-    assert LABEL_OF["token-classification"]('["B-ORG", "O"]', "tags", fail) == ("B-ORG", "O")
-    assert LABEL_OF["token-classification"]("[ X ]", "tags", fail) == ("[", "X", "]")
+        tags_of("['B-ORG', 'O']", "tags", fail)
+    assert tags_of('["B-ORG", "O"]', "tags", fail) == ("B-ORG", "O")
+    assert tags_of("[ X ]", "tags", fail) == ("[", "X", "]")

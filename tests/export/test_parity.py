@@ -14,7 +14,7 @@ from distill.export.onnx_export import export_onnx, graph_inputs
 from distill.export.parity import check_parity
 from distill.runtime import Graph
 from distill.tasks import Task
-from distill.text import Encoder, Example, train_tokenizer
+from distill.text import Example, Reading, train_tokenizer
 
 TEXTS = [
     "a gorgeous witty seductive movie",
@@ -28,15 +28,15 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return Encoder(train_tokenizer([Example(t) for t in TEXTS * 3], 300), 24)
+def reading() -> Reading:
+    return Reading(train_tokenizer([Example(t) for t in TEXTS * 3], 300), 24)
 
 
-def build(task: Task, encoder: Encoder) -> nn.Module:
+def build(task: Task, reading: Reading) -> nn.Module:
     torch.manual_seed(0)
     head = BertForTokenClassification if task.words else BertForSequenceClassification
     config = BertConfig(
-        vocab_size=encoder.vocabulary_size,
+        vocab_size=reading.vocabulary_size,
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -59,12 +59,12 @@ def questions(task: Task) -> list[Example]:
     return [Example(tuple(t.split()) if task.words else t) for t in TEXTS if t or not task.words]
 
 
-def test_an_exported_graph_passes_in_training_mode_too(task: Task, encoder: Encoder, tmp_path: Path) -> None:
-    model = build(task, encoder).train()
+def test_an_exported_graph_passes_in_training_mode_too(task: Task, reading: Reading, tmp_path: Path) -> None:
+    model = build(task, reading).train()
     export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
     examples = questions(task)
     parity = check_parity(
-        model, Graph(tmp_path / "model.onnx", 1), encoder, task, examples, encoder.vocabulary_size, 1e-4
+        model, Graph(tmp_path / "model.onnx", 1), reading, task, examples, reading.vocabulary_size, 1e-4
     )
     assert parity.passed
     assert parity.answers_equal
@@ -83,52 +83,52 @@ def altered(source: Path, target: Path, size: float) -> None:
     onnx.save(model, target)
 
 
-def test_a_graph_that_computes_something_else_has_not_passed(task: Task, encoder: Encoder, tmp_path: Path) -> None:
-    model = build(task, encoder)
+def test_a_graph_that_computes_something_else_has_not_passed(task: Task, reading: Reading, tmp_path: Path) -> None:
+    model = build(task, reading)
     with torch.no_grad():
         model.classifier.bias[0] -= 10  # never its own answer
     export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
     altered(tmp_path / "model.onnx", tmp_path / "altered.onnx", 50.0)
     graph = Graph(tmp_path / "altered.onnx", 1)
-    parity = check_parity(model, graph, encoder, task, questions(task), encoder.vocabulary_size, 1e-4)
+    parity = check_parity(model, graph, reading, task, questions(task), reading.vocabulary_size, 1e-4)
     assert not parity.passed
     assert not parity.answers_equal
     assert parity.max_abs_difference == pytest.approx(50, abs=1e-3)
 
 
-def test_an_answer_that_is_tied_within_the_tolerance_is_counted_not_failed(encoder: Encoder, tmp_path: Path) -> None:
+def test_an_answer_that_is_tied_within_the_tolerance_is_counted_not_failed(reading: Reading, tmp_path: Path) -> None:
     task = tasks.build("text-classification", ("O", "bad", "good"))
-    model = build(task, encoder)
+    model = build(task, reading)
     model.classifier.weight.data.zero_()  # all labels tied at 0
     model.classifier.bias.data = torch.tensor([0.0, 5e-5, 0.0])
     export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
     altered(tmp_path / "model.onnx", tmp_path / "altered.onnx", 9e-5)
     graph = Graph(tmp_path / "altered.onnx", 1)
     examples = questions(task)
-    parity = check_parity(model, graph, encoder, task, examples, encoder.vocabulary_size, 1e-4)
+    parity = check_parity(model, graph, reading, task, examples, reading.vocabulary_size, 1e-4)
     assert parity.passed
     assert f"{len(examples)} answers differ where logits are tied" in parity.detail
-    assert not check_parity(model, graph, encoder, task, examples, encoder.vocabulary_size, 1e-5).answers_equal
+    assert not check_parity(model, graph, reading, task, examples, reading.vocabulary_size, 1e-5).answers_equal
 
 
-def test_a_graph_with_fixed_axes_is_a_result_not_an_exception(encoder: Encoder, tmp_path: Path) -> None:
+def test_a_graph_with_fixed_axes_is_a_result_not_an_exception(reading: Reading, tmp_path: Path) -> None:
     task = tasks.build("text-classification", ("O", "bad", "good"))
-    model = build(task, encoder)
+    model = build(task, reading)
     export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
     fixed = onnx.load(tmp_path / "model.onnx")
     fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     onnx.save(fixed, tmp_path / "fixed.onnx")
     graph = Graph(tmp_path / "fixed.onnx", 1)
-    parity = check_parity(model, graph, encoder, task, questions(task), encoder.vocabulary_size, 1e-4)
+    parity = check_parity(model, graph, reading, task, questions(task), reading.vocabulary_size, 1e-4)
     assert not parity.passed
     assert parity.cases == 1
     assert "case 1 did not run" in parity.detail
 
 
-def test_without_questions_random_ids_are_compared(encoder: Encoder, tmp_path: Path) -> None:
+def test_without_questions_random_ids_are_compared(reading: Reading, tmp_path: Path) -> None:
     task = tasks.build("text-classification", ("O", "bad", "good"))
-    model = build(task, encoder)
+    model = build(task, reading)
     export_onnx(model, tmp_path / "model.onnx", ExportConfig(exporter="legacy"), graph_inputs(model))
-    parity = check_parity(model, Graph(tmp_path / "model.onnx", 1), encoder, task, [], encoder.vocabulary_size, 1e-4)
+    parity = check_parity(model, Graph(tmp_path / "model.onnx", 1), reading, task, [], reading.vocabulary_size, 1e-4)
     assert parity.passed
     assert parity.cases == 18

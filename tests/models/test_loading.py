@@ -26,7 +26,7 @@ from distill import tasks
 from distill.config import LayersStudent, PretrainedTeacher, RecurrentStudent, Source, TransformerStudent
 from distill.errors import UserError
 from distill.models import LoadedModel, build_student, load_model, load_teacher, load_tokenizer, save_model
-from distill.text import Encoder, Example, pad, train_tokenizer
+from distill.text import Example, Reading, pad, train_tokenizer
 
 TEXTS = ["the cat sat on the mat", "a dog sat on the log", "a gorgeous witty movie", "the dog and the movie"]
 LABELS = ("bad", "fine", "good")
@@ -76,7 +76,7 @@ def _save(folder: Path, tokenizer: Tokenizer, names: tuple[str, ...] | None, kin
 
 
 def _ask(model: Any, tokenizer: Tokenizer) -> Tensor:
-    ids = [torch.from_numpy(e.input_ids)[None] for e in Encoder(tokenizer, 20).encode([Example(t) for t in TEXTS])]
+    ids = [torch.from_numpy(e.input_ids)[None] for e in Reading(tokenizer, 20).encode([Example(t) for t in TEXTS])]
     with torch.no_grad():
         return torch.cat([model(input_ids=i).logits for i in ids])
 
@@ -258,9 +258,9 @@ def test_the_saved_tokenizer_gives_transformers_the_same_ids(tokenizer: Tokenize
     backend, roles, longest = load_tokenizer(str(tmp_path / "student"))
     assert (roles, longest) == (ROLES, 20)
     for text in [*TEXTS, "", "the unknown xyz " * 20]:
-        expected = Encoder(tokenizer, 20).encode([Example(text)])[0].input_ids.tolist()
+        expected = Reading(tokenizer, 20).encode([Example(text)])[0].input_ids.tolist()
         assert theirs(text, truncation=True)["input_ids"] == expected
-        assert Encoder(backend, 20).encode([Example(text)])[0].input_ids.tolist() == expected
+        assert Reading(backend, 20).encode([Example(text)])[0].input_ids.tolist() == expected
 
 
 @pytest.mark.parametrize("config", STUDENTS, ids=lambda config: config.name)
@@ -277,7 +277,7 @@ def test_a_saved_student_answers_pairs_in_transformers_as_it_does_here(
     theirs = AutoTokenizer.from_pretrained(tmp_path / "student")
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "student").eval()
     first, second = TEXTS[:2]
-    encoded = Encoder(tokenizer, 20).encode([Example(first, second), Example(second, first)])
+    encoded = Reading(tokenizer, 20).encode([Example(first, second), Example(second, first)])
     inputs = {name: torch.from_numpy(array) for name, array in pad(encoded, 0).items()}
     with torch.no_grad():
         expected = student.model.eval()(**inputs).logits

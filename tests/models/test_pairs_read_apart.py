@@ -16,7 +16,7 @@ from distill.export.onnx_export import export_onnx, graph_inputs
 from distill.models import build_student, load_model, save_model
 from distill.models.pooling import compared, read_apart
 from distill.tasks import build
-from distill.text import Encoder, Example, pad
+from distill.text import Example, Reading, pad
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "d", "e")
 PAIRS = [("a b c", "d e"), ("a", "a"), ("b c", ""), ("", "d e a b"), ("", "")]
@@ -42,18 +42,18 @@ def _tokenizer(opening: bool = True, types: bool = True) -> Tokenizer:
     return made
 
 
-def _inputs(encoder: Encoder, pairs: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
-    encoded = encoder.encode([Example(first, second) for first, second in pairs])
-    return {name: torch.from_numpy(array) for name, array in pad(encoded, encoder.pad_id).items()}
+def _inputs(reading: Reading, pairs: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
+    encoded = reading.encode([Example(first, second) for first, second in pairs])
+    return {name: torch.from_numpy(array) for name, array in pad(encoded, reading.pad_id).items()}
 
 
 @pytest.mark.parametrize("opening", [True, False])
 def test_each_text_is_what_it_is_alone(opening: bool) -> None:
-    encoder = Encoder(_tokenizer(opening), 20)
-    inputs = _inputs(encoder, PAIRS)
+    reading = Reading(_tokenizer(opening), 20)
+    inputs = _inputs(reading, PAIRS)
     ids, mask = read_apart(*inputs.values(), int(opening), 0)
     texts = [first for first, _ in PAIRS] + [second for _, second in PAIRS]
-    expected = pad(encoder.encode([Example(text) for text in texts]), 0)
+    expected = pad(reading.encode([Example(text) for text in texts]), 0)
     np.testing.assert_array_equal(ids, expected["input_ids"])
     np.testing.assert_array_equal(mask, expected["attention_mask"])
 
@@ -77,16 +77,16 @@ def _student(config: Any, tokenizer: Tokenizer | None = None, paired: bool = Tru
 @pytest.mark.parametrize("config", STUDENTS)
 def test_a_model_compares_what_it_says_of_each_text_alone(config: Any) -> None:
     model = _student(config).model.eval()
-    encoder = Encoder(_tokenizer(), 20)
+    reading = Reading(_tokenizer(), 20)
     seen: list[torch.Tensor] = []
     model.classifier.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
     with torch.no_grad():
         for first, second in PAIRS:
-            together = model(**_inputs(encoder, PAIRS)).logits[PAIRS.index((first, second))]
-            alone = model(**_inputs(encoder, [(first, second)])).logits[0]
+            together = model(**_inputs(reading, PAIRS)).logits[PAIRS.index((first, second))]
+            alone = model(**_inputs(reading, [(first, second)])).logits[0]
             torch.testing.assert_close(together, alone)  # no other pair, and no padding, changes an answer
-            model(**_inputs(encoder, [(first, first)]))
-            model(**_inputs(encoder, [(second, second)]))
+            model(**_inputs(reading, [(first, first)]))
+            model(**_inputs(reading, [(second, second)]))
             width = seen[-1].shape[1] // 4
             u, v = seen[-2][0, :width], seen[-1][0, :width]
             torch.testing.assert_close(seen[-3][0], torch.cat([u, v, (u - v).abs(), u * v]))
@@ -101,9 +101,9 @@ def test_the_graph_computes_the_same_at_other_lengths(config: Any, exporter: Any
     assert graph_inputs(model) == ("input_ids", "attention_mask", "token_type_ids")
     export_onnx(model, tmp_path / "m.onnx", ExportConfig(exporter=exporter, opset=18), graph_inputs(model))
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
-    encoder = Encoder(_tokenizer(), 20)
+    reading = Reading(_tokenizer(), 20)
     for pairs in (PAIRS, PAIRS[:1], PAIRS[2:3], [("a b c d e a b c", "a b c d e a b c d e")] * 7):
-        inputs = _inputs(encoder, pairs)
+        inputs = _inputs(reading, pairs)
         found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})[0]
         with torch.no_grad():
             assert np.abs(found - model(**inputs).logits.numpy()).max() < 1e-5

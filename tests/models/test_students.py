@@ -37,7 +37,7 @@ from distill.models import (
     parameter_count,
 )
 from distill.models.students import chosen_layers, keep_vocabulary, student_from_layers
-from distill.text import Encoder, Example, train_tokenizer, trim_vocabulary
+from distill.text import Example, Reading, train_tokenizer, trim_vocabulary
 
 LAYERS = 4
 VOCABULARY = 60
@@ -299,7 +299,7 @@ def test_a_student_from_all_layers_with_a_trimmed_vocabulary_answers_as_its_teac
     student = build_student(config, teacher, trimmed.tokenizer, {"pad_token": "[PAD]"}, TASK, trimmed.kept, 16, 0)
     logits = []
     for loaded in (teacher, student):
-        (encoded,) = Encoder(loaded.tokenizer, 16).encode([read])
+        (encoded,) = Reading(loaded.tokenizer, 16).encode([read])
         logits.append(_logits(loaded.model.eval(), {"input_ids": torch.from_numpy(encoded.input_ids)[None]}))
     torch.testing.assert_close(logits[1], logits[0])
     assert student.special_tokens == {"pad_token": "[PAD]"}
@@ -351,7 +351,7 @@ def test_a_recurrent_student_reads_with_the_teachers_word_embeddings() -> None:
     teacher = LoadedModel(_shaken(BertForSequenceClassification(BertConfig(**SIZES))), tokenizer)
     config = RecurrentStudent("recurrent", RecurrentArchitecture("gru", 1, 16, 8), embeddings="teacher")
     whole = build_student(config, teacher, tokenizer, {}, TASK, None, 16, 0).model
-    size = Encoder(tokenizer, 16).vocabulary_size
+    size = Reading(tokenizer, 16).vocabulary_size
     old = teacher.model.get_input_embeddings().weight
     assert whole.config.embedding_size == 32
     torch.testing.assert_close(whole.get_input_embeddings().weight, old[:size])

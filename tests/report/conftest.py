@@ -43,7 +43,7 @@ def sparse() -> Report:
 
 
 HOSTILE = "<script>alert('x')</script>[red]$x_$|`\"&"
-KEPT = {"how", "model", "task", "exported_arm", "unit"}
+KEPT = {"how", "model", "task", "task_in_words", "exported_arm", "unit"}
 
 
 def _rename(value: Any, change: Any, keep: set[str]) -> Any:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+from distill import tasks
 from distill.results import (
     SCHEMA_VERSION,
     ArmResult,
@@ -221,6 +222,7 @@ def example_report() -> Report:
             machine={"processor": "AMD EPYC 9R14", "cores": "2", "system": "Linux 6.1"},
             settings={"student": {"name": "transformer", "hidden_size": 128}, "train": {"steps": 800}},
         ),
+        task_in_words=tasks.build("text-classification", ("negative", "positive")).in_words(False, 64),
     )
 
 
@@ -242,6 +244,7 @@ def example_report_of(task: str) -> Report:
     report = example_report()
     categorical = task.startswith(("text", "token"))
     has_linear = task != "question-answering"
+    asked = tasks.build(task, labels, windows=tasks.Windows(data["stride"]) if "stride" in data else None)
     arms = tuple(
         dataclasses.replace(
             one,
@@ -261,4 +264,5 @@ def example_report_of(task: str) -> Report:
         arms=arms,
         data=dataclasses.replace(report.data, majority_share=report.data.majority_share if categorical else None),
         provenance=dataclasses.replace(report.provenance, settings={"data": {"pair": None, "stride": None, **data}}),
+        task_in_words=asked.in_words("pair" in data, report.data.max_length),
     )

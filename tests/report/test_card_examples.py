@@ -20,7 +20,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from distill import tasks
 from distill.report import render_card
-from distill.text import Encoder, Example
+from distill.text import Example, Reading
 
 TEXT = "[UNK] text first second the words of a sentence question passage to find ans ##wer in , ' it s"
 PIECES = TEXT.split()
@@ -173,7 +173,7 @@ def test_an_answer_is_that_of_the_package(seed: int, tmp_path: Path) -> None:
     write_bundle(tmp_path, "question-answering", table)
     code = plain_example("question-answering").replace("the passage to find the answer in", passage)
     task, example = tasks.build("question-answering", ()), Example("a question", passage)
-    encoded = task.encode(Encoder.from_file(tmp_path / "tokenizer.json", 200), [example])
+    encoded = task.encode(Reading.from_file(tmp_path / "tokenizer.json", 200), [example])
     units = task.units(table[encoded[0].input_ids][None], encoded)
     assert answer(code, tmp_path) == task.predictions(units, [example])[0] + "\n"
 

@@ -4,7 +4,7 @@ import re
 import yaml
 
 from distill.report import render_card
-from distill.results import Report
+from distill.results import Report, TaskInWords
 
 
 def front_matter(card: str) -> dict[str, object]:
@@ -57,7 +57,7 @@ def test_nothing_known_makes_a_card(sparse: Report) -> None:
 
 
 def test_task_without_a_plain_example_still_says_how_to_use(report: Report) -> None:
-    card = render_card(dataclasses.replace(report, task="something-new"))
+    card = render_card(dataclasses.replace(report, task="something-new", task_in_words=TaskInWords()))
     assert "distill predict FOLDER" in card
     assert "pipeline_tag" not in front_matter(card)
     assert "onnxruntime.InferenceSession" not in card

@@ -10,6 +10,7 @@ import yaml
 from example_report import TASKS, example_report, example_report_of
 from rich.cells import cell_len
 
+from distill import tasks
 from distill.report import compare, print_table, render_card, render_html
 from distill.results import Report
 
@@ -183,10 +184,9 @@ def test_long_texts_are_read_in_windows_or_cut() -> None:
 
 
 def test_embeddings_are_cut_even_where_a_stride_is_set() -> None:
-    report = example_report_of("sentence-embedding")
-    settings = {"data": {"pair": "b", "stride": 16}}
+    task = tasks.build("sentence-embedding", (), windows=tasks.Windows(16))
     card = render_card(
-        dataclasses.replace(report, provenance=dataclasses.replace(report.provenance, settings=settings))
+        dataclasses.replace(example_report_of("sentence-embedding"), task_in_words=task.in_words(True, 64))
     )
     assert "Texts are cut at 64 tokens." in card
     assert "window" not in card

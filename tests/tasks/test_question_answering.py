@@ -9,7 +9,7 @@ from distill import tasks
 from distill.errors import UserError
 from distill.tasks.question_answering import LONGEST, passage_words
 from distill.tasks.task import NO_LABEL, softmax
-from distill.text import Encoder, Example, Span, train_tokenizer
+from distill.text import Example, Reading, Span, train_tokenizer
 
 TASK = tasks.build("question-answering", ())
 PASSAGE = "In 1990 the cat, aged 7, sat on Mr. Smith's mat (a naïve one)."
@@ -64,10 +64,10 @@ def test_nothing_is_answered_from_an_empty_passage() -> None:
 
 
 def test_each_word_is_read_at_its_first_and_last_piece_of_its_window() -> None:
-    encoder = Encoder(train_tokenizer([Example(PASSAGE), Example("who ?")] * 3, 120), 24)
+    reading = Reading(train_tokenizer([Example(PASSAGE), Example("who ?")] * 3, 120), 24)
     task = tasks.build("question-answering", (), windows=tasks.Windows(4))
     examples = [Example("who ?", PASSAGE), Example("who ?", "the cat"), Example("who ?", "")]
-    encoded = task.encode(encoder, examples)
+    encoded = task.encode(reading, examples)
     rows = sum(e.windows for e in encoded)
     logits = np.arange(rows * 24 * 2, dtype=np.float32).reshape(rows, 24, 2)
     units = task.units(logits, encoded)

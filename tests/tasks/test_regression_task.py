@@ -29,13 +29,13 @@ def test_the_constant_answer_has_no_correlation() -> None:
 
 
 def test_windows_are_pooled_to_one_number() -> None:
-    from distill.text import Encoder, train_tokenizer
+    from distill.text import Reading, train_tokenizer
 
     words = " ".join(["cat", "dog", "mat"] * 10)
-    encoder = Encoder(train_tokenizer([Example(words)] * 3, 60), 12)
+    reading = Reading(train_tokenizer([Example(words)] * 3, 60), 12)
     for pooling, expected in (("mean", np.mean), ("max", np.max)):
         task = tasks.build("regression", (), windows=tasks.Windows(2, pooling))  # type: ignore[arg-type]
-        encoded = task.encode(encoder, [Example(words), Example("cat")])
+        encoded = task.encode(reading, [Example(words), Example("cat")])
         assert encoded[0].windows == 4
         assert encoded[1].windows == 1
         logits = np.array([[1.0], [5.0], [3.0], [2.0], [7.0]], dtype=np.float32)

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from distill import tasks
-from distill.text import Encoder, Example, train_tokenizer
+from distill.text import Example, Reading, train_tokenizer
 
 TASK = tasks.build("sentence-embedding", ())
 
 
 def test_a_pair_is_two_rows_and_a_text_is_one() -> None:
-    encoder = Encoder(train_tokenizer([Example("the cat sat on the mat")] * 3, 60), 12)
+    reading = Reading(train_tokenizer([Example("the cat sat on the mat")] * 3, 60), 12)
     examples = [Example("the cat"), Example("the mat", "a cat"), Example("")]
-    encoded = TASK.encode(encoder, examples)
+    encoded = TASK.encode(reading, examples)
     assert [e.windows for e in encoded] == [1, 2, 1]
-    assert encoded[1].more[0].input_ids.tolist() == encoder.encode([Example("a cat")])[0].input_ids.tolist()
+    assert encoded[1].more[0].input_ids.tolist() == reading.encode([Example("a cat")])[0].input_ids.tolist()
     units = TASK.units(np.arange(8, dtype=np.float32).reshape(4, 2), encoded)
     assert [u.tolist() for u in units] == [[[0, 1]], [[2, 3], [4, 5]], [[6, 7]]]
 

@@ -9,7 +9,8 @@ from scipy.special import softmax
 from distill import tasks
 from distill.errors import UserError
 from distill.tasks.task import NO_LABEL
-from distill.text import Encoded, Encoder, Example, train_tokenizer
+from distill.tasks.token_classification import TokenClassification
+from distill.text import Encoded, Example, Reading, train_tokenizer
 
 LABELS = ("B-film", "I-film", "O")
 WORDS = ("the", "unbelievable", "", "log")
@@ -21,21 +22,21 @@ def task() -> tasks.Task:
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
+def reading() -> Reading:
     tokenizer = train_tokenizer([Example("the log unbeliev able log the"), Example("unbeliev able")] * 3, 60)
-    return Encoder(tokenizer, 8)
+    return Reading(tokenizer, 8)
 
 
-def _batch(encoder: Encoder) -> tuple[list[Encoded], np.ndarray]:
-    encoded = encoder.encode([Example(WORDS), Example(("the",)), Example(()), Example(("the",) * 12)])
+def _batch(reading: Reading) -> tuple[list[Encoded], np.ndarray]:
+    encoded = reading.encode([Example(WORDS), Example(("the",)), Example(()), Example(("the",) * 12)])
     logits = np.random.default_rng(0).normal(size=(4, 8, 3)).astype(np.float32)
     return encoded, logits
 
 
-def test_units_are_the_logits_at_the_first_piece_of_each_word(task: tasks.Task, encoder: Encoder) -> None:
-    encoded, logits = _batch(encoder)
+def test_units_are_the_logits_at_the_first_piece_of_each_word(task: tasks.Task, reading: Reading) -> None:
+    encoded, logits = _batch(reading)
     units = task.units(logits, encoded)
-    pieces = encoder.tokenizer.encode(list(WORDS), is_pretokenized=True).word_ids
+    pieces = reading.tokenizer.encode(list(WORDS), is_pretokenized=True).word_ids
     assert [u.shape for u in units] == [(4, 3), (1, 3), (0, 3), (6, 3)]
     for word in (0, 1, 3):
         np.testing.assert_array_equal(units[0][word], logits[0, pieces.index(word)])
@@ -43,15 +44,15 @@ def test_units_are_the_logits_at_the_first_piece_of_each_word(task: tasks.Task, 
     np.testing.assert_array_equal(units[3], logits[3, 1:7])
 
 
-def test_units_leave_the_logits_of_the_graph_as_they_are(task: tasks.Task, encoder: Encoder) -> None:
-    encoded, logits = _batch(encoder)
+def test_units_leave_the_logits_of_the_graph_as_they_are(task: tasks.Task, reading: Reading) -> None:
+    encoded, logits = _batch(reading)
     before = logits.copy()
     task.units(logits, encoded)
     np.testing.assert_array_equal(logits, before)
 
 
-def test_predictions_have_one_tag_a_word_and_o_where_nothing_was_said(task: tasks.Task, encoder: Encoder) -> None:
-    encoded, logits = _batch(encoder)
+def test_predictions_have_one_tag_a_word_and_o_where_nothing_was_said(task: tasks.Task, reading: Reading) -> None:
+    encoded, logits = _batch(reading)
     examples = [Example(WORDS), Example(("the",)), Example(()), Example(("the",) * 12)]
     units = task.units(logits, encoded)
     predictions = task.predictions(units, examples)
@@ -69,9 +70,9 @@ def test_without_an_o_the_first_tag_stands_where_nothing_was_said() -> None:
 
 
 def test_answers_show_words_tags_and_probabilities_none_where_nothing_was_said(
-    task: tasks.Task, encoder: Encoder
+    task: tasks.Task, reading: Reading
 ) -> None:
-    encoded, logits = _batch(encoder)
+    encoded, logits = _batch(reading)
     examples = [Example(WORDS), Example(("the",)), Example(()), Example(("the",) * 12)]
     units = task.units(logits, encoded)
     answers = [answer.as_dict() for answer in task.answers(units, examples)]
@@ -144,8 +145,8 @@ def test_entities_are_scored_where_tags_are_bio_and_words_elsewhere() -> None:
 
 def test_tags_of_another_scheme_are_refused_before_anything_is_trained() -> None:
     with pytest.raises(UserError, match=r"U-PER.*label_map"):
-        tasks.TokenClassification(("O", "U-PER", "B-PER", "L-PER"))
+        TokenClassification(("O", "U-PER", "B-PER", "L-PER"))
 
 
 def test_tags_without_b_are_entities_too() -> None:
-    assert tasks.TokenClassification(("O", "I-PER")).metric.name == "entity_f1"
+    assert TokenClassification(("O", "I-PER")).metric.name == "entity_f1"

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from distill.errors import UserError
-from distill.text import Encoded, Encoder, Example, rows_of, train_tokenizer
+from distill.text import Encoded, Example, Reading, rows_of, train_tokenizer
 
 WORDS = ["unbelievable", "cat", "mat", "naïve", "1990s", "a", "log", "gorgeous"]
 PASSAGE = " ".join(f"{WORDS[i % 8]}{'.' if i % 5 == 4 else ''}" for i in range(40))
@@ -31,13 +31,13 @@ def _ids(rows: list[Encoded], stride: int, special: int) -> list[int]:
 
 @pytest.mark.parametrize("stride", [0, 3])
 def test_windows_of_a_text_are_the_whole_text(tokenizer: Tokenizer, stride: int) -> None:
-    encoder = Encoder(tokenizer, 16)
-    (encoded,) = encoder.encode([Example(PASSAGE)], stride)
+    reading = Reading(tokenizer, 16)
+    (encoded,) = reading.encode([Example(PASSAGE)], stride)
     rows = rows_of([encoded])
     assert encoded.windows == len(rows) > 3
     assert max(len(row.input_ids) for row in rows) == 16
     assert not any(row.truncated for row in rows)
-    whole = Encoder(tokenizer, 1000).encode([Example(PASSAGE)])[0].input_ids
+    whole = Reading(tokenizer, 1000).encode([Example(PASSAGE)])[0].input_ids
     if stride:
         assert _ids(rows, stride, 1) == whole[1:-1].tolist()
     else:
@@ -45,23 +45,23 @@ def test_windows_of_a_text_are_the_whole_text(tokenizer: Tokenizer, stride: int)
 
 
 def test_a_text_that_fits_is_one_window_and_the_same_as_without(tokenizer: Tokenizer) -> None:
-    encoder = Encoder(tokenizer, 400)
-    (windowed,), (plain,) = encoder.encode([Example(PASSAGE)], 5), encoder.encode([Example(PASSAGE)])
+    reading = Reading(tokenizer, 400)
+    (windowed,), (plain,) = reading.encode([Example(PASSAGE)], 5), reading.encode([Example(PASSAGE)])
     assert windowed.windows == 1
     assert windowed.input_ids.tolist() == plain.input_ids.tolist()
 
 
 def test_without_a_stride_a_text_is_cut_and_says_so(tokenizer: Tokenizer) -> None:
-    (encoded,) = Encoder(tokenizer, 16).encode([Example(PASSAGE)])
+    (encoded,) = Reading(tokenizer, 16).encode([Example(PASSAGE)])
     assert encoded.truncated
     assert encoded.windows == 1
 
 
 def test_each_word_is_taken_from_the_window_that_holds_most_of_it(tokenizer: Tokenizer) -> None:
     words = tuple(PASSAGE.split())
-    encoder = Encoder(tokenizer, 20)
-    (encoded,) = encoder.encode([Example(words)], 6)
-    (alone,) = Encoder(tokenizer, 1000).encode([Example(words)])
+    reading = Reading(tokenizer, 20)
+    (encoded,) = reading.encode([Example(words)], 6)
+    (alone,) = Reading(tokenizer, 1000).encode([Example(words)])
     rows = rows_of([encoded])
     assert len(encoded.word_starts) == len(words)
     for word in range(len(words)):
@@ -74,8 +74,8 @@ def test_each_word_is_taken_from_the_window_that_holds_most_of_it(tokenizer: Tok
 
 
 def test_words_of_a_passage_stand_where_their_characters_are(tokenizer: Tokenizer) -> None:
-    encoder = Encoder(tokenizer, 28)
-    (encoded,) = encoder.encode_passages([Example("who sat on the mat ?", PASSAGE)], [SPANS], 8)
+    reading = Reading(tokenizer, 28)
+    (encoded,) = reading.encode_passages([Example("who sat on the mat ?", PASSAGE)], [SPANS], 8)
     rows = rows_of([encoded])
     assert encoded.windows > 2
     assert (encoded.word_starts >= 0).all()
@@ -88,20 +88,20 @@ def test_words_of_a_passage_stand_where_their_characters_are(tokenizer: Tokenize
 
 
 def test_a_long_question_leaves_half_of_the_room_to_the_passage(tokenizer: Tokenizer) -> None:
-    encoder = Encoder(tokenizer, 31)
-    (encoded,) = encoder.encode_passages([Example(PASSAGE, "the cat sat")], [[(0, 3), (4, 7), (8, 11)]], 2)
+    reading = Reading(tokenizer, 31)
+    (encoded,) = reading.encode_passages([Example(PASSAGE, "the cat sat")], [[(0, 3), (4, 7), (8, 11)]], 2)
     assert max(len(row.input_ids) for row in rows_of([encoded])) <= 31
     assert (encoded.word_starts >= 0).all()
 
 
 def test_an_empty_passage_has_no_words(tokenizer: Tokenizer) -> None:
-    (encoded,) = Encoder(tokenizer, 31).encode_passages([Example("who ?", "")], [[]], 2)
+    (encoded,) = Reading(tokenizer, 31).encode_passages([Example("who ?", "")], [[]], 2)
     assert len(encoded.word_starts) == 0
     assert encoded.windows == 1
 
 
 def test_windows_that_share_more_than_they_hold_are_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(UserError, match=r"windows of 16 tokens cannot share 13; give data\.stride below 13"):
-        Encoder(tokenizer, 16).encode([Example(PASSAGE)], 13)
+        Reading(tokenizer, 16).encode([Example(PASSAGE)], 13)
     with pytest.raises(UserError, match=r"give data\.stride below 6"):
-        Encoder(tokenizer, 16).encode([Example(PASSAGE, PASSAGE)], 8)
+        Reading(tokenizer, 16).encode([Example(PASSAGE, PASSAGE)], 8)

@@ -3,10 +3,10 @@
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from distill.text import Encoder, Example, with_leading_blanks
+from distill.text import Example, Reading, with_leading_blanks
 
 
-def letters(length: int) -> Encoder:
+def letters(length: int) -> Reading:
     """A WordPiece tokenizer whose pieces are letters."""
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijkl", *(f"##{c}" for c in "abcdefghijkl")]
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
@@ -15,25 +15,25 @@ def letters(length: int) -> Encoder:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    return Encoder(tokenizer, length, 0)
+    return Reading(tokenizer, length, 0)
 
 
 @pytest.mark.parametrize("stride", [0, 1, 2])
 def test_a_word_over_a_border_is_told_by_its_first_piece(stride: int) -> None:
-    encoder = letters(10)
+    reading = letters(10)
     words = ("abcdef", "hijkl", "ab")
-    (encoded,) = encoder.encode([Example(words)], stride)
+    (encoded,) = reading.encode([Example(words)], stride)
     rows = [encoded, *encoded.more]
     firsts = [rows[row].input_ids[start] for row, start in zip(encoded.word_rows, encoded.word_starts, strict=True)]
-    assert [encoder.tokenizer.id_to_token(int(i)) for i in firsts] == ["a", "h", "a"]
+    assert [reading.tokenizer.id_to_token(int(i)) for i in firsts] == ["a", "h", "a"]
 
 
 def test_texts_and_pairs_in_one_call_are_read_as_each_alone() -> None:
-    encoder = letters(12)
+    reading = letters(12)
     examples = [Example("ab cd ef gh ij kl ab"), Example("ab", "cd ef gh ij kl ab cd"), Example("kl")]
-    together = encoder.encode(examples, 2)
+    together = reading.encode(examples, 2)
     for example, encoded in zip(examples, together, strict=True):
-        (alone,) = encoder.encode([example], 2)
+        (alone,) = reading.encode([example], 2)
         assert [r.input_ids.tolist() for r in (encoded, *encoded.more)] == [
             r.input_ids.tolist() for r in (alone, *alone.more)
         ]

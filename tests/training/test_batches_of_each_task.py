@@ -13,7 +13,7 @@ from task_worlds import WORLDS
 from distill import tasks
 from distill.objectives import NOWHERE
 from distill.tasks.task import NO_LABEL
-from distill.text import Encoder, Example, Span, rows_of, train_tokenizer
+from distill.text import Example, Reading, Span, rows_of, train_tokenizer
 from distill.training.batching import make_batch
 from distill.training.soft_labels import SoftLabelStore
 
@@ -34,7 +34,7 @@ def _example(task: str, row: dict[str, Any]) -> Example:
     return Example(row["text"], label=row["label"])
 
 
-def _world(task: str, windows: bool) -> tuple[tasks.Task, Encoder, list[Example]]:
+def _world(task: str, windows: bool) -> tuple[tasks.Task, Reading, list[Example]]:
     generator = random.Random(0)
     examples = [_example(task, WORLDS[task][0](generator)) for _ in range(7)]
     texts = [Example(json.dumps([e.text, e.pair])) for e in examples]
@@ -45,7 +45,7 @@ def _world(task: str, windows: bool) -> tuple[tasks.Task, Encoder, list[Example]
         elif isinstance(e.label, tuple) and task != "question-answering":
             names.update(map(str, e.label))
     made = tasks.build(task, sorted(names), windows=tasks.Windows(2) if windows else None)
-    return made, Encoder(train_tokenizer(texts * 3, 120), 14 if windows else 64), examples
+    return made, Reading(train_tokenizer(texts * 3, 120), 14 if windows else 64), examples
 
 
 @pytest.mark.parametrize("windows", [False, True])

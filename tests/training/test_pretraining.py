@@ -23,7 +23,7 @@ from transformers import (
 
 from distill.config import PretrainingConfig
 from distill.errors import UserError
-from distill.text import Encoder, Example, train_tokenizer
+from distill.text import Example, Reading, train_tokenizer
 from distill.training import Problem, State, find_machine, train
 from distill.training.gathers import Positions
 from distill.training.planning import plan_epoch
@@ -34,11 +34,11 @@ TEXTS = [Example(f"the {a} {b} sat on the {c}") for a in ("cat", "dog") for b in
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return Encoder(train_tokenizer(TEXTS * 3, 80), 16)
+def encoder() -> Reading:
+    return Reading(train_tokenizer(TEXTS * 3, 80), 16)
 
 
-def _bert(encoder: Encoder, layers: int = 2, seed: int = 0) -> Any:
+def _bert(encoder: Reading, layers: int = 2, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     return BertForMaskedLM(
         BertConfig(
@@ -88,7 +88,7 @@ def test_logits_at_masked_tokens_are_those_of_the_whole_forward(family: str) -> 
     torch.testing.assert_close(after, expected.logits)
 
 
-def test_the_first_step_minimises_the_three_losses_added_up(encoder: Encoder) -> None:
+def test_the_first_step_minimises_the_three_losses_added_up(encoder: Reading) -> None:
     settings = PretrainingConfig(epochs=1, batch_size=8, kl=5.0, mlm=2.0, cosine=1.0, temperature=2.0)
     corpus = Corpus(TEXTS, encoder, 0.3)
     student, teacher = _bert(encoder, 1, 1), _bert(encoder, 2)
@@ -112,7 +112,7 @@ def test_the_first_step_minimises_the_three_losses_added_up(encoder: Encoder) ->
     assert result.curve[0].train_loss == pytest.approx(float(5 * kl + 2 * mlm + cosine.mean()), rel=1e-4)
 
 
-def test_masked_tokens_are_learnt_and_the_same_seed_gives_the_same_weights(encoder: Encoder) -> None:
+def test_masked_tokens_are_learnt_and_the_same_seed_gives_the_same_weights(encoder: Reading) -> None:
     settings = PretrainingConfig(epochs=40, batch_size=4, learning_rate=3e-3)
     corpus = Corpus(TEXTS, encoder, 0.15)
     machine = find_machine("cpu", "fp32", 1)
@@ -133,7 +133,7 @@ def test_masked_tokens_are_learnt_and_the_same_seed_gives_the_same_weights(encod
 
 
 def test_a_pretraining_that_was_stopped_goes_on_to_the_weights_of_one_that_was_not(
-    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With dropout: the same masks, moments and random numbers."""
     machine, corpus = find_machine("cpu", "fp32", 1), Corpus(TEXTS, encoder, 0.3)
@@ -166,7 +166,7 @@ def test_a_pretraining_that_was_stopped_goes_on_to_the_weights_of_one_that_was_n
     assert not list(tmp_path.iterdir())
 
 
-def test_a_tokenizer_without_a_mask_token_is_refused(encoder: Encoder) -> None:
+def test_a_tokenizer_without_a_mask_token_is_refused(encoder: Reading) -> None:
     other = Tokenizer.from_str(encoder.tokenizer.to_str().replace("[MASK]", "[GAP]"))
     with pytest.raises(UserError, match="no mask token"):
-        Corpus(TEXTS, Encoder(other, 16), 0.15)
+        Corpus(TEXTS, Reading(other, 16), 0.15)

@@ -9,7 +9,7 @@ from tiny_training import make_setting
 
 from distill import tasks
 from distill.tasks.task import NO_LABEL, Logits
-from distill.text import Encoded, Encoder, Example, train_tokenizer
+from distill.text import Encoded, Example, Reading, train_tokenizer
 from distill.training import SoftLabelStore
 from distill.training.batching import make_batch
 from distill.training.gathers import Whole
@@ -104,8 +104,8 @@ WORDS = [("the", "unbelievable", "log"), ("log", "", "the"), ("the",) * 12, ()]
 TAGS = ("B-x", "O")
 
 
-def _sentences() -> tuple[Encoder, list[Example]]:
-    encoder = Encoder(train_tokenizer([Example("the log unbeliev able log the"), Example("able")] * 3, 60), 8)
+def _sentences() -> tuple[Reading, list[Example]]:
+    encoder = Reading(train_tokenizer([Example("the log unbeliev able log the"), Example("able")] * 3, 60), 8)
     return encoder, [Example(words, label=tuple(TAGS[i % 2] for i in range(len(words)))) for words in WORDS]
 
 

@@ -14,7 +14,7 @@ from tiny_training import TINY, make_setting, whole_words
 from distill.config import CosineTerm, HardTerm, KlTerm, MseTerm, PretrainingConfig, TrainConfig
 from distill.models import build_transformer
 from distill.objectives import Objective
-from distill.text import Encoder, Example
+from distill.text import Example, Reading
 from distill.training import Beside, Machine, Problem, Rows, SoftLabelStore, Stored, find_machine
 from distill.training.learner import Learner, add_gradients
 from distill.training.planning import cut
@@ -95,7 +95,7 @@ def test_the_gradient_of_a_step_does_not_depend_on_the_cut(
 def test_masks_are_drawn_for_the_whole_step_whatever_the_cut(machine: Machine) -> None:
     from transformers import BertConfig, BertForMaskedLM
 
-    encoder = Encoder(whole_words(), 16)
+    encoder = Reading(whole_words(), 16)
     texts = [Example("movie plot actor scene story camera music end"[: 6 * n].strip()) for n in range(1, 8)]
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}

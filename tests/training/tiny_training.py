@@ -13,7 +13,7 @@ from distill.config import Architecture, HardTerm, KlTerm, TrainConfig
 from distill.models import build_transformer
 from distill.objectives import Objective
 from distill.tasks import Task
-from distill.text import Encoder, Example
+from distill.text import Example, Reading
 from distill.training import (
     Machine,
     Problem,
@@ -58,7 +58,7 @@ class Setting:
     """Everything but the arm."""
 
     task: Task
-    encoder: Encoder
+    encoder: Reading
     texts: list[Example]
     validation: list[Example]
     machine: Machine
@@ -123,7 +123,7 @@ def make_setting(texts: int = 48, validation: int = 24, words: bool = False) -> 
     make = tagged if words else labelled
     task = tasks.build(*(("token-classification", ("B-x", "O")) if words else ("text-classification", LABELS)))
     rows = make(texts + validation, 1)
-    encoder = Encoder(whole_words(), 16)
+    encoder = Reading(whole_words(), 16)
     machine = find_machine("cpu", "fp32", 1)
     return Setting(task, encoder, rows[:texts], rows[texts:], machine)
 

@@ -1,4 +1,4 @@
-"""What a cell of the label column says, for each task."""
+"""What a cell of the label column says: a label, tags, a set of labels, a number or answers, as a task reads it."""
 
 import json
 import math
@@ -104,26 +104,12 @@ def spans_of(value: Any, column: str, fail: Fail) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-LABEL_OF: dict[str, Callable[[Any, str, Fail], Label]] = {
-    "text-classification": class_of,
-    "multi-label-classification": set_of,
-    "regression": number_of,
-    "token-classification": tags_of,
-    "question-answering": spans_of,
-    "sentence-embedding": number_of,
-}
-"""By task: from a cell and its column's name to the label. Each raises UserError for a cell that says nothing."""
-
-
-def mapped(label: Label, label_map: Mapping[str, str], task: str) -> Label:
+def renamed(label: Label, label_map: Mapping[str, str]) -> Label:
     """Labels and tags by the names that ``data.label_map`` gives them; numbers and spans as they are."""
-    names = names_of(label)
-    if not names or not label_map:
-        return label
     if isinstance(label, str):
         return label_map.get(label, label)
-    renamed = (label_map.get(name, name) for name in names)
-    return tuple(sorted(set(renamed))) if task == "multi-label-classification" else tuple(renamed)
+    names = names_of(label)
+    return tuple(label_map.get(name, name) for name in names) if names else label
 
 
 def names_of(label: Label | None) -> tuple[str, ...]:

@@ -1,0 +1,129 @@
+"""Texts that were read once, in memory-mapped files."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.errors import UserError
+from distill.text.encoding import EMPTY, Encoded, rows_of
+
+FLAT = ("input_ids", "token_type_ids", "word_starts", "word_ends", "word_rows")
+"""Of all rows one after another, each in the smallest type that holds it."""
+OFFSETS = ("tokens_until", "words_until", "rows_until")
+"""Where the tokens of each row [R + 1], its words [R + 1], and the rows of each example [N + 1] begin and end."""
+FILES = (*FLAT, *OFFSETS, "truncated")
+
+
+class TokenStore(Sequence[Encoded]):
+    """The ids of N texts, in the order in which they were given, in a folder of ``.npy`` files.
+
+    Made once by :meth:`write` and shared by all who read the same texts with the same
+    :class:`~distill.text.Reading`; soft labels of these texts stand in the same order. Opening maps the files into
+    memory and reads nothing; an example is put together when it is asked for. A row is a window of an example; an
+    example that is read whole has one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises UserError where a file is missing, or is no array."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for name in FILES:
+            path = folder / f"{name}.npy"
+            try:
+                arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise UserError(f"{path} is not an array of read texts ({error}); make {folder} again") from error
+        self._arrays = arrays
+
+    @staticmethod
+    def write(folder: Path, encoded: Iterable[Encoded]) -> None:
+        """Writes a store. ``encoded`` may be a generator: what was written of an example is forgotten.
+
+        Raises ValueError for windows that have windows themselves.
+        """
+        flat = {name: bytearray() for name in FLAT}
+        until: dict[str, list[int]] = {name: [0] for name in OFFSETS}
+        truncated: list[bool] = []
+        for example in encoded:
+            for row in rows_of([example]):
+                if row is not example and row.more:
+                    raise ValueError("a window of an example has windows of its own; a store keeps one level of them")
+                for name, column in flat.items():
+                    column += getattr(row, name).astype(np.int32).tobytes()
+                truncated.append(row.truncated)
+                until["tokens_until"].append(until["tokens_until"][-1] + len(row.input_ids))
+                until["words_until"].append(until["words_until"][-1] + len(row.word_starts))
+            until["rows_until"].append(until["rows_until"][-1] + example.windows)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, column in flat.items():
+            np.save(folder / f"{name}.npy", _narrowed(np.frombuffer(column, dtype=np.int32)))
+        for name, ends in until.items():
+            np.save(folder / f"{name}.npy", np.array(ends, dtype=np.int64))
+        np.save(folder / "truncated.npy", np.array(truncated, dtype=np.bool_))
+
+    def __len__(self) -> int:
+        return len(self._arrays["rows_until"]) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Encoded: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Encoded]: ...
+
+    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
+        """Equal to what was given to :meth:`write`; its arrays are copies, so that nothing keeps the files open."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        i = int(index) + (len(self) if index < 0 else 0)
+        if not 0 <= i < len(self):
+            raise IndexError(f"example {index} of {len(self)}")
+        first, end = self._arrays["rows_until"][i : i + 2]
+        further = tuple(self._row(row, ()) for row in range(first + 1, end))
+        return self._row(first, further)
+
+    def _row(self, row: int, more: tuple[Encoded, ...]) -> Encoded:
+        token, tokens_end = self._arrays["tokens_until"][row : row + 2]
+        word, words_end = self._arrays["words_until"][row : row + 2]
+
+        def part(name: str) -> NDArray[np.int64]:
+            here = slice(token, tokens_end) if name in ("input_ids", "token_type_ids") else slice(word, words_end)
+            found: NDArray[np.int64] = self._arrays[name][here].astype(np.int64) if here.start < here.stop else EMPTY
+            return found
+
+        return Encoded(
+            part("input_ids"),
+            part("token_type_ids"),
+            part("word_starts"),
+            bool(self._arrays["truncated"][row]),
+            part("word_ends"),
+            part("word_rows"),
+            more,
+        )
+
+    @property
+    def windows(self) -> NDArray[np.int64]:
+        """[N], the rows of each example."""
+        return np.diff(self._arrays["rows_until"])
+
+    @property
+    def longest(self) -> NDArray[np.int64]:
+        """[N], the tokens of the longest row of each example."""
+        if not len(self):
+            return EMPTY
+        rows = np.diff(self._arrays["tokens_until"])
+        found: NDArray[np.int64] = np.maximum.reduceat(rows, self._arrays["rows_until"][:-1])
+        return found
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """[N], the tokens that each example takes in a batch of its own: its rows, all padded to the longest."""
+        return self.windows * self.longest
+
+
+def _narrowed(values: NDArray[np.int32]) -> NDArray[Any]:
+    """The same numbers in the smallest type that holds them all."""
+    if not len(values):
+        return values
+    return values.astype(np.result_type(np.min_scalar_type(values.min()), np.min_scalar_type(values.max())))

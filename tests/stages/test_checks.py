@@ -1,0 +1,113 @@
+"""What a recipe asks that its task cannot give is refused, with the mend, before anything is read."""
+
+from typing import Any
+
+import pytest
+
+from distill.config import Config, build_config
+from distill.config.compose import recipe_names, run_with_hydra
+from distill.errors import UserError
+from distill.stages.checks import check_task
+
+PAIRS = {"train": {"path": "x"}, "pair": "b"}
+MSE = {"terms": [{"name": "mse"}]}
+
+
+def _recipe(task: str, **changes: Any) -> Config:
+    return build_config(
+        {
+            "name": "small",
+            "recipe": "small",
+            "data": {"train": {"path": "x.csv"}},
+            "teacher": {"name": "pretrained", "source": {"path": "folder"}},
+            "student": {"name": "recurrent"},
+            "task": {"name": task},
+            **changes,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "message"),
+    [
+        ("classification", {}, r"task\.name is 'classification'; did you mean 'text-classification'\?"),
+        ("text-classification", {"arms": ["hard", "soft"]}, "arms lacks 'linear'"),
+        ("question-answering", {}, "arms has 'linear', but a linear model finds no spans"),
+        (
+            "regression",
+            {"arms": ["linear", "hard", "pseudo+transfer"], "objective": MSE},
+            "the teacher's answers in regression are no labels",
+        ),
+        ("sentence-embedding", {"objective": MSE}, r"no text is labelled: set arms=\[linear,soft\]"),
+        (
+            "text-classification",
+            {"objective": {"terms": [{"name": "hard"}, {"name": "cosine"}]}},
+            r"objective\.terms\[1\] is 'cosine', which compares vectors, not the answers of text-classification",
+        ),
+        ("regression", {}, r"objective\.terms\[1\] is 'kl', .* no distribution; choose objective=mse"),
+        (
+            "sentence-embedding",
+            {"arms": ["linear", "soft"]},
+            r"the answers of sentence-embedding are no distribution; choose objective=cosine",
+        ),
+        (
+            "sentence-embedding",
+            {"arms": ["linear", "soft"], "objective": {"terms": [{"name": "hard"}]}},
+            "objective.terms has only 'hard', but no text of sentence-embedding is labelled",
+        ),
+        (
+            "token-classification",
+            {"data": {"train": {"path": "x"}, "out_of_scope": {"path": "y"}}},
+            "data.out_of_scope is set, but token-classification gives a text no probability of one label",
+        ),
+        (
+            "multi-label-classification",
+            {"data": {"train": {"path": "x"}, "out_of_scope": {"path": "y"}}},
+            "data.out_of_scope is set, but multi-label-classification",
+        ),
+        (
+            "text-classification",
+            {"data": {"train": {"path": "x"}, "recombined": 9}},
+            r"data\.recombined is 9, but there are no pairs to make in text-classification without data\.pair",
+        ),
+        (
+            "question-answering",
+            {"data": {**PAIRS, "recombined": 9}, "arms": ["hard"]},
+            "no pairs to make in question-answering",
+        ),
+        (
+            "sentence-embedding",
+            {"data": {**PAIRS, "recombined": 9}, "arms": ["linear", "soft"], "objective": MSE},
+            "no pairs to make in sentence-embedding",
+        ),
+        (
+            "multi-label-classification",
+            {"teacher": {"name": "probabilities", "source": {"path": "x"}}},
+            "distributions over labels, which multi-label-classification does not have",
+        ),
+    ],
+)
+def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_task(_recipe(task, **changes))
+
+
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [
+        ("text-classification", {"data": {**PAIRS, "recombined": 9, "out_of_scope": {"path": "y"}}}),
+        ("multi-label-classification", {"data": {**PAIRS, "recombined": 9}}),
+        ("regression", {"data": {**PAIRS, "recombined": 9}, "objective": MSE}),
+        ("token-classification", {"teacher": {"name": "probabilities", "source": {"path": "x"}}}),
+        ("question-answering", {"arms": ["hard", "pseudo+transfer"]}),
+        ("sentence-embedding", {"arms": ["linear", "soft"], "objective": MSE}),
+    ],
+)
+def test_what_a_task_has_is_taken(task: str, changes: dict[str, Any]) -> None:
+    check_task(_recipe(task, **changes))
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_every_recipe_asks_for_what_its_task_has(recipe: str) -> None:
+    needed = ["teacher.source.path=m", "data.train.path=x.csv"] if recipe == "compress" else []
+    run_with_hydra(recipe, needed, [], check_task)
