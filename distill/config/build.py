@@ -137,7 +137,7 @@ def check(config: Config) -> None:
         require(train.steps > 0, f"{where}.steps is {train.steps}; give at least 1")
         require(train.evaluations > 0, f"{where}.evaluations is {train.evaluations}; give at least 1")
         require(train.batch_size > 0, f"{where}.batch_size is {train.batch_size}; give at least 1")
-        require(train.accumulation > 0, f"{where}.accumulation is {train.accumulation}; give at least 1")
+        require(train.tokens > 0, f"{where}.tokens is {train.tokens}; give at least 1")
         require(bool(train.learning_rates), f"{where}.learning_rates is empty; give at least one")
         for rate in train.learning_rates:
             require(0 < rate < 1, f"{where}.learning_rates has {rate}; give values between 0 and 1, such as 5e-5")

@@ -93,7 +93,9 @@ class TrainConfig:
     steps: int = 600
     """The budget: every arm takes as many steps, each of ``batch_size`` texts, whatever it learns from."""
     batch_size: int = 32
-    accumulation: int = 1
+    tokens: int = 16384
+    """A step is cut into forward passes of at most this many tokens, padding and windows counted: the memory it takes
+    follows from them, the gradient does not. A single text may be above."""
     learning_rates: tuple[float, ...] = (5e-5,)
     """Candidates; the best on validation with the first seed is taken, for each arm with the same budget."""
     weight_decay: float = 0.01

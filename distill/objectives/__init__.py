@@ -8,13 +8,18 @@ from distill.objectives.logits import (
     kl_divergence,
     mean_squared_error,
 )
-from distill.objectives.objective import PSEUDO, Objective, WeightedTerm
+from distill.objectives.objective import PSEUDO, Objective
+from distill.objectives.terms import OnHidden, OnLabels, OnTeacher, Seen, Term
 
 __all__ = [
     "NOWHERE",
     "PSEUDO",
     "Objective",
-    "WeightedTerm",
+    "OnHidden",
+    "OnLabels",
+    "OnTeacher",
+    "Seen",
+    "Term",
     "binary_cross_entropy",
     "binary_kl_divergence",
     "binary_pseudo_labels",

@@ -1,13 +1,14 @@
-"""A weighted sum of terms."""
+"""What the student minimises: a weighted sum of terms."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from distill.config import CosineTerm, HardTerm, KlTerm, MseTerm, Term
+from distill.config import CosineTerm, HardTerm, KlTerm, MseTerm
+from distill.config import Term as TermConfig
 from distill.objectives.labels import binary_cross_entropy, binary_pseudo_labels, cross_entropy, pseudo_labels
 from distill.objectives.logits import (
     binary_kl_divergence,
@@ -16,9 +17,7 @@ from distill.objectives.logits import (
     mean_squared_error,
     squared_error,
 )
-
-Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(student, teacher or labels, mask) -> (sum, count)"""
+from distill.objectives.terms import Asked, Loss, OnLabels, OnTeacher, Seen, Term
 
 HARD: dict[str, Loss] = {
     "categorical": cross_entropy,
@@ -35,64 +34,59 @@ PSEUDO: dict[str, Loss] = {
 }
 
 
-@dataclass(frozen=True)
-class WeightedTerm:
-    """A term: its weight, whether it reads labels or the teacher, and the function."""
-
-    weight: float
-    reads_labels: bool
-    loss: Loss
-
-
 class Objective(nn.Module):
-    """What the student minimises. Sums and counts are kept apart, so that the loop can divide by the whole step.
+    """The terms a student minimises. Sums and counts are kept apart, so that the loop divides by the whole step."""
 
-    Where student and teacher give vectors of different sizes, a learnt projection of the student's stands between
-    them: it is trained and checkpointed with the student, and dropped at export.
-    """
-
-    def __init__(self, terms: Sequence[Term], kind: str = "categorical", sizes: tuple[int, int] | None = None) -> None:
-        """``kind`` is the task's (see :data:`distill.tasks.task.Kind`); ``sizes`` those of the student's and the
-        teacher's vectors."""
+    def __init__(self, terms: Sequence[Term]) -> None:
         super().__init__()
-        self.terms = tuple(_build(term, kind) for term in terms)
-        self.projection: nn.Module = nn.Identity()
-        if sizes is not None and sizes[0] != sizes[1]:
-            self.projection = nn.Linear(*sizes, bias=False)
+        self.terms = nn.ModuleList(terms)
+
+    @classmethod
+    def of(cls, terms: Sequence[TermConfig], kind: str = "categorical", sizes: tuple[int, int] | None = None) -> Self:
+        """As a recipe has it. ``kind`` is the task's (see :data:`distill.tasks.task.Kind`); ``sizes`` those of the
+        student's and the teacher's vectors."""
+        return cls([_build(term, kind, sizes) for term in terms])
+
+    @property
+    def parts(self) -> list[Term]:
+        """The terms, typed."""
+        return [term for term in self.terms if isinstance(term, Term)]
 
     @property
     def reads_teacher(self) -> bool:
-        """Whether soft labels are needed."""
-        return any(not term.reads_labels for term in self.terms)
+        """Whether a signal is needed."""
+        return any(not term.reads_labels for term in self.parts)
 
-    def masks(self, labels: Tensor, unit_mask: Tensor) -> list[Tensor]:
-        """For each term, the units [B, U] it counts: those with a label, or all real ones."""
-        labelled = ~torch.isnan(labels).any(-1) if labels.is_floating_point() else labels >= 0
-        return [unit_mask & labelled if term.reads_labels else unit_mask for term in self.terms]
+    @property
+    def needs(self) -> frozenset[str]:
+        """Fields of :class:`Seen` that some term reads."""
+        return frozenset().union(*(term.needs for term in self.parts))
+
+    def counts(self, batch: Asked) -> Tensor:
+        """[T], how much each term counts in a batch."""
+        return torch.stack([term.mask(batch).sum() for term in self.parts])
 
     def forward(
-        self, student: Tensor, teacher: Tensor | None, labels: Tensor, masks: Sequence[Tensor], counts: Sequence[float]
+        self, student: Seen, teacher: Seen | None, batch: Asked, totals: Sequence[Tensor | float | None]
     ) -> Tensor:
-        """The weighted sum of terms, each divided by its count over the whole step; a term that counts nothing is 0."""
-        total = student.sum() * 0.0
-        student = self.projection(student)
-        for term, mask, count in zip(self.terms, masks, counts, strict=True):
-            if count:
-                target = labels if term.reads_labels else teacher
-                assert target is not None
-                total = total + term.weight * term.loss(student, target, mask)[0] / count
-        return total
+        """The weighted sum of terms, each divided by its count over the whole step: over all its forward passes and
+        processes. The total of a term that counts nothing here is None, and the term is left out."""
+        loss = student.units.sum() * 0.0
+        for term, total in zip(self.parts, totals, strict=True):
+            if total is not None:
+                loss = loss + term.weight * term(student, teacher, batch) / total
+        return loss
 
 
-def _build(term: Term, kind: str) -> WeightedTerm:
+def _build(term: TermConfig, kind: str, sizes: tuple[int, int] | None) -> Term:
     match term:
         case HardTerm(weight=weight):
-            return WeightedTerm(weight, True, HARD[kind])
+            return OnLabels(weight, HARD[kind])
         case KlTerm(weight=weight, temperature=temperature):
             divergence = binary_kl_divergence if kind == "bernoulli" else kl_divergence
-            return WeightedTerm(weight, False, partial(divergence, temperature=temperature))
+            return OnTeacher(weight, partial(divergence, temperature=temperature), sizes)
         case MseTerm(weight=weight):
             error = squared_error if kind in ("number", "vector") else mean_squared_error
-            return WeightedTerm(weight, False, error)
+            return OnTeacher(weight, error, sizes)
         case CosineTerm(weight=weight):
-            return WeightedTerm(weight, False, cosine_distance)
+            return OnTeacher(weight, cosine_distance, sizes)

@@ -61,17 +61,17 @@ class Artifacts:
         fingerprint = stage.fingerprint(self.machine)
         directory = self.root / f"{stage.name}-{fingerprint[:16]}"
         cached = True
-        if not self.machine.agree((directory / DONE).is_file()):
+        if not self.machine.decide((directory / DONE).is_file()):
             partial = directory.with_name(directory.name + ".partial")
             if self.machine.is_main:
                 partial.mkdir(parents=True, exist_ok=True)
                 with alone(partial, stage.what):
                     cached = (directory / DONE).is_file()  # another run was at it
-                    if self.machine.agree(cached):
+                    if self.machine.decide(cached):
                         shutil.rmtree(partial, ignore_errors=True)
                     else:
                         self._compute(stage, directory, content)
-            elif not self.machine.agree(False) and stage.together:
+            elif not self.machine.decide(False) and stage.together:
                 stage.compute(partial, self.machine)
             self.machine.barrier()
         done = json.loads((directory / DONE).read_text(encoding="utf-8"))

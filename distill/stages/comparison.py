@@ -36,6 +36,7 @@ class AnswerHeldOut(Stage):
     name: ClassVar[str] = "test-answers"
     rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
     libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
+    together: ClassVar[bool] = True
     on_device: ClassVar[bool] = True
 
     model: Artifact
@@ -55,12 +56,12 @@ class AnswerHeldOut(Stage):
         from distill.training import predict
 
         loaded = load_model(self.model.directory / "model", self.task)
-        loaded.model.to(machine.accelerator.device)
         for split in self.texts.splits:
             if examples := self.texts.of(split):
                 what = f"{self.who}, {split}"
-                units = predict(loaded.model, self.reading, self.task, examples, machine.accelerator, what)
-                save_units(folder / f"{split}.npz", units)
+                units = predict(loaded.model, self.reading, self.task, examples, machine, what)
+                if machine.is_main:
+                    save_units(folder / f"{split}.npz", units)
 
 
 def evaluate(

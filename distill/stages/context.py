@@ -1,6 +1,5 @@
 """What every stage is made with, and what stages hand on to each other."""
 
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +12,10 @@ from distill.data import Dataset, Part
 from distill.metrics import Statistics
 from distill.results import ArmResult, Candidate, Contrast, Gate, Parity, StageCost, VariantResult
 from distill.runtime import graph_file
-from distill.runtime.graphs import usable_cores
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.tasks import Task
 from distill.text import Example, Reading
-from distill.training.devices import Machine
-
-NVIDIA_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
-"""One of them is there where torch may see a CUDA GPU; ``dxg`` is Windows' subsystem for Linux."""
+from distill.training.devices import Machine, find_machine
 
 
 @dataclass(frozen=True)
@@ -41,19 +36,8 @@ class Run:
 
 
 def open_run(config: Config) -> Run:
-    """The run of a recipe on this machine. torch is imported only where a GPU may be there."""
-    return Run(config, machine_of(config))
-
-
-def machine_of(config: Config) -> Machine:
-    """Device, precision and threads."""
-    threads = config.threads or usable_cores()
-    no_gpu = sys.platform == "linux" and not any(Path(device).exists() for device in NVIDIA_DEVICES)
-    if config.device == "cpu" or (config.device == "auto" and no_gpu):
-        return Machine("cpu", "fp32" if config.precision == "auto" else config.precision, threads)
-    from distill.training import resolve_device
-
-    return Machine(*resolve_device(config.device, config.precision), threads)
+    """The run of a recipe on this machine."""
+    return Run(config, find_machine(config.device, config.precision, config.threads))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -29,6 +30,7 @@ class PretrainStudent(Stage):
     name: ClassVar[str] = "pretraining"
     rooms: ClassVar[tuple[str, ...]] = (*TRAINING_ROOMS, "data/corpus.py", "data/examples.py", "data/readers.py")
     libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
+    together: ClassVar[bool] = True
     on_device: ClassVar[bool] = True
 
     teacher: PretrainedTeacher
@@ -51,9 +53,10 @@ class PretrainStudent(Stage):
         from distill.models import LoadedModel, save_model, student_from_layers
         from distill.models.masked import load_masked_lm
         from distill.models.students import chosen_layers
-        from distill.training.pretraining import Corpus, masked_score, pretrain
+        from distill.training import State, train
+        from distill.training.pretraining import Corpus, masked_problem, masked_score
 
-        settings, accelerator = self.student.pretraining, machine.accelerator
+        settings = self.student.pretraining
         found = load_corpus(settings, self.texts.examples, self.held_out.examples)
         held_out = max(1, min(MOST_HELD_OUT, len(found) // 20))
         if len(found) <= held_out:
@@ -62,12 +65,17 @@ class PretrainStudent(Stage):
         seen, unseen = (Corpus(part, reading, settings.masked) for part in (found[held_out:], found[:held_out]))
         teacher, has_head = load_masked_lm(self.teacher, self.seed)
         if not has_head:
-            pretrain(teacher, None, seen, settings, self.seed, accelerator, "the teacher learns to find masked tokens")
+            learns = masked_problem(teacher, None, seen, settings, self.seed, machine)
+            train(learns, State(folder / "work" / "teacher"), machine)
         small = student_from_layers(teacher, chosen_layers(self.student, teacher.config.num_hidden_layers))
-        scores = {"teacher": masked_score(teacher, unseen, accelerator)}
-        scores["student before"] = masked_score(small, unseen, accelerator)
-        pretrain(small, teacher, seen, settings, self.seed, accelerator, self.what)
-        scores["student after"] = masked_score(small, unseen, accelerator)
+        scores = {"teacher": masked_score(teacher, unseen, machine)}
+        scores["student before"] = masked_score(small, unseen, machine)
+        problem = masked_problem(small, teacher, seen, settings, self.seed, machine)
+        train(problem, State(folder / "work" / "student"), machine)
+        scores["student after"] = masked_score(small, unseen, machine)
+        if not machine.is_main:
+            return
+        shutil.rmtree(folder / "work", ignore_errors=True)
         loaded = LoadedModel(small.cpu(), self.reading.tokenizer, self.reading.special_tokens)
         save_model(loaded, folder / "model", 512)
         in_numbers = {who: dataclasses.asdict(score) for who, score in scores.items()}

@@ -7,7 +7,6 @@ from typing import Any
 
 from distill.config import Config, Source
 from distill.results import SCHEMA_VERSION, DataSummary, Figure, Provenance, Report, StageCost
-from distill.runtime.graphs import usable_cores
 from distill.stages.context import Findings, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
 from distill.stages.pretraining import in_words
 from distill.tasks import Task
@@ -27,7 +26,7 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
 
     config, texts, task = this.config, findings.texts, findings.texts.task
     teacher_source, teacher_licence = teacher_in_words(config)
-    training = f"{this.machine.device}, {this.machine.precision}, {config.threads or usable_cores()} threads"
+    training = f"{this.machine.device}, {this.machine.threads} threads, {this.machine.why}"
     return Report(
         schema_version=SCHEMA_VERSION,
         name=config.name,

@@ -29,6 +29,7 @@ class LabelTexts(Stage):
     name: ClassVar[str] = "soft-labels"
     rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
     libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
+    together: ClassVar[bool] = True
     on_device: ClassVar[bool] = True
 
     model: Artifact
@@ -47,10 +48,10 @@ class LabelTexts(Stage):
         from distill.training import SoftLabelStore, predict
 
         loaded = load_model(self.model.directory / "model", self.task)
-        loaded.model.to(machine.accelerator.device)
         examples = self.texts.examples
-        units = predict(loaded.model, self.reading, self.task, examples, machine.accelerator, self.what)
-        SoftLabelStore.write(folder / "store", examples, units)
+        units = predict(loaded.model, self.reading, self.task, examples, machine, self.what)
+        if machine.is_main:
+            SoftLabelStore.write(folder / "store", examples, units)
 
 
 @dataclass(frozen=True)

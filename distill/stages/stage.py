@@ -18,10 +18,7 @@ from distill.tasks import Task
 from distill.training.devices import Machine
 
 PACKAGE = Path(__file__).resolve().parent.parent
-TRAINING_ROOMS = (
-    *("training", "models", "objectives", "text", "tasks", "metrics", "runtime/forward.py"),
-    *("data/batches.py", "data/masking.py"),
-)
+TRAINING_ROOMS = (*("training", "models", "objectives", "text", "tasks", "metrics", "runtime/forward.py"),)
 TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 
@@ -37,7 +34,8 @@ class Stage(ABC):
     libraries: ClassVar[tuple[str, ...]]
     """Packages whose version its result depends on."""
     together: ClassVar[bool] = False
-    """Every process of the run computes it; else the main one alone does, and the others wait."""
+    """Every process of the run computes it, and the main one writes; else that one alone computes, and the others
+    wait."""
     on_device: ClassVar[bool] = False
     """Its result depends on device and precision."""
 

@@ -77,27 +77,26 @@ class TrainStudent(Stage):
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``model`` and ``result.json``."""
         from distill.models import parameter_count, save_model, vector_size
-        from distill.training import make_arm, train
+        from distill.training import Problem, Rows, State, Stored, make_arm, train
 
         student = self.first_weights()
         store = None if self.signal is None else open_store(self.signal)
         sizes = (vector_size(student.model), store.width) if store is not None and self.task.kind == "vector" else None
         arm = make_arm(self.arm, self.objective, self.task.kind, sizes, self.thresholds)
-        trained = train(
+        problem = Problem(
             student.model,
-            self.reading,
-            self.task,
-            self.texts.examples,
-            self.validation.examples,
             arm.objective,
-            store,
+            None if store is None else Stored(store, self.texts.examples),
+            Rows.read(self.task, self.reading, self.texts.examples),
+            Rows.read(self.task, self.reading, self.validation.examples),
             self.budget,
             self.rate,
             self.seed,
-            machine.accelerator,
             self.what,
-            folder / "work",
         )
+        trained = train(problem, State(folder / "work"), machine)
+        if not machine.is_main:
+            return
         shutil.rmtree(folder / "work", ignore_errors=True)
         save_model(student, folder / "model", self.reading.max_length)
         result = {

@@ -65,7 +65,7 @@ class TrainTeacher(Stage):
         from distill.models.students import chosen_layers
         from distill.models.teachers import renew_pooler
         from distill.objectives import Objective
-        from distill.training import train
+        from distill.training import Problem, Rows, State, train
 
         loaded, fine_tuned = self.start()
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
@@ -76,24 +76,23 @@ class TrainTeacher(Stage):
                 raise UserError("the teacher is not fine-tuned and there are no labels to fine-tune it on")
             start_at_the_mean(loaded.model, self.task, self.texts.examples)
             renewed = self.new_pooler and renew_pooler(loaded.model)
-            trained = train(
+            problem = Problem(
                 loaded.model,
-                self.reading,
-                self.task,
-                self.texts.examples,
-                self.validation.examples,
-                Objective([HardTerm("hard")], self.task.kind),
+                Objective.of([HardTerm("hard")], self.task.kind),
                 None,
+                Rows.read(self.task, self.reading, self.texts.examples),
+                Rows.read(self.task, self.reading, self.validation.examples),
                 self.model.train,
                 self.rate,
                 self.seed,
-                machine.accelerator,
                 self.what,
-                folder / "work",
             )
-            shutil.rmtree(folder / "work", ignore_errors=True)
+            trained = train(problem, State(folder / "work"), machine)
             what = f"seed {self.seed}" + (", pooler re-initialised" if renewed else "")
             result |= {**dataclasses.asdict(trained), "learning_rate": self.rate, "what": what}
+        if not machine.is_main:
+            return
+        shutil.rmtree(folder / "work", ignore_errors=True)
         save_model(loaded, folder / "model", self.reading.max_length)
         result["parameters"] = sum(p.numel() for p in loaded.model.parameters())
         (folder / "result.json").write_text(json.dumps(result))

@@ -8,15 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distill.training.arms import DIFFERS_IN, Arm, make_arm
+    from distill.training.devices import Machine, find_machine, make_accelerator, resolve_device
     from distill.training.linear import LinearFloor, fit_linear
-    from distill.training.loop import TrainingResult, make_accelerator, predict, resolve_device, train
+    from distill.training.loop import TrainingResult, predict, train
+    from distill.training.problem import Problem, Rows
+    from distill.training.signal import Beside, Stored
     from distill.training.soft_labels import SoftLabelStore
+    from distill.training.state import State
 
 _FILES = {
     "arms": ("DIFFERS_IN", "Arm", "make_arm"),
+    "devices": ("Machine", "find_machine", "make_accelerator", "resolve_device"),
     "linear": ("LinearFloor", "fit_linear"),
-    "loop": ("TrainingResult", "make_accelerator", "predict", "resolve_device", "train"),
+    "loop": ("TrainingResult", "predict", "train"),
+    "problem": ("Problem", "Rows"),
+    "signal": ("Beside", "Stored"),
     "soft_labels": ("SoftLabelStore",),
+    "state": ("State",),
 }
 
 
@@ -30,9 +38,16 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "DIFFERS_IN",
     "Arm",
+    "Beside",
     "LinearFloor",
+    "Machine",
+    "Problem",
+    "Rows",
     "SoftLabelStore",
+    "State",
+    "Stored",
     "TrainingResult",
+    "find_machine",
     "fit_linear",
     "make_accelerator",
     "make_arm",

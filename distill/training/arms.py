@@ -50,19 +50,14 @@ def make_arm(
     ``kind`` is the task's, ``sizes`` those of the student's and the teacher's vectors where they give vectors,
     ``thresholds`` the logits above which the teacher gives a label, where several labels may hold.
     """
-    from distill.objectives import (  # torch: not needed for the names above
-        PSEUDO,
-        Objective,
-        WeightedTerm,
-        binary_pseudo_labels,
-    )
+    from distill.objectives import Objective, OnTeacher, binary_pseudo_labels  # torch: not needed for the names above
+    from distill.objectives.objective import PSEUDO
 
     if name in ("hard", "pretrained"):
-        return Arm(name, Objective([HardTerm("hard")], kind), False)
-    objective = Objective(config.terms, kind, sizes)
+        return Arm(name, Objective.of([HardTerm("hard")], kind), False)
+    objective = Objective.of(config.terms, kind, sizes)
     if name == "pseudo+transfer":
         loss = partial(binary_pseudo_labels, thresholds=thresholds) if kind == "bernoulli" else PSEUDO[kind]
-        objective.terms = tuple(
-            term if term.reads_labels else WeightedTerm(term.weight, False, loss) for term in objective.terms
-        )
+        terms = [term if term.reads_labels else OnTeacher(term.weight, loss) for term in objective.parts]
+        objective = Objective(terms)
     return Arm(name, objective, name.endswith("+transfer"))

@@ -1,9 +1,9 @@
 """Rows as tensors: ids, and units with their labels and soft labels."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ from torch import Tensor
 
 from distill.objectives.logits import NOWHERE
 from distill.tasks import Task
-from distill.tasks.task import NO_LABEL
+from distill.tasks.task import NO_LABEL, Logits
 from distill.text import Encoded, Example, pad, rows_of
-from distill.training.soft_labels import SoftLabelStore
+from distill.training.gathers import Gather, Spans, Whole, Words
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,110 +25,102 @@ class Batch:
 
     inputs: dict[str, Tensor]
     """``input_ids``, ``attention_mask``, ``token_type_ids``, each [R, L]"""
-    example: Tensor
-    """[R], the example of each row"""
-    starts: Tensor | None
-    """[B, U], where a unit is a word: its first piece, as an index into the R · L tokens"""
-    ends: Tensor | None
-    """[B, U], where a unit can start or end a span: its last piece"""
-    pooling: str
-    """How rows of one example become one unit, where a unit is the whole text: ``mean`` or ``max``"""
+    gather: Gather
+    """From a model's output to units, [B, U, C]"""
     unit_mask: Tensor
-    """[B, U] of bool: real units. For spans [B, 2], start and end, as units are what is chosen from there."""
+    """[B, U] of bool: real units"""
     labels: Tensor
     """[B, U] of indices, ``NO_LABEL`` where there is none; or numbers [B, U, C], NaN where there is none"""
-    teacher: Tensor | None
-    """[B, U, C] logits; for spans [B, 2, U]"""
-    choices: Tensor | None
-    """[B, U] of bool, for spans: the units that are there to choose from"""
+    teacher: Tensor | None = None
+    """[B, U, C] logits, where they are stored"""
 
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device."""
-        moved: dict[str, Any] = {
-            field.name: value.to(device, non_blocking=True)
-            for field in dataclasses.fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
-        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
-        return dataclasses.replace(self, inputs=inputs, **moved)
 
-    def units(self, logits: Tensor) -> Tensor:
-        """A model's answer, [R, C] or [R, L, C], as [B, U, C]; for spans as [B, 2, U]."""
-        if self.starts is None:
-            return self._pooled(logits)
-        tokens = logits.flatten(0, 1)
-        if self.choices is None:
-            return tokens[self.starts]
-        assert self.ends is not None
-        both = torch.stack([tokens[self.starts][..., 0], tokens[self.ends][..., 1]], dim=1)
-        return both.masked_fill(~self.choices.unsqueeze(1), NOWHERE)
-
-    def _pooled(self, logits: Tensor) -> Tensor:
-        count, rows = len(self.unit_mask), len(logits)
-        if rows == count:
-            return logits.unsqueeze(1)
-        index = self.example.unsqueeze(-1).expand_as(logits)
-        empty = logits.new_zeros(count, logits.shape[-1])
-        how = "amax" if self.pooling == "max" else "mean"
-        return empty.scatter_reduce(0, index, logits, how, include_self=False).unsqueeze(1)
+def each_tensor(value: T, change: Callable[[Tensor], Tensor]) -> T:
+    """The same dataclass, dict or list with every tensor in it changed."""
+    found: Any = value
+    if isinstance(value, Tensor):
+        found = change(value)
+    elif isinstance(value, dict):
+        found = {key: each_tensor(one, change) for key, one in value.items()}
+    elif isinstance(value, list):
+        found = [each_tensor(one, change) for one in value]
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        found = dataclasses.replace(value, **{f.name: each_tensor(getattr(value, f.name), change) for f in fields})
+    return found  # type: ignore[no-any-return]
 
 
 def make_batch(
-    encoded: Sequence[Encoded], examples: Sequence[Example], task: Task, pad_id: int, store: SoftLabelStore | None
+    encoded: Sequence[Encoded],
+    examples: Sequence[Example],
+    task: Task,
+    pad_id: int,
+    soft: Sequence[Logits] | None = None,
 ) -> Batch:
     """Pads and stacks; units that the student or the teacher cannot see (cut off, without a piece) are masked.
 
-    Raises ValueError for a pair in a task whose examples to learn on are single texts.
+    ``soft`` are the teacher's logits of each example, [U, C], NaN where it says nothing. Raises ValueError for a pair
+    in a task whose examples to learn on are single texts.
     """
-    rows = rows_of(encoded)
-    inputs = {name: torch.from_numpy(array) for name, array in pad(rows, pad_id).items()}
-    length = inputs["input_ids"].shape[1]
-    windows = np.array([e.windows for e in encoded])
-    first_row = np.cumsum(windows) - windows
-    if task.kind == "vector" and (windows > 1).any():
-        raise ValueError("a student of vectors learns on single texts, not on pairs")
+    inputs = {name: torch.from_numpy(array) for name, array in pad(rows_of(encoded), pad_id).items()}
     counts = [len(e.word_starts) if task.words else 1 for e in encoded]
-    shape = (len(encoded), max(1, *counts))
-    mask = np.zeros(shape, dtype=bool)
-    places = np.zeros((2, *shape), dtype=np.int64)
+    teacher, known = _soft_labels(soft, counts)
+    labels = _labels(examples, task, counts)
+    if not task.words:
+        windows = np.array([e.windows for e in encoded])
+        if task.kind == "vector" and (windows > 1).any():
+            raise ValueError("a student of vectors learns on single texts, not on pairs")
+        example = torch.from_numpy(np.repeat(np.arange(len(encoded)), windows))
+        whole = Whole(example, len(encoded), "mean" if task.windows is None else task.windows.pooling)
+        return Batch(inputs, whole, known, labels, teacher)
+    starts, ends, visible = _places(encoded, inputs["input_ids"].shape[1], known.shape[1])
+    known = known & visible
+    if task.kind != "span":
+        return Batch(inputs, Words(starts), known, labels, teacher)
+    if teacher is not None:
+        teacher = teacher.transpose(1, 2).masked_fill(~known.unsqueeze(1), NOWHERE)
+    chosen = known.gather(1, labels.clamp(min=0)) & (labels >= 0)
+    labels = labels.masked_fill(~chosen, NO_LABEL)
+    return Batch(inputs, Spans(starts, ends, known), known.any(1, keepdim=True).expand(-1, 2), labels, teacher)
+
+
+def _labels(examples: Sequence[Example], task: Task, counts: Sequence[int]) -> Tensor:
+    """[B, U] of indices or [B, U, C] of numbers; for spans [B, 2]."""
     targets = [task.targets(example, count) for example, count in zip(examples, counts, strict=True)]
-    width = targets[0].shape[-1] if task.kind != "span" else 2
+    shape = (len(targets), 2 if task.kind == "span" else max(1, *counts))
     labels: NDArray[np.int64] | NDArray[np.float32] = np.full(shape, NO_LABEL, dtype=np.int64)
-    if task.kind == "span":
-        labels = np.full((len(encoded), 2), NO_LABEL, dtype=np.int64)
-    elif targets[0].dtype.kind == "f":
-        labels = np.full((*shape, width), np.nan, dtype=np.float32)
-    soft = None if store is None else [store[example][:count] for example, count in zip(examples, counts, strict=True)]
-    teacher = None if soft is None else np.zeros((*shape, soft[0].shape[-1]), dtype=np.float32)
-    for row, (e, target, count) in enumerate(zip(encoded, targets, counts, strict=True)):
+    if targets[0].dtype.kind == "f":
+        labels = np.full((*shape, targets[0].shape[-1]), np.nan, dtype=np.float32)
+    for row, target in enumerate(targets):
         labels[row, : len(target)] = target
-        mask[row, :count] = True
-        if task.words:
-            for place, at in zip(places, (e.word_starts, e.word_ends), strict=True):
-                place[row, :count] = (first_row[row] + e.word_rows) * length + np.maximum(at, 0)
-            mask[row, :count] = e.word_starts >= 0
-        if soft is not None and teacher is not None:
-            known = ~np.isnan(soft[row][:, 0])
-            teacher[row, : len(known)][known] = soft[row][known]
-            mask[row, : len(known)] &= known
-            mask[row, len(known) :] = False
-    choices = torch.from_numpy(mask) if task.kind == "span" else None
-    soft_labels = None if teacher is None else torch.from_numpy(teacher)
-    unit_mask, hard_labels = torch.from_numpy(mask), torch.from_numpy(labels)
-    if choices is not None:
-        if soft_labels is not None:
-            soft_labels = soft_labels.transpose(1, 2).masked_fill(~choices.unsqueeze(1), NOWHERE)
-        unit_mask = choices.any(1, keepdim=True).expand(-1, 2)
-        chosen = choices.gather(1, hard_labels.clamp(min=0)) & (hard_labels >= 0)
-        hard_labels = hard_labels.masked_fill(~chosen, NO_LABEL)
-    return Batch(
-        inputs,
-        torch.from_numpy(np.repeat(np.arange(len(encoded)), windows)),
-        torch.from_numpy(places[0]) if task.words else None,
-        torch.from_numpy(places[1]) if task.words else None,
-        "mean" if task.windows is None else task.windows.pooling,
-        unit_mask,
-        hard_labels,
-        soft_labels,
-        choices,
-    )
+    return torch.from_numpy(labels)
+
+
+def _soft_labels(soft: Sequence[Logits] | None, counts: Sequence[int]) -> tuple[Tensor | None, Tensor]:
+    """The teacher's logits [B, U, C], and the units [B, U] that are there, and of which it says something."""
+    known = np.zeros((len(counts), max(1, *counts)), dtype=bool)
+    for row, count in enumerate(counts):
+        known[row, :count] = True
+    if soft is None:
+        return None, torch.from_numpy(known)
+    teacher = np.zeros((*known.shape, soft[0].shape[-1]), dtype=np.float32)
+    for row, (logits, count) in enumerate(zip(soft, counts, strict=True)):
+        said = ~np.isnan(logits[:count, 0])
+        teacher[row, : len(said)][said] = logits[:count][said]
+        known[row, : len(said)] &= said
+        known[row, len(said) :] = False
+    return torch.from_numpy(teacher), torch.from_numpy(known)
+
+
+def _places(encoded: Sequence[Encoded], length: int, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """First and last piece of each word [B, U], as indices into the R · L tokens, and whether it has one [B, U]."""
+    places = np.zeros((2, len(encoded), most), dtype=np.int64)
+    visible = np.zeros((len(encoded), most), dtype=bool)
+    row = 0
+    for i, e in enumerate(encoded):
+        count = len(e.word_starts)
+        for place, at in zip(places, (e.word_starts, e.word_ends), strict=True):
+            place[i, :count] = (row + e.word_rows) * length + np.maximum(at, 0)
+        visible[i, :count] = e.word_starts >= 0
+        row += e.windows
+    return torch.from_numpy(places[0]), torch.from_numpy(places[1]), torch.from_numpy(visible)

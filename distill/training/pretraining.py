@@ -1,27 +1,42 @@
 """DistilBERT's method: masked language modelling with the teacher computed beside the student.
 
 Masks are drawn anew in each epoch, so the teacher's answers cannot be stored beforehand. Both models answer at the
-masked tokens alone: over a vocabulary of 30,000, logits at every token would cost more than the layers do.
+masked tokens alone.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from distill.config import PretrainingConfig, TrainConfig
-from distill.data.batches import plan_epoch
-from distill.data.masking import mask_tokens
 from distill.errors import UserError
-from distill.objectives import cosine_distance, cross_entropy, kl_divergence
-from distill.progress import track
+from distill.objectives import (
+    Objective,
+    OnHidden,
+    OnLabels,
+    OnTeacher,
+    Term,
+    cosine_distance,
+    cross_entropy,
+    kl_divergence,
+)
 from distill.text import Encoded, Example, Reading, pad
-from distill.training.loop import model_inputs, parameter_groups
+from distill.training.batching import Batch, each_tensor
+from distill.training.devices import Machine
+from distill.training.gathers import Positions
+from distill.training.masking import mask_tokens
+from distill.training.planning import Index
+from distill.training.problem import Problem
+from distill.training.signal import Beside, Signal, look
+
+MASK_TOKENS = ("[MASK]", "<mask>")
+POINTS = 10
+"""Points of the loss curve."""
 
 
 @dataclass(frozen=True)
@@ -33,26 +48,6 @@ class MaskedScore:
     """Nats a masked token."""
     tokens: int
     """Masked tokens that were asked for."""
-
-
-def answers_at_masked(model: Any, inputs: dict[str, Tensor], asked_BL: Tensor) -> tuple[Tensor, Tensor]:
-    """(logits [1, M, V] at the M masked tokens, last hidden states [B, L, D]) of a masked language model.
-
-    A hook on the encoder inside hands only the rows asked for to the head.
-    """
-    hidden: list[Tensor] = []
-
-    def narrow(module: nn.Module, arguments: Any, output: Any) -> Any:
-        hidden.append(output.last_hidden_state)
-        output.last_hidden_state = output.last_hidden_state[asked_BL].unsqueeze(0)
-        return output
-
-    hook = model.base_model.register_forward_hook(narrow)
-    try:
-        logits = model(**model_inputs(model, inputs)).logits
-    finally:
-        hook.remove()
-    return logits, hidden[0]
 
 
 class Corpus:
@@ -68,13 +63,30 @@ class Corpus:
         self.mask_id = found[0]
         special = encoder.tokenizer.encode("", "", add_special_tokens=True).ids
         self.special = np.unique([*special, self.pad_id, self.mask_id])
-
-    @property
-    def lengths(self) -> list[int]:
+        self.lengths = [len(e.input_ids) for e in self.encoded]
         """Tokens of each text."""
-        return [len(e.input_ids) for e in self.encoded]
 
-    def batch(self, rows: Sequence[int], random: np.random.Generator) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    def sizes(self, rows: Index) -> tuple[list[int], list[int]]:
+        """One window a text, and its tokens."""
+        return [1] * len(rows), [self.lengths[i] for i in rows]
+
+    def batches(
+        self, rows: Index, parts: Sequence[Index], random: np.random.Generator, signal: Signal | None
+    ) -> list[Batch]:
+        """Masks drawn for all rows, then cut into parts."""
+        inputs, asked, original = self.masked_rows(rows, random)
+        made = []
+        for part in parts:
+            width = max(self.lengths[i] for i in rows[part])
+            own = {name: tensor[part, :width] for name, tensor in inputs.items()}
+            chosen = asked[part, :width]
+            labels = original[part, :width][chosen].unsqueeze(0)
+            made.append(Batch(own, Positions(chosen), torch.ones_like(labels, dtype=torch.bool), labels))
+        return made
+
+    def masked_rows(
+        self, rows: Sequence[int] | Index, random: np.random.Generator
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """(inputs [B, L] with masks in place, which tokens are asked for [B, L], the originals [B, L])"""
         inputs = pad([self.encoded[i] for i in rows], self.pad_id)
         original = inputs["input_ids"]
@@ -84,85 +96,51 @@ class Corpus:
         return tensors, torch.from_numpy(masked.asked), torch.from_numpy(original)
 
 
-MASK_TOKENS = ("[MASK]", "<mask>")
-
-
-def pretrain(
+def masked_problem(
     student: nn.Module,
     teacher: nn.Module | None,
     corpus: Corpus,
     settings: PretrainingConfig,
     seed: int,
-    accelerator: Accelerator,
-    what: str,
-) -> None:
-    """Trains ``student`` in place on masked tokens: KL to the teacher, cross-entropy, and the cosine of hidden states.
+    machine: Machine,
+) -> Problem:
+    """Masked tokens: cross-entropy, KL to the teacher, and the cosine of the last hidden states.
 
     Without a teacher, cross-entropy alone, for the epochs and at the rate that a teacher learns its head with. The
-    weights of the last step are kept, as DistilBERT keeps them. Raises UserError where the loss is not finite.
+    weights of the last step are kept, as DistilBERT keeps them.
     """
-    torch.manual_seed(seed)
-    student.to(accelerator.device).train()
-    if teacher is not None:
-        teacher.to(accelerator.device).eval().requires_grad_(False)
-    epochs, rate = settings.epochs, settings.learning_rate
+    epochs, rate, what = settings.epochs, settings.learning_rate, "pretraining of the student"
+    terms: list[Term] = [OnLabels(settings.mlm, cross_entropy)]
+    signal = None
     if teacher is None:
         epochs, rate = settings.teacher_epochs, settings.teacher_learning_rate
+        terms, what = [OnLabels(1.0, cross_entropy)], "the teacher learns to find masked tokens"
+    else:
+        terms.append(OnTeacher(settings.kl, partial(kl_divergence, temperature=settings.temperature)))
+        terms.append(OnHidden(settings.cosine, cosine_distance))
+        signal = Beside(teacher, frozenset({"units", "hidden"}), machine.autocast)
     per_epoch = math.ceil(len(corpus.encoded) / settings.batch_size)
     steps = max(1, round(per_epoch * epochs))
-    usual = TrainConfig()
-    optimizer = torch.optim.AdamW(parameter_groups(student, usual.weight_decay), lr=rate)
-    warmup = max(1, round(steps * usual.warmup))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, max(0.0, (steps - step) / max(1, steps - warmup)))
-    )
-    plan: list[Any] = []
-    for step in track(range(steps), what):
-        if step % per_epoch == 0:
-            plan = plan_epoch(corpus.lengths, settings.batch_size, seed, step // per_epoch)
-        inputs, asked, original = corpus.batch(plan[step % per_epoch], np.random.default_rng([seed, step]))
-        inputs = {name: tensor.to(accelerator.device) for name, tensor in inputs.items()}
-        asked, original = asked.to(accelerator.device), original.to(accelerator.device)
-        if not asked.any():
-            continue
-        with accelerator.autocast():
-            logits, hidden = answers_at_masked(student, inputs, asked)
-        everywhere = torch.ones(1, logits.shape[1], dtype=torch.bool, device=logits.device)
-        loss, count = cross_entropy(logits, original[asked].unsqueeze(0), everywhere)
-        total = loss / count * (settings.mlm if teacher is not None else 1.0)
-        if teacher is not None:
-            with torch.no_grad(), accelerator.autocast():
-                answers, teacher_hidden = answers_at_masked(teacher, inputs, asked)
-            loss, count = kl_divergence(logits, answers, everywhere, settings.temperature)
-            total = total + settings.kl * loss / count
-            loss, count = cosine_distance(hidden, teacher_hidden, inputs["attention_mask"].bool())
-            total = total + settings.cosine * loss / count
-        if not torch.isfinite(total):
-            raise UserError(f"{what}: the loss is {total.item()} at step {step + 1}; lower its learning rate")
-        accelerator.backward(total)
-        nn.utils.clip_grad_norm_(student.parameters(), usual.clip)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-    student.eval()
+    budget = TrainConfig(steps=steps, batch_size=settings.batch_size, evaluations=POINTS)
+    return Problem(student, Objective(terms), signal, corpus, None, budget, rate, seed, what)
 
 
 @torch.no_grad()
-def masked_score(model: nn.Module, corpus: Corpus, accelerator: Accelerator, batch_size: int = 32) -> MaskedScore:
+def masked_score(model: nn.Module, corpus: Corpus, machine: Machine, batch_size: int = 32) -> MaskedScore:
     """Accuracy and cross-entropy at masked tokens; the same masks at every call."""
-    model.to(accelerator.device).eval()
+    device = machine.place
+    model.to(device).eval()
     right = tokens = 0
     nats = 0.0
     random = np.random.default_rng(0)
     for start in range(0, len(corpus.encoded), batch_size):
-        rows = range(start, min(start + batch_size, len(corpus.encoded)))
-        inputs, asked, original = corpus.batch(rows, random)
-        if not asked.any():
+        rows = np.arange(start, min(start + batch_size, len(corpus.encoded)))
+        (batch,) = corpus.batches(rows, [np.arange(len(rows))], random, None)
+        if not batch.labels.numel():
             continue
-        inputs = {name: tensor.to(accelerator.device) for name, tensor in inputs.items()}
-        logits, _ = answers_at_masked(model, inputs, asked.to(accelerator.device))
-        gold = original[asked].to(logits.device)
-        right += int((logits[0].argmax(-1) == gold).sum())
-        nats += float(nn.functional.cross_entropy(logits[0].float(), gold, reduction="sum"))
+        batch = each_tensor(batch, lambda tensor: tensor.to(device))
+        logits, gold = look(model, batch, frozenset({"units"})).units[0], batch.labels[0]
+        right += int((logits.argmax(-1) == gold).sum())
+        nats += float(nn.functional.cross_entropy(logits, gold, reduction="sum"))
         tokens += len(gold)
     return MaskedScore(right / max(1, tokens), nats / max(1, tokens), tokens)

@@ -34,9 +34,16 @@ class SoftLabelStore:
 
     def __getitem__(self, example: Example) -> Logits:
         """[U, C] of a text. Raises KeyError where the teacher never saw it."""
+        return self.at(self.row_of(example))
+
+    def row_of(self, example: Example) -> int:
+        """Where a text stands. Raises KeyError where the teacher never saw it."""
         if example.key not in self.row:
             raise KeyError("the soft-label store has no row for a text; it was written for other data")
-        row = self.row[example.key]
+        return self.row[example.key]
+
+    def at(self, row: int) -> Logits:
+        """[U, C] of the text that stands there."""
         return self.logits[self.offsets[row] : self.offsets[row + 1]]
 
     @staticmethod

@@ -119,7 +119,7 @@ def test_a_recipe_that_is_no_mapping_is_refused() -> None:
         ({"arms": ["linear"]}, "arms has no student"),
         ({"train": {"steps": 0}}, r"train\.steps is 0"),
         ({"train": {"batch_size": 0}}, r"train\.batch_size is 0"),
-        ({"train": {"accumulation": 0}}, r"train\.accumulation is 0"),
+        ({"train": {"tokens": 0}}, r"train\.tokens is 0"),
         ({"train": {"learning_rates": []}}, r"train\.learning_rates is empty"),
         ({"train": {"learning_rates": [5]}}, r"train\.learning_rates has 5\.0"),
         ({"train": {"learning_rates": [-1e-3]}}, r"train\.learning_rates has -0\.001"),

@@ -1,6 +1,6 @@
 """The weighted sum of terms, divided by the counts of the whole step."""
 
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -8,102 +8,111 @@ from torch import Tensor
 from torch.nn import functional
 
 from distill.config import HardTerm, KlTerm, MseTerm, ObjectiveConfig, Term
-from distill.objectives import Objective, cross_entropy, kl_divergence, mean_squared_error
+from distill.objectives import Objective, Seen, cross_entropy, kl_divergence, mean_squared_error
 from distill.training import DIFFERS_IN, make_arm
 
 MIXED: list[Term] = [HardTerm("hard", 0.3), KlTerm("kl", 0.5, 3.0), MseTerm("mse", 0.2)]
 
 
-def _rows(count: int, seed: int = 0) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Asked:
+    """What terms read of a batch, with what both models say of it."""
+
+    student: Tensor
+    teacher: Tensor
+    labels: Tensor
+    unit_mask: Tensor
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+
+    def part(self, rows: slice) -> "Asked":
+        return Asked(self.student[rows], self.teacher[rows], self.labels[rows], self.unit_mask[rows])
+
+
+def _rows(count: int, seed: int = 0) -> Asked:
     """Sentences of up to four words; a third of the words has no label."""
     random = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 3, (count, 4), generator=random)
     labels[torch.rand(count, 4, generator=random) < 0.33] = -100
     lengths = torch.randint(1, 5, (count, 1), generator=random)
-    return {
-        "student": torch.randn(count, 4, 3, generator=random).requires_grad_(),
-        "teacher": torch.randn(count, 4, 3, generator=random),
-        "labels": labels,
-        "unit_mask": torch.arange(4)[None] < lengths,
-    }
+    return Asked(
+        torch.randn(count, 4, 3, generator=random).requires_grad_(),
+        torch.randn(count, 4, 3, generator=random),
+        labels,
+        torch.arange(4)[None] < lengths,
+    )
 
 
-def _total(objective: Objective, rows: dict[str, Tensor], parts: list[slice]) -> Tensor:
-    """As the loop does it: counts of the whole step first, then every micro-batch divided by them."""
-    masks = [objective.masks(rows["labels"][part], rows["unit_mask"][part]) for part in parts]
-    counts = [float(sum(m[i].sum() for m in masks)) for i in range(len(objective.terms))]
-    total = torch.zeros(())
-    for part, mask in zip(parts, masks, strict=True):
-        total = total + objective(rows["student"][part], rows["teacher"][part], rows["labels"][part], mask, counts)
-    return total
+def _total(objective: Objective, rows: Asked, parts: list[slice]) -> Tensor:
+    """As the loop does it: counts of the whole step first, then every forward pass divided by them."""
+    cut = [rows.part(part) for part in parts]
+    counts = torch.stack([objective.counts(one) for one in cut]).sum(0)
+    totals = [count if count else None for count in counts]
+    return torch.stack([objective(Seen(one.student), Seen(one.teacher), one, totals) for one in cut]).sum()
 
 
 def test_the_sum_is_weight_times_mean_of_each_term() -> None:
     rows = _rows(6)
-    mask, labelled = rows["unit_mask"], rows["unit_mask"] & (rows["labels"] >= 0)
+    mask, labelled = rows.unit_mask, rows.unit_mask & (rows.labels >= 0)
     expected = torch.zeros(())
     for weight, (value, count) in zip(
         (0.3, 0.5, 0.2),
         (
-            cross_entropy(rows["student"], rows["labels"], labelled),
-            kl_divergence(rows["student"], rows["teacher"], mask, 3.0),
-            mean_squared_error(rows["student"], rows["teacher"], mask),
+            cross_entropy(rows.student, rows.labels, labelled),
+            kl_divergence(rows.student, rows.teacher, mask, 3.0),
+            mean_squared_error(rows.student, rows.teacher, mask),
         ),
         strict=True,
     ):
         assert count == (labelled.sum() if weight == 0.3 else mask.sum())
         expected = expected + weight * value / count
-    torch.testing.assert_close(_total(Objective(MIXED), rows, [slice(None)]), expected)
+    torch.testing.assert_close(_total(Objective.of(MIXED), rows, [slice(None)]), expected)
 
 
 def test_the_hard_term_alone_is_torchs_mean_over_labelled_units() -> None:
     rows = _rows(6)
-    targets = rows["labels"].masked_fill(~rows["unit_mask"], -100)
-    expected = functional.cross_entropy(rows["student"].flatten(0, 1), targets.flatten(), ignore_index=-100)
-    torch.testing.assert_close(_total(Objective([HardTerm("hard")]), rows, [slice(None)]), expected)
+    targets = rows.labels.masked_fill(~rows.unit_mask, -100)
+    expected = functional.cross_entropy(rows.student.flatten(0, 1), targets.flatten(), ignore_index=-100)
+    torch.testing.assert_close(_total(Objective.of([HardTerm("hard")]), rows, [slice(None)]), expected)
 
 
 def test_micro_batches_of_unequal_counts_add_up_to_the_one_big_batch() -> None:
     rows = _rows(9)
-    objective = Objective(MIXED)
+    objective = Objective.of(MIXED)
     whole = _total(objective, rows, [slice(None)])
-    (expected,) = torch.autograd.grad(whole, rows["student"])
+    (expected,) = torch.autograd.grad(whole, rows.student)
     for parts in ([slice(0, 2), slice(2, 9)], [slice(0, 1), slice(1, 5), slice(5, 9)]):
         value = _total(objective, rows, parts)
-        (gradient,) = torch.autograd.grad(value, rows["student"])
+        (gradient,) = torch.autograd.grad(value, rows.student)
         torch.testing.assert_close(value, whole)
         torch.testing.assert_close(gradient, expected)
-    first, second = (
-        float(_total(objective, {k: v[p] for k, v in rows.items()}, [slice(None)]).detach())
-        for p in (slice(0, 2), slice(2, 9))
-    )
+    first, second = (float(_total(objective, rows.part(p), [slice(None)]).detach()) for p in (slice(0, 2), slice(2, 9)))
     assert abs((first + second) / 2 - float(whole.detach())) > 1e-3  # a mean of means is something else
 
 
 def test_a_batch_without_labels_still_has_a_gradient_from_the_teacher_and_none_from_the_hard_term() -> None:
     rows = _rows(4)
-    rows["labels"] = torch.full_like(rows["labels"], -100)
-    value = _total(Objective(MIXED), rows, [slice(None)])
-    only_soft = _total(Objective(MIXED[1:]), rows, [slice(None)])
+    rows = replace(rows, labels=torch.full_like(rows.labels, -100))
+    value = _total(Objective.of(MIXED), rows, [slice(None)])
+    only_soft = _total(Objective.of(MIXED[1:]), rows, [slice(None)])
     torch.testing.assert_close(value, only_soft)
-    hard = _total(Objective(MIXED[:1]), rows, [slice(None)])
-    (gradient,) = torch.autograd.grad(hard, rows["student"])
+    hard = _total(Objective.of(MIXED[:1]), rows, [slice(None)])
+    (gradient,) = torch.autograd.grad(hard, rows.student)
     assert hard == 0
     assert (gradient == 0).all()
 
 
 def test_an_objective_knows_whether_it_reads_the_teacher() -> None:
-    assert not Objective([HardTerm("hard")]).reads_teacher
-    assert Objective(MIXED).reads_teacher
-    assert Objective([MseTerm("mse")]).reads_teacher
+    assert not Objective.of([HardTerm("hard")]).reads_teacher
+    assert Objective.of(MIXED).reads_teacher
+    assert Objective.of([MseTerm("mse")]).reads_teacher
 
 
 def test_masks_are_labelled_units_for_the_hard_term_and_real_ones_for_the_others() -> None:
     rows = _rows(5)
-    hard, kl, mse = Objective(MIXED).masks(rows["labels"], rows["unit_mask"])
-    assert (hard == (rows["unit_mask"] & (rows["labels"] != -100))).all()
-    assert (kl == rows["unit_mask"]).all()
-    assert (mse == rows["unit_mask"]).all()
+    hard, kl, mse = (term.mask(rows) for term in Objective.of(MIXED).parts)
+    assert (hard == (rows.unit_mask & (rows.labels != -100))).all()
+    assert (kl == rows.unit_mask).all()
+    assert (mse == rows.unit_mask).all()
     assert hard.sum() < kl.sum()
 
 
@@ -117,20 +126,20 @@ def test_an_arm_says_in_what_it_differs_and_whether_it_learns_on_transfer_texts(
 
 
 def test_the_hard_arm_is_plain_cross_entropy_whatever_the_objective() -> None:
-    rows: dict[str, Any] = _rows(6)
+    rows = _rows(6)
     arm = make_arm("hard", ObjectiveConfig(tuple(MIXED)))
-    rows["teacher"] = torch.full_like(rows["teacher"], float("nan"))
+    rows = replace(rows, teacher=torch.full_like(rows.teacher, float("nan")))
     torch.testing.assert_close(
-        _total(arm.objective, rows, [slice(None)]), _total(Objective([HardTerm("hard", 1.0)]), rows, [slice(None)])
+        _total(arm.objective, rows, [slice(None)]), _total(Objective.of([HardTerm("hard", 1.0)]), rows, [slice(None)])
     )
 
 
 def test_the_pseudo_arm_puts_the_teachers_answers_in_place_of_its_soft_labels() -> None:
     rows = _rows(6)
     arm = make_arm("pseudo+transfer", ObjectiveConfig((HardTerm("hard", 0.25), KlTerm("kl", 0.75))))
-    mask, labelled = rows["unit_mask"], rows["unit_mask"] & (rows["labels"] >= 0)
-    best = rows["teacher"].argmax(-1)
+    mask, labelled = rows.unit_mask, rows.unit_mask & (rows.labels >= 0)
+    best = rows.teacher.argmax(-1)
     expected = 0.25 * functional.cross_entropy(
-        rows["student"][labelled], rows["labels"][labelled]
-    ) + 0.75 * functional.cross_entropy(rows["student"][mask], best[mask])
+        rows.student[labelled], rows.labels[labelled]
+    ) + 0.75 * functional.cross_entropy(rows.student[mask], best[mask])
     torch.testing.assert_close(_total(arm.objective, rows, [slice(None)]), expected)

@@ -1,5 +1,6 @@
 """Terms for several labels, numbers, spans and vectors, against values computed another way."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from distill.config import CosineTerm, HardTerm, KlTerm, MseTerm
 from distill.objectives import (
     NOWHERE,
     Objective,
+    OnHidden,
+    Seen,
     binary_cross_entropy,
     binary_kl_divergence,
     binary_pseudo_labels,
@@ -101,6 +104,15 @@ def test_cosine_is_that_of_numpy() -> None:
     assert cosine_distance(student, teacher, ALL)[0].item() == pytest.approx((1 - cosine).sum(), rel=1e-5)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What terms read of a batch."""
+
+    labels: Tensor
+    unit_mask: Tensor
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+
+
 def test_each_kind_gets_its_loss() -> None:
     student, teacher = _random(3, 2, 4), _random(3, 2, 4, seed=1)
     hot = (teacher > 0.3).float()
@@ -110,30 +122,44 @@ def test_each_kind_gets_its_loss() -> None:
         ("bernoulli", hot, binary_cross_entropy(student, hot, ALL)),
         ("number", hot, mean_squared_error(student, hot, ALL)),
     ):
-        objective = Objective([HardTerm("hard", 2.0)], kind)
-        masks = objective.masks(labels, ALL)
-        assert torch.isclose(objective(student, None, labels, masks, [6]), 2 * hard[0] / 6)
-    soft = Objective([KlTerm("kl", temperature=2.0)], "bernoulli")
+        objective = Objective.of([HardTerm("hard", 2.0)], kind)
+        assert torch.isclose(objective(Seen(student), None, Asked(labels, ALL), [6]), 2 * hard[0] / 6)
+    soft = Objective.of([KlTerm("kl", temperature=2.0)], "bernoulli")
     expected = binary_kl_divergence(student, teacher, ALL, 2.0)[0] / 6
-    assert torch.isclose(soft(student, teacher, hot, soft.masks(hot, ALL), [6]), expected)
+    assert torch.isclose(soft(Seen(student), Seen(teacher), Asked(hot, ALL), [6]), expected)
 
 
 def test_numbers_without_a_label_are_left_out() -> None:
     labels = torch.tensor([[[1.0], [torch.nan]], [[0.5], [2.0]], [[torch.nan], [torch.nan]]])
-    objective = Objective([HardTerm("hard"), MseTerm("mse")], "number")
-    hard, soft = objective.masks(labels, ALL)
-    assert hard.sum() == 3
-    assert soft.sum() == 6
+    objective = Objective.of([HardTerm("hard"), MseTerm("mse")], "number")
+    assert objective.counts(Asked(labels, ALL)).tolist() == [3, 6]
 
 
 def test_vectors_of_other_sizes_are_compared_through_a_projection_that_is_trained() -> None:
-    objective = Objective([CosineTerm("cosine"), MseTerm("mse")], "vector", (3, 5))
+    objective = Objective.of([CosineTerm("cosine"), MseTerm("mse")], "vector", (3, 5))
     student, teacher = _random(2, 1, 3).requires_grad_(), _random(2, 1, 5, seed=1)
-    labels = torch.full((2, 1, 1), torch.nan)
-    masks = objective.masks(labels, ALL[:2, :1])
-    objective(student, teacher, labels, masks, [2, 2]).backward()
-    (weight,) = objective.parameters()
-    assert weight.shape == (5, 3)
-    assert weight.grad is not None
-    assert weight.grad.abs().sum() > 0
-    assert not list(Objective([CosineTerm("cosine")], "vector", (5, 5)).parameters())
+    asked = Asked(torch.full((2, 1, 1), torch.nan), ALL[:2, :1])
+    objective(Seen(student), Seen(teacher), asked, [2, 2]).backward()
+    weights = list(objective.parameters())
+    assert [weight.shape for weight in weights] == [(5, 3), (5, 3)]  # each term has its own
+    for weight in weights:
+        assert weight.grad is not None
+        assert weight.grad.abs().sum() > 0
+    assert not list(Objective.of([CosineTerm("cosine")], "vector", (5, 5)).parameters())
+
+
+def test_hidden_states_are_compared_at_real_tokens_alone() -> None:
+    """Against numpy; the units and their mask play no part."""
+    student, teacher = _random(2, 3, 4).requires_grad_(), _random(2, 3, 4, seed=1)
+    real = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    asked = Asked(torch.zeros(1, 0, dtype=torch.long), torch.zeros(1, 0, dtype=torch.bool), {"attention_mask": real})
+    term = OnHidden(1.0, cosine_distance)
+    units = torch.zeros(1, 0, 2)
+    found = term(Seen(units, (student * 7, student)), Seen(units, (teacher,)), asked)
+    s, t = student.detach().numpy().astype(np.float64), teacher.numpy().astype(np.float64)
+    cosine = (s * t).sum(-1) / np.linalg.norm(s, axis=-1) / np.linalg.norm(t, axis=-1)
+    assert found.item() == pytest.approx((1 - cosine)[real.numpy() == 1].sum(), rel=1e-5)
+    assert int(term.mask(asked).sum()) == 3
+    (gradient,) = torch.autograd.grad(found, student)
+    assert (gradient[real == 0] == 0).all()
+    assert term.needs == {"hidden"}

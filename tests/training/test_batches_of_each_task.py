@@ -61,8 +61,9 @@ def test_units_of_a_batch_are_those_of_the_task(task: str, windows: bool, tmp_pa
     logits = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     expected = made.units(logits, encoded)
     SoftLabelStore.write(tmp_path / "store", examples, expected)
-    batch = make_batch(encoded, examples, made, encoder.pad_id, SoftLabelStore(tmp_path / "store"))
-    units, mask = batch.units(torch.from_numpy(logits)), batch.unit_mask
+    store = SoftLabelStore(tmp_path / "store")
+    batch = make_batch(encoded, examples, made, encoder.pad_id, [store[e] for e in examples])
+    units, mask = batch.gather(torch.from_numpy(logits)), batch.unit_mask
     assert batch.inputs["input_ids"].shape == (len(rows), length)
     assert batch.teacher is not None
     for row, (unit, example) in enumerate(zip(expected, examples, strict=True)):
@@ -87,9 +88,10 @@ def test_the_largest_logit_of_a_texts_windows_is_taken_where_that_is_asked_for()
     task = tasks.build("regression", (), windows=tasks.Windows(2, "max"))
     examples = [Example("gorgeous " * 20, label=1.0), Example("dull", label=0.0)]
     encoded = task.encode(encoder, examples)
-    batch = make_batch(encoded, examples, task, encoder.pad_id, None)
-    logits = torch.arange(len(batch.example)).float().neg().unsqueeze(1)
-    assert batch.units(logits).flatten().tolist() == [0.0, -(len(batch.example) - 1.0)]
+    batch = make_batch(encoded, examples, task, encoder.pad_id)
+    rows = len(batch.inputs["input_ids"])
+    logits = torch.arange(rows).float().neg().unsqueeze(1)
+    assert batch.gather(logits).flatten().tolist() == [0.0, -(rows - 1.0)]
 
 
 def test_an_answer_that_the_student_cannot_see_is_no_label() -> None:
@@ -100,5 +102,5 @@ def test_an_answer_that_the_student_cannot_see_is_no_label() -> None:
     gone = encoded.word_starts.copy()
     gone[-1] = -1
     object.__setattr__(encoded, "word_starts", gone)
-    batch = make_batch([encoded], [far], task, encoder.pad_id, None)
+    batch = make_batch([encoded], [far], task, encoder.pad_id)
     assert batch.labels.tolist() == [[NO_LABEL, NO_LABEL]]

@@ -1,6 +1,8 @@
 """DistilBERT's method: the loss by hand, the hook against the whole forward, and that masked tokens are learnt."""
 
 import copy
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,11 @@ from transformers import (
 from distill.config import PretrainingConfig
 from distill.errors import UserError
 from distill.text import Example, Reading, train_tokenizer
-from distill.training import make_accelerator
-from distill.training.pretraining import Corpus, answers_at_masked, masked_score, pretrain
+from distill.training import Problem, State, find_machine, train
+from distill.training.gathers import Positions
+from distill.training.planning import plan_epoch
+from distill.training.pretraining import Corpus, masked_problem, masked_score
+from distill.training.signal import answers_at
 
 TEXTS = [Example(f"the {a} {b} sat on the {c}") for a in ("cat", "dog") for b in ("and", "or") for c in ("mat", "log")]
 
@@ -76,29 +81,24 @@ def test_logits_at_masked_tokens_are_those_of_the_whole_forward(family: str) -> 
     asked[0, 0] = True
     with torch.no_grad():
         expected = model(input_ids=ids, attention_mask=inputs["attention_mask"], output_hidden_states=True)
-        logits, hidden = answers_at_masked(model, inputs, asked)
+        logits, hidden = answers_at(model, inputs, Positions(asked))
         after = model(input_ids=ids, attention_mask=inputs["attention_mask"]).logits
     torch.testing.assert_close(logits[0], expected.logits[asked])
     torch.testing.assert_close(hidden, expected.hidden_states[-1])
     torch.testing.assert_close(after, expected.logits)
 
 
-def test_the_first_step_minimises_the_three_losses_added_up(encoder: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_step_minimises_the_three_losses_added_up(encoder: Reading) -> None:
     settings = PretrainingConfig(epochs=1, batch_size=8, kl=5.0, mlm=2.0, cosine=1.0, temperature=2.0)
     corpus = Corpus(TEXTS, encoder, 0.3)
     student, teacher = _bert(encoder, 1, 1), _bert(encoder, 2)
-    accelerator = make_accelerator("cpu", "fp32", 1)
-    losses: list[float] = []
-    backward = accelerator.backward
-    monkeypatch.setattr(accelerator, "backward", lambda loss: (losses.append(loss.item()), backward(loss)))
+    machine = find_machine("cpu", "fp32", 1)
     fresh, before = copy.deepcopy(student), copy.deepcopy(teacher.state_dict())
-    pretrain(student, teacher, corpus, settings, 0, accelerator, "test")
+    result = train(masked_problem(student, teacher, corpus, settings, 0, machine), None, machine)
     assert not teacher.training
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
 
-    from distill.data.batches import plan_epoch
-
-    inputs, asked, original = corpus.batch(plan_epoch(corpus.lengths, 8, 0, 0)[0], np.random.default_rng([0, 0]))
+    inputs, asked, original = corpus.masked_rows(plan_epoch(corpus.lengths, 8, 0, 0)[0], np.random.default_rng([0, 0]))
     known = {name: inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     with torch.no_grad():
         of_student = fresh(**known, output_hidden_states=True)
@@ -109,28 +109,61 @@ def test_the_first_step_minimises_the_three_losses_added_up(encoder: Reading, mo
     mlm = functional.cross_entropy(s, original[asked])
     real = inputs["attention_mask"].bool()
     cosine = 1 - functional.cosine_similarity(of_student.hidden_states[-1][real], of_teacher.hidden_states[-1][real])
-    assert losses[0] == pytest.approx(float(5 * kl + 2 * mlm + cosine.mean()), rel=1e-4)
+    assert result.curve[0].train_loss == pytest.approx(float(5 * kl + 2 * mlm + cosine.mean()), rel=1e-4)
 
 
 def test_masked_tokens_are_learnt_and_the_same_seed_gives_the_same_weights(encoder: Reading) -> None:
     settings = PretrainingConfig(epochs=40, batch_size=4, learning_rate=3e-3)
     corpus = Corpus(TEXTS, encoder, 0.15)
-    accelerator = make_accelerator("cpu", "fp32", 1)
+    machine = find_machine("cpu", "fp32", 1)
     teacher = _bert(encoder)
-    pretrain(
-        teacher, None, corpus, PretrainingConfig(teacher_epochs=40, teacher_learning_rate=3e-3), 0, accelerator, "t"
-    )
+    learns = PretrainingConfig(teacher_epochs=40, teacher_learning_rate=3e-3)
+    train(masked_problem(teacher, None, corpus, learns, 0, machine), None, machine)
     made = []
     for _ in range(2):
         student = _bert(encoder, 1, 5)
-        before = masked_score(student, corpus, accelerator)
-        pretrain(student, copy.deepcopy(teacher), corpus, settings, 0, accelerator, "s")
+        before = masked_score(student, corpus, machine)
+        train(masked_problem(student, copy.deepcopy(teacher), corpus, settings, 0, machine), None, machine)
         made.append(student.state_dict())
-    after = masked_score(student, corpus, accelerator)
+    after = masked_score(student, corpus, machine)
     assert after.cross_entropy < before.cross_entropy / 2
     assert after.accuracy > before.accuracy
     assert after.tokens == before.tokens > 0
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+
+
+def test_a_pretraining_that_was_stopped_goes_on_to_the_weights_of_one_that_was_not(
+    encoder: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout: the same masks, moments and random numbers."""
+    machine, corpus = find_machine("cpu", "fp32", 1), Corpus(TEXTS, encoder, 0.3)
+    settings, teacher = PretrainingConfig(epochs=5, batch_size=3, learning_rate=3e-3), _bert(encoder, 2)
+
+    def problem(seed: int) -> Problem:
+        student = _bert(encoder, 1, seed)
+        student.bert.embeddings.dropout.p = 0.3
+        made = masked_problem(student, teacher, corpus, settings, 0, machine)
+        return dataclasses.replace(made, budget=dataclasses.replace(made.budget, checkpoint_seconds=-1.0))
+
+    whole, stopped, on = problem(1), problem(1), problem(7)
+    expected = train(whole, None, machine)
+    assert (expected.steps, expected.best_step, len(expected.curve)) == (15, 15, 10)
+    save = State.save
+
+    def save_and_die(state: State, parts: Any) -> None:
+        save(state, parts)
+        if state.step == 7:
+            raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "save", save_and_die)
+        with pytest.raises(InterruptedError):
+            train(stopped, State(tmp_path), machine)
+    result = train(on, State(tmp_path), machine)
+    assert [p.train_loss for p in result.curve] == [p.train_loss for p in expected.curve]
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, on.model.state_dict()[name])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_tokenizer_without_a_mask_token_is_refused(encoder: Reading) -> None:

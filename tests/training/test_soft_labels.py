@@ -12,6 +12,7 @@ from distill.tasks.task import NO_LABEL, Logits
 from distill.text import Encoded, Example, Reading, train_tokenizer
 from distill.training import SoftLabelStore
 from distill.training.batching import make_batch
+from distill.training.gathers import Whole
 
 
 def _units(sizes: list[int], classes: int = 3) -> list[Logits]:
@@ -86,8 +87,9 @@ def test_a_batch_of_texts_has_one_unit_each_with_label_and_soft_labels(tmp_path:
     texts = [*setting.texts[:3], Example("no label here")]
     SoftLabelStore.write(tmp_path, texts, _units([1] * 4, 2))
     encoded = setting.encoder.encode(texts)
-    batch = make_batch(encoded, texts, setting.task, setting.encoder.pad_id, SoftLabelStore(tmp_path))
-    assert batch.starts is None
+    store = SoftLabelStore(tmp_path)
+    batch = make_batch(encoded, texts, setting.task, setting.encoder.pad_id, [store[e] for e in texts])
+    assert isinstance(batch.gather, Whole)
     assert batch.unit_mask.tolist() == [[True]] * 4
     expected = [["bad", "good"].index(str(e.label)) for e in texts[:3]]
     assert batch.labels.tolist() == [[i] for i in expected] + [[NO_LABEL]]
@@ -95,7 +97,7 @@ def test_a_batch_of_texts_has_one_unit_each_with_label_and_soft_labels(tmp_path:
     np.testing.assert_array_equal(batch.teacher[:, 0].numpy(), np.concatenate(_units([1] * 4, 2)))
     assert batch.inputs["attention_mask"].sum(1).tolist() == [len(e.input_ids) for e in encoded]
     logits = torch.randn(4, 2)
-    assert torch.equal(batch.units(logits), logits[:, None])
+    assert torch.equal(batch.gather(logits), logits[:, None])
 
 
 WORDS = [("the", "unbelievable", "log"), ("log", "", "the"), ("the",) * 12, ()]
@@ -114,7 +116,8 @@ def test_a_batch_of_sentences_masks_what_student_or_teacher_cannot_see(tmp_path:
     units[0][2] = np.nan  # and no piece of this one
     SoftLabelStore.write(tmp_path, examples, units)
     encoded = encoder.encode(examples)
-    batch = make_batch(encoded, examples, task, encoder.pad_id, SoftLabelStore(tmp_path))
+    store = SoftLabelStore(tmp_path)
+    batch = make_batch(encoded, examples, task, encoder.pad_id, [store[e] for e in examples])
     assert batch.unit_mask.tolist() == [
         [True, True, False, False, False, False],
         [True, False, True, False, False, False],
@@ -132,7 +135,7 @@ def test_a_batch_of_sentences_masks_what_student_or_teacher_cannot_see(tmp_path:
 def test_without_a_store_all_words_with_a_piece_count() -> None:
     encoder, examples = _sentences()
     task = tasks.build("token-classification", TAGS)
-    batch = make_batch(encoder.encode(examples), examples, task, encoder.pad_id, None)
+    batch = make_batch(encoder.encode(examples), examples, task, encoder.pad_id)
     assert batch.teacher is None
     assert batch.unit_mask.sum(1).tolist() == [3, 2, 6, 0]
 
@@ -141,9 +144,9 @@ def test_units_of_a_batch_are_the_logits_at_the_first_piece_of_each_word() -> No
     encoder, examples = _sentences()
     task = tasks.build("token-classification", TAGS)
     encoded: list[Encoded] = encoder.encode(examples)
-    batch = make_batch(encoded, examples, task, encoder.pad_id, None)
+    batch = make_batch(encoded, examples, task, encoder.pad_id)
     logits = torch.randn(4, batch.inputs["input_ids"].shape[1], 2)
-    found = batch.units(logits)
+    found = batch.gather(logits)
     expected = task.units(logits.numpy(), encoded)  # what inference does
     for row, unit in enumerate(expected):
         for word, values in enumerate(unit):

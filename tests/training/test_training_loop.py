@@ -1,7 +1,8 @@
-"""The loop: seeds, order, accumulation, best weights, going on after a crash, and what stops it."""
+"""The loop: seeds, order, cutting of steps, best weights, going on after a crash, and what stops it."""
 
 import dataclasses
 import gc
+import itertools
 import weakref
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from tiny_training import HARD, SOFT, Setting, labelled, largest_difference, mak
 
 from distill.config import TrainConfig
 from distill.errors import UserError
-from distill.training import batching, loop, predict
-from distill.training.loop import parameter_groups, resolve_device, score
+from distill.training import Rows, SoftLabelStore, batching, loop, predict
+from distill.training import problem as problems
+from distill.training.learner import parameter_groups
+from distill.training.loop import score
+from distill.training.state import STATE_FILE, State
 
 SHORT = TrainConfig(steps=9, evaluations=3, batch_size=16)
 
@@ -22,6 +26,10 @@ SHORT = TrainConfig(steps=9, evaluations=3, batch_size=16)
 @pytest.fixture(scope="module")
 def setting() -> Setting:
     return make_setting()
+
+
+def _validation(setting: Setting) -> Rows:
+    return Rows.read(setting.task, setting.encoder, setting.validation)
 
 
 def _trained(setting: Setting, config: TrainConfig = SHORT, **arguments: Any) -> dict[str, torch.Tensor]:
@@ -39,7 +47,7 @@ def test_the_same_seed_gives_identical_weights_and_another_does_not(setting: Set
 
 def test_a_rule_is_learnt(setting: Setting) -> None:
     model = setting.model()
-    assert score(model, setting.encoder, setting.task, setting.validation, setting.accelerator)[0] < 0.8
+    assert score(model, _validation(setting), setting.machine)[0] < 0.8
     result = setting.run(model, TrainConfig(steps=90, evaluations=15, batch_size=8))
     assert result.validation > 0.9
     assert result.curve[-1].train_loss < 0.2 < result.curve[0].train_loss
@@ -65,7 +73,7 @@ def test_hard_and_soft_arms_see_the_same_batches_in_the_same_order(
         seen.append(batch.inputs["input_ids"].tolist())
         return batch
 
-    monkeypatch.setattr(loop, "make_batch", spy)
+    monkeypatch.setattr(problems, "make_batch", spy)
     monkeypatch.setattr(loop, "score", lambda *_: (0.5, ()))
     orders = []
     for terms, store in ((HARD, None), (SOFT, setting.store(tmp_path))):
@@ -84,15 +92,13 @@ def test_hard_and_soft_arms_start_from_the_same_dropout(setting: Setting, tmp_pa
 
 
 @pytest.mark.parametrize("words", [False, True])
-def test_two_batches_of_8_accumulated_are_one_of_16(words: bool, tmp_path: Path) -> None:
+def test_a_step_that_is_cut_is_the_same_step(words: bool, tmp_path: Path) -> None:
     setting = make_setting(16, 8, words)
     store = setting.store(tmp_path)
     reached, losses = [], []
-    for config in (
-        TrainConfig(steps=6, batch_size=16),
-        TrainConfig(steps=6, batch_size=8, accumulation=2),
-    ):
+    for tokens in (16384, 40):
         model = setting.model(dropout=0.0)
+        config = TrainConfig(steps=6, batch_size=16, tokens=tokens)
         result = setting.run(model, config, terms=SOFT, store=store, rate=1e-3)
         assert result.steps == 6
         reached.append(weights(model))
@@ -103,19 +109,19 @@ def test_two_batches_of_8_accumulated_are_one_of_16(words: bool, tmp_path: Path)
     assert largest_difference(start, reached[0]) > 1e-3
 
 
-def test_a_last_step_of_fewer_batches_is_taken_too(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_last_step_of_fewer_texts_is_taken_too(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
     def spy(*arguments: Any) -> Any:
         sizes.append(len(arguments[1]))
         return batching.make_batch(*arguments)
 
-    monkeypatch.setattr(loop, "make_batch", spy)
+    monkeypatch.setattr(problems, "make_batch", spy)
     monkeypatch.setattr(loop, "score", lambda *_: (0.5, ()))
     fewer = dataclasses.replace(setting, texts=setting.texts[:41])
-    result = fewer.run(fewer.model(), TrainConfig(steps=4, evaluations=2, batch_size=8, accumulation=4))
-    assert result.steps == 4  # six batches an epoch: four and two
-    assert sum(sizes) == 2 * 41
+    result = fewer.run(fewer.model(), TrainConfig(steps=4, evaluations=2, batch_size=32))
+    assert result.steps == 4  # two an epoch
+    assert sorted(sizes) == [9, 9, 32, 32]
 
 
 def test_the_weights_that_were_best_on_validation_come_back(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +146,7 @@ def test_the_returned_model_scores_what_the_result_says(setting: Setting) -> Non
         model = setting.model()
         result = setting.run(model, TrainConfig(steps=24, evaluations=4, batch_size=8), rate=rate)
         assert not model.training
-        found, _ = score(model, setting.encoder, setting.task, setting.validation, setting.accelerator)
+        found, _ = score(model, _validation(setting), setting.machine)
         assert found == result.validation == max(p.validation for p in result.curve)
 
 
@@ -172,6 +178,18 @@ class Killed(Exception):
     """What a test raises in place of a crash."""
 
 
+def _killed_after(calls: int) -> Any:
+    """Saves, and at this call dies."""
+    save, done = State.save, itertools.count(1)
+
+    def killed(state: State, parts: Any) -> None:
+        save(state, parts)
+        if next(done) == calls:
+            raise Killed
+
+    return killed
+
+
 @pytest.mark.parametrize("step", [1, 3, 4, 7, 12])
 def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
@@ -181,32 +199,22 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(
     store = setting.store(tmp_path / "store")
     whole = setting.model()
     expected = setting.run(whole, config, terms=SOFT, store=store)
-    calls = 0
-
-    def killed_after(*arguments: Any) -> None:
-        nonlocal calls
-        save(*arguments)
-        calls += 1
-        if calls == step:
-            raise Killed
-
-    save = loop.save_checkpoint
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_checkpoint", killed_after)
+        patch.setattr(State, "save", _killed_after(step))
         with pytest.raises(Killed):
             setting.run(setting.model(), config, terms=SOFT, store=store, directory=tmp_path / "work")
-    assert (tmp_path / "work" / loop.CHECKPOINT).is_file()
+    assert (tmp_path / "work" / STATE_FILE).is_file()
     torch.manual_seed(99)
     second = setting.model(seed=5)  # its own weights play no part
     made: list[int] = []
-    plan = loop.plan_epoch
+    plan = problems.plan_epoch
 
     def spy(lengths: Any, batch_size: int, seed: int, epoch: int) -> Any:
         made.append(epoch)
         return plan(lengths, batch_size, seed, epoch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "plan_epoch", spy)
+        patch.setattr(problems, "plan_epoch", spy)
         result = setting.run(second, config, terms=SOFT, store=store, directory=tmp_path / "work")
     assert made == list(range(step // 3, 4))  # earlier epochs are not gone through again
     assert largest_difference(weights(whole), weights(second)) == 0
@@ -216,7 +224,7 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(
         expected.steps,
     )
     assert [p.validation for p in result.curve] == [p.validation for p in expected.curve]
-    assert not (tmp_path / "work" / loop.CHECKPOINT).exists()
+    assert not (tmp_path / "work" / STATE_FILE).exists()
 
 
 def test_the_training_loss_of_the_curve_goes_on_too(
@@ -224,18 +232,8 @@ def test_the_training_loss_of_the_curve_goes_on_too(
 ) -> None:
     config = TrainConfig(steps=6, evaluations=2, batch_size=16, checkpoint_seconds=-1)
     expected = setting.run(setting.model(), config)
-    calls = 0
-
-    def killed_after(*arguments: Any) -> None:
-        nonlocal calls
-        save(*arguments)
-        calls += 1
-        if calls == 2:
-            raise Killed
-
-    save = loop.save_checkpoint
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_checkpoint", killed_after)
+        patch.setattr(State, "save", _killed_after(2))
         with pytest.raises(Killed):
             setting.run(setting.model(), config, directory=tmp_path)
     result = setting.run(setting.model(), config, directory=tmp_path)
@@ -260,6 +258,28 @@ def test_a_loss_that_is_not_finite_is_told_with_step_and_learning_rate(setting: 
         setting.run(setting.model(), SHORT, terms=SOFT, store=store)
 
 
+def test_a_loss_is_named_with_its_own_step_though_it_is_read_later(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    add, read = loop.add_gradients, loop.read_losses
+
+    def spoilt(*arguments: Any) -> torch.Tensor:
+        taken = next(steps)
+        return add(*arguments) * (torch.inf if taken == 23 else 1.0)
+
+    def spy(unread: Any, problem: Any, state: Any, machine: Any) -> None:
+        reads.append(state.step)
+        read(unread, problem, state, machine)
+
+    steps = itertools.count(1)
+    monkeypatch.setattr(loop, "add_gradients", spoilt)
+    monkeypatch.setattr(loop, "read_losses", spy)
+    with pytest.raises(UserError, match="the loss is inf at step 23 of 60"):
+        setting.run(setting.model(), TrainConfig(steps=60, evaluations=1, batch_size=16))
+    assert reads == [20, 40]
+
+
 def test_the_teachers_soft_labels_are_read_at_the_objectives_temperature_not_changed(
     setting: Setting, tmp_path: Path
 ) -> None:
@@ -273,8 +293,8 @@ def test_soft_labels_are_taken_by_content_whatever_the_order_of_the_store(settin
     first = setting.store(tmp_path / "first")
     order = np.random.default_rng(5).permutation(len(setting.texts))
     shuffled = [setting.texts[i] for i in order]
-    loop.SoftLabelStore.write(tmp_path / "second", shuffled, [np.array(first[e]) for e in shuffled])
-    second = loop.SoftLabelStore(tmp_path / "second")
+    SoftLabelStore.write(tmp_path / "second", shuffled, [np.array(first[e]) for e in shuffled])
+    second = SoftLabelStore(tmp_path / "second")
     assert (
         largest_difference(_trained(setting, terms=SOFT, store=first), _trained(setting, terms=SOFT, store=second)) == 0
     )
@@ -308,10 +328,11 @@ def test_prediction_does_not_depend_on_the_batch_and_keeps_the_order(setting: Se
     model = setting.model()
     model.train()
     texts = [*setting.validation, setting.validation[0]]
-    whole = predict(model, setting.encoder, setting.task, texts, setting.accelerator)
+    whole = predict(model, setting.encoder, setting.task, texts, setting.machine)
     assert not model.training
-    for tokens in (1, 40):
-        found = predict(model, setting.encoder, setting.task, texts, setting.accelerator, tokens=tokens)
+    for size in (1, 5):
+        parts = [texts[i : i + size] for i in range(0, len(texts), size)]
+        found = [u for part in parts for u in predict(model, setting.encoder, setting.task, part, setting.machine)]
         np.testing.assert_allclose(np.concatenate(found), np.concatenate(whole), atol=1e-5)
     np.testing.assert_array_equal(whole[0], whole[-1])
     for example, unit in zip(texts[:4], whole, strict=False):
@@ -321,7 +342,7 @@ def test_prediction_does_not_depend_on_the_batch_and_keeps_the_order(setting: Se
 
 
 def test_prediction_of_no_texts_is_nothing(setting: Setting) -> None:
-    assert predict(setting.model(), setting.encoder, setting.task, [], setting.accelerator) == []
+    assert predict(setting.model(), setting.encoder, setting.task, [], setting.machine) == []
 
 
 def test_weight_decay_touches_matrices_only(setting: Setting) -> None:
@@ -367,20 +388,3 @@ def test_gradients_are_cut_to_the_norm_asked_for(setting: Setting, monkeypatch: 
     norms.clear()
     setting.run(setting.model(), dataclasses.replace(SHORT, clip=1e6))
     assert max(norms) > 0.1
-
-
-def test_a_gpu_that_is_not_there_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="leave device=auto"):
-        resolve_device("cuda", "auto")
-    assert resolve_device("auto", "auto") == ("cpu", "fp32")
-    assert resolve_device("cpu", "bf16") == ("cpu", "bf16")
-
-
-def test_bf16_is_taken_on_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    for has, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has: has)
-        assert resolve_device("auto", "auto") == ("cuda", expected)
-    assert resolve_device("cpu", "auto") == ("cpu", "fp32")
-    assert resolve_device("auto", "fp32") == ("cuda", "fp32")

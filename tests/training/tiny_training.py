@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from distill import tasks
@@ -15,7 +14,17 @@ from distill.models import build_transformer
 from distill.objectives import Objective
 from distill.tasks import Task
 from distill.text import Example, Reading
-from distill.training import SoftLabelStore, TrainingResult, make_accelerator, train
+from distill.training import (
+    Machine,
+    Problem,
+    Rows,
+    SoftLabelStore,
+    State,
+    Stored,
+    TrainingResult,
+    find_machine,
+    train,
+)
 
 WORDS = ("movie", "plot", "actor", "scene", "story", "camera", "music", "end")
 LABELS = ("bad", "good")
@@ -52,7 +61,7 @@ class Setting:
     encoder: Reading
     texts: list[Example]
     validation: list[Example]
-    accelerator: Accelerator
+    machine: Machine
 
     def model(self, seed: int = 0, dropout: float = 0.1) -> Any:
         architecture = Architecture(**{**TINY.__dict__, "dropout": dropout})
@@ -69,21 +78,22 @@ class Setting:
         rate: float = 5e-3,
         directory: Path | None = None,
     ) -> TrainingResult:
-        return train(
-            model,
-            self.encoder,
-            self.task,
-            self.texts,
-            self.validation,
-            Objective(terms or HARD),
-            store,
-            config,
-            rate,
-            seed,
-            self.accelerator,
-            "test",
-            directory,
-        )
+        problem = self.problem(model, config, terms=terms, store=store, seed=seed, rate=rate)
+        return train(problem, None if directory is None else State(directory), self.machine)
+
+    def problem(
+        self,
+        model: Any,
+        config: TrainConfig,
+        *,
+        terms: Any = None,
+        store: SoftLabelStore | None = None,
+        seed: int = 0,
+        rate: float = 5e-3,
+    ) -> Problem:
+        texts, validation = (Rows.read(self.task, self.encoder, part) for part in (self.texts, self.validation))
+        signal = None if store is None else Stored(store, self.texts)
+        return Problem(model, Objective.of(terms or HARD), signal, texts, validation, config, rate, seed, "test")
 
     def store(self, directory: Path, seed: int = 0) -> SoftLabelStore:
         """A teacher's logits for the training texts: right, and not sure."""
@@ -114,8 +124,8 @@ def make_setting(texts: int = 48, validation: int = 24, words: bool = False) -> 
     task = tasks.build(*(("token-classification", ("B-x", "O")) if words else ("text-classification", LABELS)))
     rows = make(texts + validation, 1)
     encoder = Reading(whole_words(), 16)
-    accelerator = make_accelerator("cpu", "fp32", 1)
-    return Setting(task, encoder, rows[:texts], rows[texts:], accelerator)
+    machine = find_machine("cpu", "fp32", 1)
+    return Setting(task, encoder, rows[:texts], rows[texts:], machine)
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distill.data.batches import POOL, plan_epoch
+from distill.training.planning import POOL, plan_epoch
 
 
 def _lengths(count: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from distill.data.masking import mask_tokens
+from distill.training.masking import mask_tokens
 
 MASK, VOCABULARY = 4, 1000
 

@@ -1,0 +1,128 @@
+"""What is trained on what, and the steps that follow from it."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distill.config import TrainConfig
+from distill.objectives import Objective
+from distill.tasks import Task
+from distill.text import Encoded, Example, Reading, rows_of
+from distill.training.batching import Batch, each_tensor, make_batch
+from distill.training.devices import Machine
+from distill.training.planning import Index, cut, plan_epoch
+from distill.training.signal import Signal, Stored
+
+
+class Material(Protocol):
+    """N texts that batches are made of."""
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """[N] tokens, which the order of an epoch is planned by."""
+
+    def sizes(self, rows: Index) -> tuple[list[int], list[int]]:
+        """Windows of these texts, and tokens of the longest window of each."""
+
+    def batches(
+        self, rows: Index, parts: Sequence[Index], random: np.random.Generator, signal: Signal | None
+    ) -> list[Batch]:
+        """The texts of a step, in parts (numbers within ``rows``). Whatever is drawn at ``random`` is drawn for all
+        rows first, so that it depends neither on the parts nor on the number of processes."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Texts that were read once, with the task they are read for."""
+
+    task: Task
+    reading: Reading
+    examples: Sequence[Example]
+    encoded: Sequence[Encoded]
+
+    @classmethod
+    def read(cls, task: Task, reading: Reading, examples: Sequence[Example]) -> Self:
+        """Reads the texts now."""
+        return cls(task, reading, examples, task.encode(reading, examples))
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """[N], of the first window."""
+        return [len(e.input_ids) for e in self.encoded]
+
+    def sizes(self, rows: Index) -> tuple[list[int], list[int]]:
+        """Windows of these texts, and tokens of the longest window of each."""
+        asked = [self.encoded[i] for i in rows]
+        return [e.windows for e in asked], [max(len(row.input_ids) for row in rows_of([e])) for e in asked]
+
+    def batches(
+        self, rows: Index, parts: Sequence[Index], random: np.random.Generator, signal: Signal | None
+    ) -> list[Batch]:
+        """With labels, and with the teacher's logits where they are stored. Nothing is random."""
+        made = []
+        for part in parts:
+            own = [int(i) for i in rows[part]]
+            soft = [signal[i] for i in own] if isinstance(signal, Stored) else None
+            encoded, examples = [self.encoded[i] for i in own], [self.examples[i] for i in own]
+            made.append(make_batch(encoded, examples, self.task, self.reading.pad_id, soft))
+        return made
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is trained on what."""
+
+    model: nn.Module
+    """Trained in place."""
+    objective: Objective
+    signal: Signal | None
+    """None where no term reads the teacher. :class:`Stored` speaks of ``texts`` by their numbers."""
+    texts: Material
+    validation: Rows | None
+    """None: nothing is chosen, and the weights of the last step are kept."""
+    budget: TrainConfig
+    rate: float
+    """Learning rate at its highest."""
+    seed: int
+    """Order, dropout and all else follow from it."""
+    what: str
+    """In words, for progress and messages."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one process does in one step."""
+
+    batches: list[Batch]
+    """Forward passes; none where fewer texts are left than there are processes."""
+    counts: Tensor
+    """[T], what each term counts in them, on the CPU"""
+
+
+def steps_of(problem: Problem, first: int, machine: Machine, pin: bool = False) -> Iterator[Step]:
+    """This process's share of each step from ``first`` on.
+
+    A step is ``batch_size`` texts, whatever their length and however many processes there are: they are dealt out, and
+    each share is cut into forward passes of at most ``tokens``. ``pin`` keeps tensors where a GPU copies them from.
+    """
+    budget, texts = problem.budget, problem.texts
+    per_epoch = math.ceil(len(texts.lengths) / budget.batch_size)
+    plan: list[Index] = []
+    for step in range(first, budget.steps):
+        epoch, in_epoch = divmod(step, per_epoch)
+        if not plan or in_epoch == 0:
+            plan = plan_epoch(texts.lengths, budget.batch_size, problem.seed, epoch)
+        rows = plan[in_epoch]
+        own = np.arange(machine.rank, len(rows), machine.processes)
+        parts = [own[part] for part in cut(*texts.sizes(rows[own]), budget.tokens)]
+        batches = texts.batches(rows, parts, np.random.default_rng([problem.seed, step]), problem.signal)
+        counts = torch.zeros(len(problem.objective.terms), dtype=torch.int64)
+        for batch in batches:
+            counts += problem.objective.counts(batch)
+        yield Step(each_tensor(batches, Tensor.pin_memory) if pin else batches, counts)
