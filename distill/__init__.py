@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from distill.errors import UserError
 from distill.runtime import Bundle, load
+from distill.version import __version__
 
 if TYPE_CHECKING:
     from distill.pipeline import Outcome
 
-__all__ = ["Bundle", "UserError", "load", "run"]
-__version__ = "0.1.0"
+__all__ = ["Bundle", "UserError", "__version__", "load", "run"]
 
 
 def run(recipe: str | Path, overrides: Sequence[str] = ()) -> Outcome:

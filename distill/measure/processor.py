@@ -39,7 +39,7 @@ def machine() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Versions of distill, Python and the libraries that are installed, none of which is imported for it."""
-    from distill import __version__
+    from distill.version import __version__
 
     found = {"distill": __version__, "python": platform.python_version()}
     for library in LIBRARIES:
