@@ -41,7 +41,9 @@ def run(config: Config) -> Outcome:
     """The main job."""
     started = datetime.now(UTC)
     check_before(config)
-    this = Run(config, find_machine(config.device, config.precision, config.threads))
+    this = Run(
+        config, find_machine(config.device, config.precision, config.threads, Path(config.outputs) / "precision.json")
+    )
     dataset = read_data(config)
     texts = prepare_texts(this, dataset)
     check_pairs(this, texts)
