@@ -401,7 +401,7 @@ class Config:
     """Threads of torch. None: the number of cores this process may use."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto``: bf16 on a GPU that has it, else fp32."""
+    """``auto``: bf16 on a GPU that has it, and on a CPU that has it where a probe finds it faster; else fp32."""
     teacher_floor: bool = True
     """Stop where the teacher is not shown to be better than the majority class on validation."""
     max_teacher_drop: float | None = None

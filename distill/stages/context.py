@@ -37,7 +37,8 @@ class Run:
 
 def open_run(config: Config) -> Run:
     """The run of a recipe on this machine."""
-    return Run(config, find_machine(config.device, config.precision, config.threads))
+    found = Path(config.outputs) / "precision.json"
+    return Run(config, find_machine(config.device, config.precision, config.threads, found))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 No torch is imported until a model is run, so that a run with nothing to do ends in seconds.
 """
 
+import json
 import os
+import re
 import statistics
 import sys
 import time
@@ -162,9 +164,12 @@ class Machine:
             ) from error
 
 
-def find_machine(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Machine:
+def find_machine(
+    device: str = "auto", precision: str = "auto", threads: int | None = None, remembered: Path | None = None
+) -> Machine:
     """``auto`` made definite. ``threads`` None: the cores this process may use, shared with the others of the run.
 
+    What a probe of the processor found is kept in the file ``remembered``: the next run decides the same, and at once.
     Raises UserError for a GPU asked for that is not there.
     """
     own = threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -181,7 +186,7 @@ def find_machine(device: str = "auto", precision: str = "auto", threads: int | N
     if not has_bf16():
         return Machine(found, "fp32", "fp32: this processor has neither avx512_bf16 nor AMX", own)
     plain = Machine(found, "fp32", "", own)
-    chosen, why = plain.decide(choose_precision(*probe(own)) if plain.is_main else ("", ""))
+    chosen, why = plain.decide(probed_once(own, remembered) if plain.is_main else ("", ""))
     return replace(plain, precision=chosen, why=why)
 
 
@@ -221,6 +226,27 @@ def has_bf16() -> bool:
 
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return any(flag in words for flag in BF16_FLAGS)
+
+
+def probed_once(threads: int, remembered: Path | None) -> tuple[str, str]:
+    """The precision, and why: by a probe, or as one found before on such a processor with as many threads."""
+    names = re.findall(
+        r"^model name\s*:\s*(.*)$", CPU_INFO.read_text(errors="replace") if CPU_INFO.is_file() else "", re.M
+    )
+    key = f"{names[0] if names else 'unknown processor'}, {threads} threads"
+    known: dict[str, list[str]] = {}
+    if remembered is not None and remembered.is_file():
+        try:
+            known = json.loads(remembered.read_text(encoding="utf-8"))
+        except ValueError:  # written half: probed again
+            known = {}
+    if key not in known:
+        known[key] = list(choose_precision(*probe(threads)))
+        if remembered is not None:
+            remembered.parent.mkdir(parents=True, exist_ok=True)
+            remembered.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    precision, why = known[key]
+    return precision, why
 
 
 def choose_precision(fp32: Sequence[float], bf16: Sequence[float]) -> tuple[str, str]:

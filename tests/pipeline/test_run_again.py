@@ -105,11 +105,11 @@ def test_run_killed_in_training_leaves_the_old_bundle_and_goes_on(killed: Callab
     place = killed(
         "import distill.training as training\n"
         "whole = training.train\n"
-        "def train(*given):\n"
-        "    if 'student soft,' in given[11]:\n"
-        "        given[12].mkdir(parents=True)\n"
+        "def train(problem, state, machine):\n"
+        "    if 'student soft,' in problem.what:\n"
+        "        state.folder.mkdir(parents=True)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return whole(*given)\n"
+        "    return whole(problem, state, machine)\n"
         "training.train = train\n"
         "main(arguments)\n",
         "train.steps=16",

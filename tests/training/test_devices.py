@@ -87,6 +87,22 @@ def test_a_probe_decides_on_a_processor_with_bf16(
     assert threads == [1]  # what was asked for is not probed
 
 
+def test_a_probe_is_remembered_for_this_processor_and_these_threads(
+    processor: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A second probe could find otherwise, and everything would be trained anew."""
+    kept, ratios = tmp_path / "outputs" / "precision.json", iter([1.5, 0.8, 1.2, 0.7])
+    monkeypatch.setattr(devices, "probe", lambda own: ([next(ratios)], [1.0]))
+    processor("model name\t: one\n" + ZEN4)
+    assert [find_machine("cpu", "auto", 1, kept).precision for _ in range(2)] == ["bf16", "bf16"]
+    assert find_machine("cpu", "auto", 1, kept).why == "bf16: 1.5 times faster than fp32 in a probe of 1 steps"
+    assert find_machine("cpu", "auto", 2, kept).precision == "fp32"
+    processor("model name\t: another\n" + ZEN4)
+    assert find_machine("cpu", "auto", 1, kept).precision == "bf16"
+    kept.write_text("{")
+    assert find_machine("cpu", "auto", 1, kept).precision == "fp32"
+
+
 def test_without_bf16_nothing_is_probed(processor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     processor(AVX2)
     monkeypatch.setattr(devices, "probe", None)
