@@ -116,6 +116,8 @@ class ArmResult:
     """Expected calibration error on test, mean over seeds."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Further metrics on test, mean over seeds."""
+    budget: int | None = None
+    """Steps that each of its trainings was given; None where there are none."""
 
 
 @dataclass(frozen=True)

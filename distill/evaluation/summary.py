@@ -32,6 +32,8 @@ class Trained:
     """One list of [U, C] logits on test a seed."""
     out_of_scope: tuple[Sequence[Logits], ...] = ()
     """The same on texts that belong to no label."""
+    budget: int | None = None
+    """Steps of each training."""
 
     def answers(self, test: Sequence[Example]) -> list[list[Any]]:
         """Predictions on test, one list a seed."""
@@ -97,6 +99,7 @@ def summarise(trained: Trained, task: Task, test: Sequence[Example], reference: 
         ),
         calibration_error=float(np.mean([c[0] for c in calibration])) if calibration else None,
         metrics=further,
+        budget=trained.budget,
     )
 
 

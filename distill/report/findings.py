@@ -2,7 +2,7 @@
 
 import math
 
-from distill.report.formatting import number, p_value, percent, point_bounds, power_note, sentence_case
+from distill.report.formatting import duration, number, p_value, percent, point_bounds, power_note, sentence_case
 from distill.report.legend import metric_in_words, metric_title, score_in_words
 from distill.results import ArmResult, Contrast, Figure, Report, SeedResult, VariantResult
 
@@ -118,6 +118,20 @@ def savings(report: Report) -> tuple[str, ...]:
         if math.isfinite(ratio) and ratio > 0:
             words.append(f"{number(max(ratio, 1 / ratio))} times {better if ratio >= 1 else worse}")
     return tuple(words)
+
+
+def training_time(report: Report) -> str:
+    """``Training took 12 min 05 s: teacher 31 %, soft labels 6 %, students 61 %, other 2 %.``; empty where unknown."""
+    kinds = {"teacher": "teacher", "soft": "soft labels", "student": "students"}
+    seconds: dict[str, float] = dict.fromkeys((*kinds.values(), "other"), 0.0)
+    for cost in report.costs:
+        kind = next((kind for first, kind in kinds.items() if cost.stage.startswith(first)), "other")
+        seconds[kind] += cost.seconds
+    whole = sum(seconds.values())
+    if not whole:
+        return ""
+    shares = ", ".join(f"{kind} {100 * share / whole:.0f} %" for kind, share in seconds.items() if share)
+    return f"Training took {duration(whole)}: {shares}."
 
 
 def out_of_scope(report: Report) -> str:

@@ -18,6 +18,8 @@ class Row:
     gap_recovered: Estimate | None = None
     agreement: float | None = None
     parameters: int | None = None
+    budget: int | None = None
+    """Steps of each training."""
     variant: VariantResult | None = None
     """What was measured, for variants."""
     fallen: bool = False
@@ -54,4 +56,4 @@ def summary_rows(report: Report) -> tuple[Row, ...]:
 
 
 def _arm_row(arm: ArmResult) -> Row:
-    return Row("arm", arm.name, arm.score, arm.gap_recovered, arm.agreement, arm.parameters)
+    return Row("arm", arm.name, arm.score, arm.gap_recovered, arm.agreement, arm.parameters, arm.budget)

@@ -20,6 +20,7 @@ from distill.report.findings import (
     out_of_scope,
     savings,
     smallest_shipped,
+    training_time,
     why_it_fell,
 )
 from distill.report.formatting import DASH, number, parameters, percent, plus_minus, shorten
@@ -54,6 +55,7 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
         (shorten(metric_title(report.metric), 15), f"{score_unit(report)} ± 95 %"),
         *([("gap", "%")] if with_gap else []),
         ("agree", report.task_in_words.agreement_unit),
+        ("steps", ""),
         ("params", ""),
         ("size", "MB"),
         ("p50", "ms"),
@@ -72,6 +74,8 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
     )
     console.print(table)
     console.print(Text(textwrap.fill(_legend(report), WIDTH), style="dim"))
+    if shares := training_time(report):
+        console.print(Text(textwrap.fill(shares, WIDTH), style="dim"))
     _print_verdicts(console, report)
 
 
@@ -145,6 +149,7 @@ def _cells(row: Row, with_gap: bool, with_energy: bool) -> list[Text]:
         plus_minus(row.score),
         *([_gap(row.gap_recovered)] if with_gap else []),
         percent(row.agreement),
+        DASH if row.budget is None else f"{row.budget:,}",
         parameters(row.parameters),
         _measured(file_size(row.variant)) if row.variant else DASH,
         _measured(measurement.latency_p50) if measurement else DASH,
@@ -178,6 +183,7 @@ def _legend(report: Report) -> str:
     if has_gap(report):
         parts.append("gap: share of the way from linear to teacher")
     parts.append(f"agree: {report.task_in_words.agreement}")
+    parts.append("steps: the budget of each training")
     if threads:
         count = ", ".join(map(str, threads))
         parts.append(f"p50: one text at its real length, {count} thread{'' if count == '1' else 's'}")

@@ -148,6 +148,7 @@ def teacher_on_test(this: Run, texts: StudentTexts, signal: Signal) -> "Trained"
         seeds=(seed_result(this.config.seeds[0], {**result, "validation": signal.validation_score}),),
         tasks=(signal.task,),
         units=(units_of(store, dataset.test),),
+        budget=result.get("budget"),
         out_of_scope=(units_of(store, dataset.out_of_scope),) if dataset.out_of_scope else (),
     )
 
@@ -172,6 +173,7 @@ def arm_on_test(this: Run, texts: StudentTexts, arm: TrainedArm) -> "Trained":
         seeds=tuple(seed_result(s, r) for s, r in zip(this.config.seeds, arm.results, strict=True)),
         tasks=tuple(texts.task.with_thresholds(r["thresholds"]) for r in arm.results),
         units=tuple(one["test"] for one in answers),
+        budget=this.config.train.steps,
         out_of_scope=tuple(one["out_of_scope"] for one in answers) if texts.dataset.out_of_scope else (),
     )
 

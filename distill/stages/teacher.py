@@ -89,7 +89,12 @@ class TrainTeacher(Stage):
             )
             trained = train(problem, State(folder / "work"), machine)
             what = f"seed {self.seed}" + (", pooler re-initialised" if renewed else "")
-            result |= {**dataclasses.asdict(trained), "learning_rate": self.rate, "what": what}
+            result |= {
+                **dataclasses.asdict(trained),
+                "learning_rate": self.rate,
+                "what": what,
+                "budget": self.model.train.steps,
+            }
         if not machine.is_main:
             return
         shutil.rmtree(folder / "work", ignore_errors=True)

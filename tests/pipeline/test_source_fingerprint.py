@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from distill.cli import main
-from distill.stages.artifacts import code_of
+from distill.stages.stage import code_of
 
 SOURCE = 'def double(x):\n    """Twice."""\n    return 2 * x\n'
 
