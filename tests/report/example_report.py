@@ -74,6 +74,7 @@ def arm(
             "negative_log_likelihood": 0.493,
             "out_of_scope_auroc": sum(tests) / len(tests) + 0.05,
         },
+        budget=800 if parameters else None,
     )
 
 

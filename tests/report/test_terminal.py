@@ -48,10 +48,10 @@ def test_rows_stand_in_order_with_the_exported_seed_below_its_arm(report: Report
 
 def test_figures_are_those_of_the_report_and_missing_ones_are_dashes(report: Report) -> None:
     text = printed(report)
-    assert row(text, "linear") == ["73.8", "±", "1.4", "–", "77.1", "–", "–", "–", "–"]
-    assert row(text, "soft+transfer") == ["80.1", "±", "1.4", "60", "89.7", "3.4", "M", "–", "–", "–"]
-    assert row(text, "└ seed 2, exported") == ["80.7", "–", "–", "–", "–", "–", "–"]
-    assert row(text, "student int8") == ["80.4", "±", "1.9", "–", "–", "3.4", "M", "3.60", "0.94", "71.0"]
+    assert row(text, "linear") == ["73.8", "±", "1.4", "–", "77.1", "–", "–", "–", "–", "–"]
+    assert row(text, "soft+transfer") == ["80.1", "±", "1.4", "60", "89.7", "800", "3.4", "M", "–", "–", "–"]
+    assert row(text, "└ seed 2, exported") == ["80.7", "–", "–", "–", "–", "–", "–", "–"]
+    assert row(text, "student int8") == ["80.4", "±", "1.9", "–", "–", "–", "3.4", "M", "3.60", "0.94", "71.0"]
 
 
 def test_fallen_variant_verdicts_and_warnings_are_said_in_words(report: Report) -> None:
