@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from distill.config import Config
 from distill.stages.checks import check_before
 from distill.stages.comparison import evaluate
-from distill.stages.context import Findings, open_run
+from distill.stages.context import Findings, Lesson, open_run
 from distill.stages.delivery import Outcome, deliver
 from distill.stages.exporting import export_models, variant_results
 from distill.stages.floor import fit_floor
@@ -34,13 +34,13 @@ def run(config: Config) -> Outcome:
     signal = ask_teacher(this, texts, teacher)
     texts = label_by_teacher(texts, signal)
     own = prepare_student(this, texts)
-    pretrained = pretrain_student(this, texts)
-    arms = train_arms(this, own, signal, pretrained)
+    lesson = Lesson(own, signal, pretrain_student(this, texts))
+    arms = train_arms(this, lesson)
     linear = fit_floor(this, texts)
-    comparison = evaluate(this, own, signal, linear, arms)
+    comparison = evaluate(this, lesson, linear, arms)
     chosen = choose(arms)
-    exported = export_models(this, texts, signal, own, chosen)
+    exported = export_models(this, texts, lesson, chosen)
     variants = variant_results(this, exported)
-    findings = Findings(own, signal, pretrained, linear, arms, comparison, chosen, variants)
+    findings = Findings(lesson, linear, arms, comparison, chosen, variants)
     report = make_report(this, findings, started)
     return deliver(this, report, findings, exported[-1])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from distill.data import Part
 from distill.results import ArmResult, Contrast, CurvePoint, SeedResult
 from distill.stages.artifacts import Artifact, load_units, save_units
-from distill.stages.context import Comparison, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
+from distill.stages.context import Comparison, Lesson, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.tasks import Task
 from distill.tasks.task import AGREEMENT
@@ -64,13 +64,12 @@ class AnswerHeldOut(Stage):
                     save_units(folder / f"{split}.npz", units)
 
 
-def evaluate(
-    this: Run, texts: StudentTexts, signal: Signal, linear: Artifact | None, arms: Sequence[TrainedArm]
-) -> Comparison:
+def evaluate(this: Run, lesson: Lesson, linear: Artifact | None, arms: Sequence[TrainedArm]) -> Comparison:
     """Test is read once, after every choice was made."""
     from distill.evaluation.summary import Reference, summarise
     from distill.evaluation.teacher import undertrained
 
+    texts, signal = lesson.texts, lesson.signal
     task, test = texts.task, texts.dataset.test
     trained = [
         *([floor_on_test(texts, linear)] if linear is not None else []),

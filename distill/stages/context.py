@@ -107,6 +107,16 @@ class Signal:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What students learn from."""
+
+    texts: StudentTexts
+    signal: Signal
+    pretrained: Artifact | None
+    """Where the arm of that name starts from."""
+
+
+@dataclass(frozen=True)
 class TrainedArm:
     """An arm's chosen learning rate and its models."""
 
@@ -189,9 +199,7 @@ class Exported:
 class Findings:
     """Everything that a report tells of."""
 
-    texts: StudentTexts
-    signal: Signal
-    pretrained: Artifact | None
+    lesson: Lesson
     linear: Artifact | None
     arms: tuple[TrainedArm, ...]
     comparison: Comparison

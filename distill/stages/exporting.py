@@ -11,7 +11,7 @@ from distill.data import Part
 from distill.results import Gate, Parity, VariantResult, from_json
 from distill.runtime import graph_file
 from distill.stages.artifacts import Artifact, load_units, save_units
-from distill.stages.context import Chosen, Exported, Run, Signal, StudentTexts, Texts
+from distill.stages.context import Chosen, Exported, Lesson, Run, Texts
 from distill.stages.measuring import measure_variant
 from distill.stages.stage import Stage
 from distill.tasks import Task
@@ -130,8 +130,9 @@ def answers_of_graphs(files: dict[str, Path], reading: Reading, task: Task, text
     return in_order(respond(Graphs(files).forward(task), reading, task, texts.examples, ALONE, what))
 
 
-def export_models(this: Run, texts: Texts, signal: Signal, own: StudentTexts, chosen: Chosen) -> tuple[Exported, ...]:
+def export_models(this: Run, texts: Texts, lesson: Lesson, chosen: Chosen) -> tuple[Exported, ...]:
     """The teacher, where it is a model, and the student."""
+    own, signal = lesson.texts, lesson.signal
     student = replace(own, task=own.task.with_thresholds(chosen.thresholds))
     teacher = signal.teacher.model
     return (

@@ -24,7 +24,8 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
     """The report of a run that began at ``started``."""
     from distill.measure import machine, versions
 
-    config, texts, task = this.config, findings.texts, findings.texts.task
+    config, lesson = this.config, findings.lesson
+    texts, task = lesson.texts, lesson.texts.task
     teacher_source, teacher_licence = teacher_in_words(config)
     training = f"{this.machine.device}, {this.machine.threads} threads, {this.machine.why}"
     return Report(
@@ -43,21 +44,22 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
         exported_seed=config.seeds[findings.chosen.index],
         variants=findings.variants,
         costs=costs_of(findings),
-        warnings=(*findings.comparison.warnings, *findings.signal.warnings),
+        warnings=(*findings.comparison.warnings, *lesson.signal.warnings),
         provenance=Provenance(
             created=started.isoformat(timespec="seconds"),
             versions=versions(),
             machine={**machine(), "training": training},
             settings=dataclasses.asdict(config),
         ),
-        samples=samples_of(texts, findings.signal) if config.report.show_texts else (),
+        samples=samples_of(texts, lesson.signal) if config.report.show_texts else (),
         task_in_words=task.in_words(bool(config.data.pair), texts.reading.max_length),
     )
 
 
 def data_summary(config: Config, findings: Findings) -> DataSummary:
     """What the data was, after cleaning."""
-    dataset, task, reading = findings.texts.dataset, findings.texts.task, findings.texts.reading
+    lesson = findings.lesson
+    dataset, task, reading = lesson.texts.dataset, lesson.texts.task, lesson.texts.reading
     splits = ("train", "transfer", "validation", "test")
     truncated = {
         split: sum(row.truncated for row in rows_of(task.encode(reading, examples)))
@@ -76,7 +78,7 @@ def data_summary(config: Config, findings: Findings) -> DataSummary:
         truncated=truncated,
         dropped=dataset.dropped,
         max_length=reading.max_length,
-        notes=(*dataset.notes, *(() if findings.pretrained is None else (in_words(findings.pretrained),))),
+        notes=(*dataset.notes, *(() if lesson.pretrained is None else (in_words(lesson.pretrained),))),
     )
 
 
@@ -102,8 +104,8 @@ def samples_of(texts: StudentTexts, signal: Signal) -> tuple[dict[str, str], ...
 
 def costs_of(findings: Findings) -> tuple[StageCost, ...]:
     """Time and energy of all trainings."""
-    more = [artifact.cost for artifact in (findings.pretrained, findings.linear) if artifact is not None]
-    return (*findings.signal.costs, *more, *(cost_of_arm(arm) for arm in findings.arms))
+    more = [artifact.cost for artifact in (findings.lesson.pretrained, findings.linear) if artifact is not None]
+    return (*findings.lesson.signal.costs, *more, *(cost_of_arm(arm) for arm in findings.arms))
 
 
 def cost_of_arm(arm: TrainedArm) -> StageCost:

@@ -20,7 +20,7 @@ from distill.config import (
 )
 from distill.data import Part
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Chosen, Run, Signal, StudentTexts, TrainedArm, open_store
+from distill.stages.context import Chosen, Lesson, Run, Signal, StudentTexts, TrainedArm, open_store
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.teacher import best_of, candidate_of
 from distill.tasks import Task
@@ -141,27 +141,23 @@ class TrainStudent(Stage):
         return student
 
 
-def train_arms(this: Run, texts: StudentTexts, signal: Signal, pretrained: Artifact | None) -> tuple[TrainedArm, ...]:
+def train_arms(this: Run, lesson: Lesson) -> tuple[TrainedArm, ...]:
     """All arms of the recipe but the floor."""
-    names = (name for name in this.config.arms if name != "linear")
-    return tuple(train_arm(this, texts, signal, pretrained, name) for name in names)
+    return tuple(train_arm(this, lesson, name) for name in this.config.arms if name != "linear")
 
 
-def train_arm(this: Run, texts: StudentTexts, signal: Signal, pretrained: Artifact | None, name: str) -> TrainedArm:
+def train_arm(this: Run, lesson: Lesson, name: str) -> TrainedArm:
     """Chooses the learning rate on validation with the first seed, then trains the other seeds with it."""
     first, *others = this.config.seeds
-    budget = this.config.train
-    tried = [
-        this.artifacts.get(training_of(this, texts, signal, pretrained, name, rate, first))
-        for rate in budget.learning_rates
-    ]
+    rates = this.config.train.learning_rates
+    tried = [this.artifacts.get(training_of(this, lesson, name, rate, first)) for rate in rates]
     chosen = best_of(tried)
     rate = chosen.read("result.json")["learning_rate"]
-    more = [this.artifacts.get(training_of(this, texts, signal, pretrained, name, rate, seed)) for seed in others]
+    more = [this.artifacts.get(training_of(this, lesson, name, rate, seed)) for seed in others]
     models = (chosen, *more)
     return TrainedArm(
         name,
-        part_of(texts, name),
+        part_of(lesson.texts, name),
         rate,
         tuple(candidate_of(one.read("result.json")) for one in tried),
         models,
@@ -170,15 +166,13 @@ def train_arm(this: Run, texts: StudentTexts, signal: Signal, pretrained: Artifa
     )
 
 
-def training_of(
-    this: Run, texts: StudentTexts, signal: Signal, pretrained: Artifact | None, name: str, rate: float, seed: int
-) -> TrainStudent:
+def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) -> TrainStudent:
     """One training of an arm."""
-    config = this.config
+    config, texts, signal = this.config, lesson.texts, lesson.signal
     return TrainStudent(
         arm=name,
         student=config.student,
-        start=start_of(config.student, config.teacher, signal, pretrained if name == "pretrained" else None),
+        start=start_of(config.student, config.teacher, signal, lesson.pretrained if name == "pretrained" else None),
         objective=ObjectiveConfig() if name in ON_LABELS else config.objective,
         signal=None if name in ON_LABELS else signal.answers,
         thresholds=signal.task.thresholds if name == "pseudo+transfer" else (),
