@@ -18,7 +18,7 @@ from distill.tasks import Task
 from distill.training.devices import Machine
 
 PACKAGE = Path(__file__).resolve().parent.parent
-TRAINING_ROOMS = (*("training", "models", "objectives", "text", "tasks", "metrics", "runtime/forward.py"),)
+TRAINING_ROOMS = ("training", "models", "objectives", "text", "tasks", "metrics", "runtime/forward.py")
 TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 
@@ -99,8 +99,14 @@ def source_fingerprint(rooms: tuple[str, ...]) -> str:
         path = PACKAGE / room
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(room.encode() if file == path else file.relative_to(PACKAGE).as_posix().encode())
-            digest.update(code_of(file.read_text(encoding="utf-8")).encode())
+            digest.update(file_fingerprint(file))
     return digest.hexdigest()
+
+
+@cache
+def file_fingerprint(file: Path) -> bytes:
+    """Digest of what a file's source does; many stages share rooms."""
+    return hashlib.blake2b(code_of(file.read_text(encoding="utf-8")).encode(), digest_size=16).digest()
 
 
 def code_of(source: str) -> str:
