@@ -24,7 +24,7 @@ class MeasureVariant(Stage):
     """One variant at work in a fresh process."""
 
     name: ClassVar[str] = "measure"
-    rooms: ClassVar[tuple[str, ...]] = ("measure", "runtime")
+    rooms: ClassVar[tuple[str, ...]] = ("measure", "runtime", "text", "tasks")
     libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     who: str

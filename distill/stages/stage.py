@@ -18,14 +18,15 @@ from distill.tasks import Task
 from distill.training.devices import Machine
 
 PACKAGE = Path(__file__).resolve().parent.parent
-TRAINING_ROOMS = (*("training", "models", "objectives", "text", "tasks", "metrics", "runtime/forward.py"),)
+TRAINING_ROOMS = ("training", "models", "objectives", "text", "tasks", "metrics", "runtime/forward.py")
 TRAINING_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 
 @dataclass(frozen=True)
 class Stage(ABC):
     """What one folder of results is made of. Its fields are its fingerprint, so that a stage that computes with what it
-    has in hand reads nothing that is not fingerprinted."""
+    has in hand reads nothing that is not fingerprinted. The one exception says so with ``NO_MATTER``: a field that is
+    only checked, and changes no result."""
 
     name: ClassVar[str]
     """Of its folders."""
@@ -54,7 +55,7 @@ class Stage(ABC):
         own = file.relative_to(PACKAGE).as_posix() if file.is_relative_to(PACKAGE) else str(file)
         return {
             "stage": self.name,
-            "inputs": {field.name: identity(getattr(self, field.name)) for field in dataclasses.fields(self)},
+            "inputs": fields_of(self),
             "source": source_fingerprint((*self.rooms, own)),
             "libraries": library_versions(self.libraries),
             **({"device": machine.device, "precision": machine.precision} if self.on_device else {}),
@@ -80,8 +81,7 @@ def identity(value: Any) -> Any:
     if isinstance(value, Task):
         return value.section()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [f for f in dataclasses.fields(value) if f.metadata.get("matters", True)]
-        return {f.name: identity(getattr(value, f.name)) for f in fields}
+        return fields_of(value)
     if isinstance(value, dict):
         return {str(key): identity(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
@@ -89,6 +89,12 @@ def identity(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise TypeError(f"{type(value).__name__} has no identity; a stage cannot be told by it")
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    """The identity of each field of a dataclass, without those that do not matter."""
+    fields = [f for f in dataclasses.fields(value) if f.metadata.get("matters", True)]
+    return {f.name: identity(getattr(value, f.name)) for f in fields}
 
 
 @cache
@@ -99,8 +105,14 @@ def source_fingerprint(rooms: tuple[str, ...]) -> str:
         path = PACKAGE / room
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(room.encode() if file == path else file.relative_to(PACKAGE).as_posix().encode())
-            digest.update(code_of(file.read_text(encoding="utf-8")).encode())
+            digest.update(file_fingerprint(file))
     return digest.hexdigest()
+
+
+@cache
+def file_fingerprint(file: Path) -> bytes:
+    """Digest of what a file's source does; many stages share rooms."""
+    return hashlib.blake2b(code_of(file.read_text(encoding="utf-8")).encode(), digest_size=16).digest()
 
 
 def code_of(source: str) -> str:

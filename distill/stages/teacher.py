@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from distill.config import (
     RecurrentTeacher,
     TransformerTeacher,
 )
+from distill.config.schema import NO_MATTER
 from distill.data import Part
 from distill.errors import UserError
 from distill.results import Candidate, CurvePoint
@@ -41,13 +42,14 @@ class TrainTeacher(Stage):
     seed: int
     new_pooler: bool
     """Starts with random weights in the pooler of its head, where there is one."""
-    layers: LayersStudent | None
-    """A student that starts from layers of it, which must be there."""
     reading: Reading
     task: Task
     texts: Part
     validation: Part
     paired: bool
+    layers: LayersStudent | None = field(metadata=NO_MATTER)
+    """A student that starts from layers of it: they are looked for before the training, not after. Students of any
+    layers share the teacher."""
 
     @property
     def rate(self) -> float:
@@ -157,12 +159,12 @@ def training_of(
         model=dataclasses.replace(settings, train=train, tries=1),
         seed=seed,
         new_pooler=new_pooler,
-        layers=student if isinstance(student, LayersStudent) else None,
         reading=texts.reading,
         task=texts.task,
         texts=texts.dataset.part("train"),
         validation=texts.dataset.part("validation"),
         paired=texts.paired,
+        layers=student if isinstance(student, LayersStudent) else None,
     )
 
 

@@ -55,7 +55,7 @@ class MakeReading(Stage):
     """A tokenizer, and the maximum length: the 99th percentile of the training texts, as far as its model reads."""
 
     name: ClassVar[str] = "tokenizer"
-    rooms: ClassVar[tuple[str, ...]] = ("text", "models/loading.py", "models/teachers.py")
+    rooms: ClassVar[tuple[str, ...]] = ("text", "data/examples.py", "models/loading.py", "models/teachers.py")
     libraries: ClassVar[tuple[str, ...]] = ("tokenizers", "transformers")
 
     trained: TrainedTokenizer | None
@@ -123,7 +123,7 @@ class MakeVocabulary(Stage):
     """The student's tokenizer: the one it starts from, trimmed where that is asked for."""
 
     name: ClassVar[str] = "student-tokenizer"
-    rooms: ClassVar[tuple[str, ...]] = ("text",)
+    rooms: ClassVar[tuple[str, ...]] = ("text", "data/examples.py")
     libraries: ClassVar[tuple[str, ...]] = ("tokenizers",)
 
     vocabulary: VocabularyConfig

@@ -1,0 +1,149 @@
+"""Nothing that is trained, trimmed or chosen depends on test: with another test file all of it is the same to the bit.
+
+Validation and test are poisoned: their texts hold characters that occur nowhere else, and each is longer than any that
+is trained on. The labels of test file B are the other ones than those of A, so that what is best on A is worst on B.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from small_runs import LETTERS, SmallRun, words_of
+from tokenizers import Tokenizer
+
+from distill.stages.artifacts import Artifact
+from distill.stages.exporting import ExportModel
+from distill.stages.floor import FitLinear
+from distill.stages.signal import LabelTexts
+from distill.stages.stage import Stage
+from distill.stages.students import TrainStudent
+from distill.stages.teacher import TrainTeacher
+from distill.stages.texts import MakeReading, MakeVocabulary
+from distill.text import Reading
+
+Pair = tuple[SmallRun, SmallRun]
+POISON = set("".join(LETTERS.values()))
+BEFORE_TEST = (MakeReading, MakeVocabulary, TrainTeacher, LabelTexts, TrainStudent, FitLinear, ExportModel)
+"""Stages whose results hang on nothing in test, but for answers to it."""
+
+
+def left_before_test(run: SmallRun) -> list[tuple[str, Stage, Artifact]]:
+    """Every stage that is to be the same, with a name that tells it from the others of the run."""
+    found = []
+    for number, (stage, artifact) in enumerate(run.asked):
+        if isinstance(stage, BEFORE_TEST) and "test" not in getattr(getattr(stage, "texts", None), "splits", ()):
+            found.append((f"{number} {stage.what}", stage, artifact))
+    return found
+
+
+def files_of(artifact: Artifact) -> dict[str, Any]:
+    """What an artifact holds, without what tells the time, and without the floor's answers on test."""
+    found: dict[str, Any] = {}
+    for path in sorted(artifact.directory.rglob("*")):
+        name = path.relative_to(artifact.directory).as_posix()
+        if path.name == "result.json":
+            result = json.loads(path.read_text(encoding="utf-8"))
+            found[name] = {key: value for key, value in result.items() if key != "seconds"}
+        elif path.is_file() and name not in ("done.json", "test.npz"):
+            found[name] = path.read_bytes()
+    return found
+
+
+def test_every_file_before_test_is_the_same_with_another_test_file(both: Pair) -> None:
+    a, b = (left_before_test(run) for run in both)
+    assert [name for name, *_ in a] == [name for name, *_ in b]
+    assert {type(stage) for _, stage, _ in a} == set(BEFORE_TEST)
+    for (name, stage, of_a), (_, _, of_b) in zip(a, b, strict=True):
+        assert of_a.directory != of_b.directory
+        if not isinstance(stage, FitLinear):  # which answers test, too
+            assert of_a.identity == of_b.identity, name
+        files_a, files_b = files_of(of_a), files_of(of_b)
+        assert files_a.keys() == files_b.keys(), name
+        assert [file for file in files_a if files_a[file] != files_b[file]] == [], name
+
+
+def test_files_that_matter_are_among_those_compared(both: Pair) -> None:
+    compared = {Path(name).name for _, _, artifact in left_before_test(both[0]) for name in files_of(artifact)}
+    wanted = {"model.safetensors", "tokenizer.json", "reading.json", "logits.npy", "keys.npy", "result.json"}
+    assert compared >= wanted | {"model.onnx", "exported.json"}
+
+
+def test_choices_are_the_same_with_another_test_file(both: Pair) -> None:
+    a, b = both
+    for run in both:
+        assert run.outcome is not None
+    assert [(arm.name, arm.learning_rate, arm.results) for arm in without_seconds(a)] == [
+        (arm.name, arm.learning_rate, arm.results) for arm in without_seconds(b)
+    ]
+    chosen_a, chosen_b = (run.values["choose"] for run in both)
+    assert (chosen_a.arm.name, chosen_a.index, chosen_a.thresholds) == (
+        chosen_b.arm.name,
+        chosen_b.index,
+        chosen_b.thresholds,
+    )
+    shipped_a, shipped_b = ([(v.variant, v.shipped, v.gate) for v in run.values["variant_results"]] for run in both)
+    assert shipped_a == shipped_b
+    assert a.values["ask_teacher"].task.section() == b.values["ask_teacher"].task.section()
+
+
+def without_seconds(run: SmallRun) -> list[Any]:
+    """The arms, their results without the time they took."""
+    for arm in run.values["train_arms"]:
+        for result in arm.results:
+            result["seconds"] = 0.0
+    return list(run.values["train_arms"])
+
+
+def test_the_test_files_told_the_models_apart(both: Pair) -> None:
+    """Else the tests above would not see what is chosen by test."""
+    scores = [
+        [one.test for arm in run.outcome.report.arms for one in arm.seeds] for run in both if run.outcome is not None
+    ]
+    assert len(set(scores[0])) > 1
+    assert scores[0] != scores[1]
+
+
+def test_no_character_of_validation_or_test_is_in_a_vocabulary_that_was_trained(
+    of_trained_tokenizer: Pair, of_labels: Pair
+) -> None:
+    for run in (*of_trained_tokenizer, *of_labels):
+        pieces = vocabulary(run.values["prepare_student"].reading.tokenizer)
+        assert "film" in pieces
+        assert not [piece for piece in pieces if POISON & set(piece)]
+
+
+def test_no_word_of_validation_or_test_outlives_trimming(of_layers: Pair) -> None:
+    for run in of_layers:
+        before = vocabulary(run.values["read_texts"].reading.tokenizer)
+        after = vocabulary(run.values["prepare_student"].reading.tokenizer)
+        assert {word for letters in LETTERS.values() for word in words_of(letters)} <= set(before)
+        assert "film" in after
+        # single characters are kept, so that any word can be spelt
+        assert not [piece for piece in after if POISON & set(piece) and len(piece.removeprefix("##")) > 1]
+
+
+def vocabulary(tokenizer: Tokenizer) -> list[str]:
+    """All pieces."""
+    return list(tokenizer.get_vocab(with_added_tokens=True))
+
+
+def test_signal_that_students_learn_from_has_the_training_texts_alone(both: Pair) -> None:
+    for run in both:
+        dataset, signal = run.values["read_data"], run.values["ask_teacher"]
+        keys = np.load(signal.answers.directory / "store" / "keys.npy")
+        assert {key.tobytes() for key in keys} == {e.key for e in (*dataset.train, *dataset.transfer)}
+        assert not any(POISON & set(e.text) for e in (*dataset.train, *dataset.transfer))
+
+
+def test_maximum_length_is_that_of_the_training_texts(both: Pair) -> None:
+    run = both[0]
+    dataset = run.values["read_data"]
+    for stage, artifact in run.of(MakeReading):
+        reading = Reading.load(artifact.directory / "reading")
+        free = Tokenizer.from_str(reading.tokenizer.to_str())
+        free.no_truncation()
+        lengths = sorted(len(free.encode(e.text).ids) for e in (*dataset.train, *dataset.transfer))
+        assert lengths[-1] < min(len(free.encode(e.text).ids) for e in (*dataset.validation, *dataset.test))
+        assert reading.max_length == max(16, math.ceil(np.percentile(lengths, 99))), stage.what
