@@ -28,15 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         if options.debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}")
         return 2
     except ModuleNotFoundError as error:
         if options.debug or (error.name or "").split(".")[0] not in TRAIN_PACKAGES:
             raise
-        print(
+        tell(
             f"error: `distill {options.command}` needs the package {error.name}, which the base install leaves out; "
-            "install distill[train]",
-            file=sys.stderr,
+            "install distill[train]"
         )
         return 2
     except BrokenPipeError:  # the reader, such as head, has seen enough
@@ -47,11 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         where = f" ({error.filename})" if error.filename else ""
         mend = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        print(f"error: {error.strerror or error}{where}{mend}", file=sys.stderr)
+        tell(f"error: {error.strerror or error}{where}{mend}")
         return 2
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
+        tell("stopped; run the same command again to go on")
         return 130
+
+
+def tell(message: str) -> None:
+    """Says on stderr why the command ends; of several processes the first to end does."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        from distill.training.devices import is_first_to_tell
+
+        if not is_first_to_tell():
+            return
+    print(message, file=sys.stderr, flush=True)
 
 
 def take_the_rest(options: argparse.Namespace, rest: Sequence[str]) -> None:

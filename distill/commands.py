@@ -30,16 +30,16 @@ def run_recipe(options: argparse.Namespace) -> int:
 
 
 def run_and_show(config: Any, as_json: bool) -> int:
-    """Runs the pipeline and prints what came of it."""
+    """Runs the pipeline and prints what came of it; of several processes the main one does."""
     from distill.pipeline import run
-    from distill.progress import say
+    from distill.progress import say, speaks
     from distill.report import print_table
     from distill.results import to_json
 
     outcome = run(config)
-    if as_json:
+    if as_json and speaks():
         sys.stdout.write(to_json(outcome.report))
-    else:
+    elif speaks():
         print_table(outcome.report)
         print(f"report: {outcome.directory / 'report.html'}")
         if outcome.bundle is not None:

@@ -28,7 +28,7 @@ def run(config: Config) -> Outcome:
     started = datetime.now(UTC)
     check_before(config)
     this = open_run(config)
-    dataset = read_data(config)
+    dataset = read_data(this)
     texts = read_texts(this, dataset)
     teacher = prepare_teacher(this, texts)
     signal = ask_teacher(this, texts, teacher)

@@ -1,5 +1,9 @@
-"""Progress on stderr: a bar on a terminal, a line every few seconds in a log, nothing for short work."""
+"""Progress on stderr: a bar on a terminal, a line every few seconds in a log, nothing for short work.
 
+Of several processes that share a run, the main one alone speaks.
+"""
+
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -11,9 +15,15 @@ QUIET_SECONDS = 1.5
 LOG_SECONDS = 10.0
 
 
+def speaks() -> bool:
+    """Whether this process is the one that prints: the only one, or the main one of those that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(message: str) -> None:
     """Prints one line of progress on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    if speaks():
+        print(message, file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:
@@ -26,6 +36,9 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 
     Work that ends within ``QUIET_SECONDS`` shows nothing.
     """
+    if not speaks():
+        yield from items
+        return
     if total is None and isinstance(items, Sized):
         total = len(items)
     terminal = sys.stderr.isatty()

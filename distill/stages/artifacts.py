@@ -57,8 +57,8 @@ class Artifacts:
         The stage gets a folder to fill, which gets its name when the stage is done. A stage that was stopped finds the
         folder as it left it.
         """
-        content = stage.content(self.machine)
-        fingerprint = stage.fingerprint(self.machine)
+        # One process looks, as two might find a source in two states.
+        fingerprint = self.machine.by_main(lambda: stage.fingerprint(self.machine))
         directory = self.root / f"{stage.name}-{fingerprint[:16]}"
         cached = True
         if not self.machine.decide((directory / DONE).is_file()):
@@ -70,15 +70,18 @@ class Artifacts:
                     if self.machine.decide(cached):
                         shutil.rmtree(partial, ignore_errors=True)
                     else:
-                        self._compute(stage, directory, content)
+                        self._compute(stage, directory)
             elif not self.machine.decide(False) and stage.together:
-                stage.compute(partial, self.machine)
+                with self.meter() as meter:
+                    stage.compute(partial, self.machine)
+                self.machine.gathered([meter.figure], self.machine.processes)
             self.machine.barrier()
         done = json.loads((directory / DONE).read_text(encoding="utf-8"))
         cost = StageCost(stage.what, done["seconds"], Figure(**done["energy"]), cached)
         return Artifact(directory, fingerprint, cost)
 
-    def _compute(self, stage: Stage, directory: Path, content: dict[str, Any]) -> None:
+    def _compute(self, stage: Stage, directory: Path) -> None:
+        content = stage.content(self.machine)
         partial = directory.with_name(directory.name + ".partial")
         say(stage.what)
         start = time.monotonic()
@@ -94,10 +97,26 @@ class Artifacts:
                     f"{stage.what}: cannot write to {self.root} ({reason}); free space or set outputs=FOLDER"
                 ) from error
             raise
-        took = {"seconds": time.monotonic() - start, "energy": dataclasses.asdict(meter.figure)}
+        energy = meter.figure
+        if stage.together:
+            energy = of_processes(self.machine.gathered([energy], self.machine.processes), self.machine.device)
+        took = {"seconds": time.monotonic() - start, "energy": dataclasses.asdict(energy)}
         write_aside(partial / DONE, json.dumps({**took, **content}, indent=1))
         shutil.rmtree(directory, ignore_errors=True)
         partial.rename(directory)
+
+
+def of_processes(figures: Sequence[Figure], device: str) -> Figure:
+    """Energy of a stage that each of P processes computed, from what each found: the sum, but for a counter of the
+    processor, which counts the work of all processes anyway."""
+    first = figures[0]
+    if len(figures) == 1 or (device == "cpu" and first.how == "measured"):
+        return first
+    values = [figure.value for figure in figures if figure.value is not None]
+    if len(values) < len(figures) or len({figure.how for figure in figures}) > 1:
+        return Figure(None, first.unit, "unavailable", f"not in each of {len(figures)} processes could it be found")
+    method = f"sum over {len(figures)} processes; the main one's: {first.method}"
+    return Figure(sum(values), first.unit, first.how, method)
 
 
 @contextlib.contextmanager

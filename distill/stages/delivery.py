@@ -36,6 +36,11 @@ class Outcome:
 
 
 def deliver(this: Run, report: Report, findings: Findings, exported: Exported) -> Outcome:
+    """Run folder and bundle, written by the main process; the others learn what came of it."""
+    return this.machine.by_main(lambda: write(this, report, findings, exported))
+
+
+def write(this: Run, report: Report, findings: Findings, exported: Exported) -> Outcome:
     """Writes run folder and bundle; the bundle last, whole, by a rename."""
     from distill.report import render_card, render_html
 

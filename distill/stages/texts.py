@@ -25,9 +25,10 @@ SHORTEST_MAXIMUM = 16
 """The maximum length is never set below this many tokens."""
 
 
-def read_data(config: Config) -> Dataset:
+def read_data(this: Run) -> Dataset:
     """Reads, cleans and splits. Raises UserError for anything that is wrong with the data."""
-    dataset = load_data(config.data, config.task)
+    config = this.config
+    dataset = this.machine.main_first(lambda: load_data(config.data, config.task))
     task = tasks.find(config.task.name)
     if task.label_free:  # the texts are what the arm soft learns on
         dataset = dataclasses.replace(dataset, train=dataset.transfer, transfer=())

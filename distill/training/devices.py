@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from distill.errors import UserError
 from distill.runtime.graphs import usable_cores
@@ -34,6 +34,7 @@ WORTH_IT = 1.1
 """bf16 is taken on a CPU where a step takes at most 1 / 1.1 of the time; a smaller gain may be chance."""
 PROBE_STEPS = 5
 PROBE_SECONDS = 1.5
+STORE_SECONDS = 10
 LONGEST_WAIT = timedelta(hours=6)
 """Processes wait for each other this long before they give up: while one alone exports and measures, the others do.
 One that dies is noticed at once, since its connections close."""
@@ -86,7 +87,23 @@ class Machine:
 
     def barrier(self) -> None:
         """Waits until every process is here."""
+        if self.processes == 1:
+            return
         self._together(self.accelerator.wait_for_everyone)
+
+    def by_main(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives in the main process, for all; the others wait."""
+        return self.decide(work() if self.is_main else cast(T, None))
+
+    def main_first(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives in each process. The others begin when the main one is done, and find what it downloaded
+        and refused."""
+        if not self.is_main:
+            self.barrier()
+        found = work()
+        if self.is_main:
+            self.barrier()
+        return found
 
     def total(self, one: "Tensor") -> "Tensor":
         """The sum over processes."""
@@ -186,8 +203,28 @@ def find_machine(
     if not has_bf16():
         return Machine(found, "fp32", "fp32: this processor has neither avx512_bf16 nor AMX", own)
     plain = Machine(found, "fp32", "", own)
-    chosen, why = plain.decide(probed_once(own, remembered) if plain.is_main else ("", ""))
+    chosen, why = plain.by_main(lambda: probed_once(own, remembered))
     return replace(plain, precision=chosen, why=why)
+
+
+def is_first_to_tell() -> bool:
+    """Whether this process is the first of the run that ends and says why: one message is enough, as an error of one is
+    met by all, or ends the others.
+
+    The launcher keeps count, in the store where its processes find each other.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return True
+    import torch.distributed as distributed
+
+    address, port = os.environ.get("MASTER_ADDR", "localhost"), int(os.environ.get("MASTER_PORT", "29500"))
+    try:
+        store: Any = distributed.TCPStore(  # type: ignore[attr-defined]
+            address, port, is_master=False, timeout=timedelta(seconds=STORE_SECONDS)
+        )
+        return bool(store.add(f"said why, start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", 1) == 1)
+    except RuntimeError:  # the main process kept it and is gone
+        return True
 
 
 def resolve_device(device: str) -> str:

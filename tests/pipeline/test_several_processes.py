@@ -1,0 +1,120 @@
+"""A whole run under several processes: what one makes, once said and once written; an error ends all with one message."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from little_world import write_bert
+from workplace import Workplace
+
+HERE = Path(__file__).parent
+SECONDS = 240
+"""A run that takes longer hangs."""
+
+
+def launch(place: Workplace, processes: int, *overrides: str, how: str = "whole") -> subprocess.CompletedProcess[str]:
+    """The run of ``place`` under torch's own launcher: without GPUs ``accelerate launch`` starts one process."""
+    script = [str(HERE / "one_of_several.py"), how, "run", "quickstart", *place.overrides, *overrides]
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), *script],
+        cwd=place.folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+
+
+def errors(launched: subprocess.CompletedProcess[str]) -> list[str]:
+    return re.findall(r"^error: (.*)$", launched.stderr, re.MULTILINE)
+
+
+def results(place: Workplace, name: str) -> dict[str, np.ndarray]:
+    """What is right and wrong on test, by arm, and how trainings went."""
+    with np.load(place.folder / "outputs" / name / "test-statistics.npz") as stored:
+        found = {arm: stored[arm] for arm in stored}
+    for arm in place.report(name).arms:
+        for i, seed in enumerate(arm.seeds):
+            points = [(p.step, p.train_loss, p.validation) for p in seed.curve]
+            found[f"{arm.name} {i}"] = np.array([(seed.best_step, seed.validation, seed.score), *points])
+        if arm.calibration_error is not None:
+            found[f"{arm.name} calibration"] = np.array([arm.calibration_error.value])
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, overlay: list[str], reviews_csv: Path) -> Workplace:
+    """A run by one process, without dropout, where nothing is random but what the seed says."""
+    folder = tmp_path_factory.mktemp("alone")
+    texts = [line.split(",")[0] for line in reviews_csv.read_text(encoding="utf-8").splitlines()[1:]]
+    write_bert(folder / "teacher", texts, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    small = [
+        *overlay,
+        "teacher.source.path=teacher",
+        "teacher.train.steps=30",
+        "train.steps=12",
+        "train.learning_rates=[2e-3]",
+        "seeds=[0]",
+        "arms=[linear,soft]",
+        "student.count=1",
+        "export.variants=[fp32]",
+        "measure.enabled=false",
+        "device=cpu",
+        "precision=fp32",
+    ]
+    place = Workplace(folder, small)
+    assert place.run("name=alone") == 0, place.err
+    return place
+
+
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_several_processes_make_what_one_does(alone: Workplace, processes: int) -> None:
+    name = f"of-{processes}"
+    places = [f"name={name}", f"outputs=outputs-{processes}"]
+    launched = launch(alone, processes, *places)
+    assert launched.returncode == 0, launched.stderr[-3000:]
+    (alone.folder / "outputs" / name).symlink_to(alone.folder / f"outputs-{processes}" / name)
+    expected, found = results(alone, "alone"), results(alone, name)
+    assert expected.keys() == found.keys()
+    assert len(expected["soft 0"]) == 3
+    for what, values in expected.items():
+        np.testing.assert_allclose(found[what], values, atol=1e-5, rtol=1e-5, err_msg=what)
+    # said once, by the main process
+    assert launched.stdout.count("bundle: ") == launched.stdout.count("Verdicts") == 1
+    assert launched.stderr.count("student soft, seed 0") == launched.stderr.count("linear floor\n") == 1
+    assert sorted(re.findall(r"rank \d ends with \d", launched.stderr)) == [
+        f"rank {rank} ends with 0" for rank in range(processes)
+    ]
+    assert alone.distill("predict", f"exports/{name}", "a witty film") == 0, alone.err
+    energy = {cost.stage: cost.energy for cost in alone.report(name).costs}
+    assert all(
+        f"sum over {processes} processes" in e.method for e in energy.values() if e.how == "estimated"
+    ) or not any(e.how == "estimated" for e in energy.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "overrides", "words"),
+    [
+        ("whole", ["train.stepz=3"], "did you mean 'steps'"),  # all meet it, before they have found each other
+        ("whole", ["teacher_floor=true", "teacher.train.steps=1"], "teacher"),  # all meet it, on the way
+        ("whole", ["data.max_length=1000"], "reads at most"),  # the main process alone, while the others wait
+        ("refused", ["outputs=refused"], "rank 1 met an error of its own"),  # another, while the main one waits
+        ("killed", ["outputs=killed"], "no longer answers"),
+    ],
+)
+def test_an_error_ends_the_run_with_one_message(alone: Workplace, how: str, overrides: list[str], words: str) -> None:
+    started = time.monotonic()
+    launched = launch(alone, 3, *overrides, how=how)
+    assert launched.returncode != 0
+    assert len(errors(launched)) == 1, launched.stderr[-5000:]
+    assert words in errors(launched)[0]
+    statuses = re.findall(r"rank \d ends with (\d+)", launched.stderr)
+    assert set(statuses) == {"2"}
+    assert "bundle: " not in launched.stdout
+    assert time.monotonic() - started < SECONDS / 2
