@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from distill.data import Part
 from distill.results import ArmResult, Contrast, CurvePoint, SeedResult
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Comparison, Lesson, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
+from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
 from distill.tasks.task import AGREEMENT
 from distill.text import Reading
@@ -43,7 +43,7 @@ class AnswerHeldOut(Stage):
     who: str
     reading: Reading
     task: Task
-    texts: Part
+    texts: Tokens
 
     @property
     def what(self) -> str:
@@ -56,10 +56,13 @@ class AnswerHeldOut(Stage):
         from distill.training import predict
 
         loaded = load_model(self.model.directory / "model", self.task)
-        for split in self.texts.splits:
-            if examples := self.texts.of(split):
+        first = 0
+        for split in self.texts.texts.splits:
+            count = len(self.texts.texts.of(split))
+            encoded, first = self.texts.encoded[first : first + count], first + count
+            if encoded:
                 what = f"{self.who}, {split}"
-                units = predict(loaded.model, self.reading, self.task, examples, machine, what)
+                units = predict(loaded.model, self.reading, self.task, encoded, machine, what)
                 if machine.is_main:
                     save_units(folder / f"{split}.npz", units)
 
@@ -157,11 +160,12 @@ def arm_on_test(this: Run, texts: StudentTexts, arm: TrainedArm) -> "Trained":
     from distill.evaluation.summary import Trained
     from distill.training.arms import DIFFERS_IN
 
-    answers = [
-        answers_of(texts, this.artifacts.get(AnswerHeldOut(model, who, texts.reading, texts.task, texts.held_out)))
+    tokens = tokens_of(this, texts, texts.held_out)
+    asked = [
+        AnswerHeldOut(model, f"{arm.name}, seed {seed}", texts.reading, texts.task, tokens)
         for seed, model in zip(this.config.seeds, arm.models, strict=True)
-        for who in (f"{arm.name}, seed {seed}",)
     ]
+    answers = [answers_of(texts, this.artifacts.get(one)) for one in asked]
     return Trained(
         arm.name,
         DIFFERS_IN[arm.name],

@@ -13,6 +13,7 @@ from distill.report.legend import metric_title
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Signal, Teacher, Texts, open_store, units_of
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
+from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
 from distill.tasks.task import AGREEMENT, Logits
 from distill.text import Example, Reading
@@ -35,12 +36,12 @@ class LabelTexts(Stage):
     model: Artifact
     reading: Reading
     task: Task
-    texts: Part
+    texts: Tokens
 
     @property
     def what(self) -> str:
         """In words."""
-        return f"soft labels of {' and '.join(self.texts.splits)}"
+        return f"soft labels of {' and '.join(self.texts.texts.splits)}"
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``store``."""
@@ -48,10 +49,9 @@ class LabelTexts(Stage):
         from distill.training import SoftLabelStore, predict
 
         loaded = load_model(self.model.directory / "model", self.task)
-        examples = self.texts.examples
-        units = predict(loaded.model, self.reading, self.task, examples, machine, self.what)
+        units = predict(loaded.model, self.reading, self.task, self.texts.encoded, machine, self.what)
         if machine.is_main:
-            SoftLabelStore.write(folder / "store", examples, units)
+            SoftLabelStore.write(folder / "store", self.texts.texts.examples, units)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
 def labels_of(this: Run, texts: Texts, teacher: Teacher, part: Part) -> LabelTexts | ReadLabels:
     """What the teacher says of some texts."""
     if teacher.model is not None:
-        return LabelTexts(teacher.model, texts.reading, texts.task, part)
+        return LabelTexts(teacher.model, texts.reading, texts.task, tokens_of(this, texts, part))
     assert isinstance(this.config.teacher, ProbabilitiesTeacher)
     columns = DataConfig(text=this.config.data.text, pair=this.config.data.pair)
     return ReadLabels(this.config.teacher, columns, texts.task, part)

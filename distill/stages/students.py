@@ -23,6 +23,7 @@ from distill.stages.artifacts import Artifact
 from distill.stages.context import Chosen, Lesson, Run, Signal, StudentTexts, TrainedArm, open_store
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.teacher import best_of, candidate_of
+from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
@@ -58,10 +59,10 @@ class TrainStudent(Stage):
     vocabulary: Artifact
     reading: Reading
     task: Task
-    texts: Part
+    texts: Tokens
     labelled: Part
     """Those that the output layer's first bias is made of."""
-    validation: Part
+    validation: Tokens
     paired: bool
 
     @property
@@ -77,7 +78,7 @@ class TrainStudent(Stage):
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``model`` and ``result.json``."""
         from distill.models import parameter_count, save_model, vector_size
-        from distill.training import Problem, Rows, State, Stored, make_arm, train
+        from distill.training import Problem, State, Stored, make_arm, train
 
         student = self.first_weights()
         store = None if self.signal is None else open_store(self.signal)
@@ -86,9 +87,9 @@ class TrainStudent(Stage):
         problem = Problem(
             student.model,
             arm.objective,
-            None if store is None else Stored(store, self.texts.examples),
-            Rows.read(self.task, self.reading, self.texts.examples),
-            Rows.read(self.task, self.reading, self.validation.examples),
+            None if store is None else Stored(store, self.texts.texts.examples),
+            self.texts.rows(self.task, self.reading),
+            self.validation.rows(self.task, self.reading),
             self.budget,
             self.rate,
             self.seed,
@@ -181,9 +182,9 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         vocabulary=texts.vocabulary,
         reading=texts.reading,
         task=texts.task,
-        texts=part_of(texts, name),
+        texts=tokens_of(this, texts, part_of(texts, name)),
         labelled=texts.dataset.part("train"),
-        validation=texts.dataset.part("validation"),
+        validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
     )
 

@@ -16,12 +16,12 @@ from distill.config import (
     TransformerTeacher,
 )
 from distill.config.schema import NO_MATTER
-from distill.data import Part
 from distill.errors import UserError
 from distill.results import Candidate, CurvePoint
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Teacher, Texts
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
+from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
@@ -44,8 +44,8 @@ class TrainTeacher(Stage):
     """Starts with random weights in the pooler of its head, where there is one."""
     reading: Reading
     task: Task
-    texts: Part
-    validation: Part
+    texts: Tokens
+    validation: Tokens
     paired: bool
     layers: LayersStudent | None = field(metadata=NO_MATTER)
     """A student that starts from layers of it: they are looked for before the training, not after. Students of any
@@ -67,23 +67,23 @@ class TrainTeacher(Stage):
         from distill.models.students import chosen_layers
         from distill.models.teachers import renew_pooler
         from distill.objectives import Objective
-        from distill.training import Problem, Rows, State, train
+        from distill.training import Problem, State, train
 
         loaded, fine_tuned = self.start()
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
         if self.layers is not None:
             chosen_layers(self.layers, loaded.model.config.num_hidden_layers)  # fails now, not after training
         if not fine_tuned:
-            if not self.texts.examples:
+            if not self.texts.texts.examples:
                 raise UserError("the teacher is not fine-tuned and there are no labels to fine-tune it on")
-            start_at_the_mean(loaded.model, self.task, self.texts.examples)
+            start_at_the_mean(loaded.model, self.task, self.texts.texts.examples)
             renewed = self.new_pooler and renew_pooler(loaded.model)
             problem = Problem(
                 loaded.model,
                 Objective.of([HardTerm("hard")], self.task.kind),
                 None,
-                Rows.read(self.task, self.reading, self.texts.examples),
-                Rows.read(self.task, self.reading, self.validation.examples),
+                self.texts.rows(self.task, self.reading),
+                self.validation.rows(self.task, self.reading),
                 self.model.train,
                 self.rate,
                 self.seed,
@@ -161,8 +161,8 @@ def training_of(
         new_pooler=new_pooler,
         reading=texts.reading,
         task=texts.task,
-        texts=texts.dataset.part("train"),
-        validation=texts.dataset.part("validation"),
+        texts=tokens_of(this, texts, texts.dataset.part("train")),
+        validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
         layers=student if isinstance(student, LayersStudent) else None,
     )

@@ -1,4 +1,4 @@
-"""A whole run under several processes: what one makes, once said and once written; an error ends all with one message."""
+"""A whole run under several processes: what one makes, said and written once; an error ends all."""
 
 import os
 import re

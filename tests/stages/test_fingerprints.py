@@ -49,6 +49,7 @@ from distill.stages.stage import Stage, identity
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
 from distill.stages.texts import MakeReading, MakeVocabulary
+from distill.stages.tokens import ReadTexts, Tokens
 from distill.tasks import Task
 from distill.text import Example, Reading
 from distill.training.devices import Machine
@@ -106,13 +107,18 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
         dataset.part(*splits)
         for splits in (("train",), ("train", "transfer"), ("validation",), ("test",), ("test", "out_of_scope"))
     )
+
+    def read(part: Part) -> Tokens:
+        return Tokens(part, artifact("tokens"))
+
     teacher = PretrainedTeacher("pretrained", source("teacher"), label_map={"LABEL_0": "bad"})
     student = LayersStudent("layers", (1,), pretraining=PretrainingConfig((source("corpus"),), limit=5))
     made: list[Stage] = [
         MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, False, training),
         MakeVocabulary(Vocabulary(True), reading, training),
-        TrainTeacher(teacher, 0, False, reading, task, train, validation, False, student),
-        LabelTexts(artifact("teacher"), reading, task, training),
+        ReadTexts(reading, task, training),
+        TrainTeacher(teacher, 0, False, reading, task, read(train), read(validation), False, student),
+        LabelTexts(artifact("teacher"), reading, task, read(training)),
         ReadLabels(
             ProbabilitiesTeacher("probabilities", source("probabilities")),
             DataConfig(pair="pair", label_map={"0": "bad"}, splits={"validation": "dev"}),
@@ -132,13 +138,13 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             vocabulary=artifact("vocabulary"),
             reading=reading,
             task=task,
-            texts=training,
+            texts=read(training),
             labelled=train,
-            validation=validation,
+            validation=read(validation),
             paired=False,
         ),
         FitLinear(task, train, validation, held_out),
-        AnswerHeldOut(artifact("student"), "soft, seed 0", reading, task, held_out),
+        AnswerHeldOut(artifact("student"), "soft, seed 0", reading, task, read(held_out)),
         ExportModel("student", artifact("student"), ExportConfig(), reading, task, validation),
         AnswerByGraph("student", artifact("export"), ("model",), "int8", reading, task, test),
         MeasureVariant(
@@ -282,14 +288,22 @@ def test_changes_that_do_not_matter_were_tried(table: dict[type[Stage], Stage]) 
         assert not matters(kind, path)
 
 
+def part_of(value: Part | Tokens) -> Part:
+    return value.texts if isinstance(value, Tokens) else value
+
+
 def test_splits_that_a_stage_is_not_given_do_not_change_it(table: dict[type[Stage], Stage]) -> None:
     for stage in table.values():
-        parts = {f.name: part for f in dataclasses.fields(stage) if isinstance(part := getattr(stage, f.name), Part)}
-        given = {split for part in parts.values() for split in part.splits}
-        whole = next(iter(parts.values())).whole
+        values = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
+        parts = {name: value for name, value in values.items() if isinstance(value, (Part, Tokens))}
+        given = {split for one in parts.values() for split in part_of(one).splits}
+        whole = part_of(next(iter(parts.values()))).whole
         others = dict.fromkeys(("train", "transfer", "validation", "test", "out_of_scope"), ())
         without = dataclasses.replace(whole, **{split: others[split] for split in others if split not in given})
-        changed = dataclasses.replace(stage, **{name: Part(without, part.splits) for name, part in parts.items()})
+        now = {name: Part(without, part_of(one).splits) for name, one in parts.items()}
+        changed = dataclasses.replace(
+            stage, **{n: Tokens(now[n], one.read) if isinstance(one, Tokens) else now[n] for n, one in parts.items()}
+        )
         assert changed.fingerprint(CPU) == stage.fingerprint(CPU), stage.name
 
 

@@ -81,7 +81,7 @@ def test_each_word_is_read_at_its_first_and_last_piece_of_its_window() -> None:
 
 
 def test_windows_share_a_quarter_of_the_maximum_and_the_report_says_so() -> None:
-    encoder = Encoder(train_tokenizer([Example(PASSAGE), Example("who ?")] * 3, 120), 24)
+    encoder = Reading(train_tokenizer([Example(PASSAGE), Example("who ?")] * 3, 120), 24)
     example = Example("who ?", PASSAGE)
     shares = {}
     for stride in (5, 6, 7):
