@@ -14,7 +14,7 @@ def undertrained(metric: Metric, teacher: ArmResult, stacks: dict[str, Statistic
     """
     found = []
     mend = "raise teacher.train.steps, or give other teacher.train.learning_rates"
-    score = teacher.score.value
+    score = metric_mean(metric, stacks["teacher"])
     if "linear" in stacks and score <= (linear := metric_mean(metric, stacks["linear"])):
         found.append(
             f"the teacher ({100 * score:.1f}) is not above the linear floor ({100 * linear:.1f}) on test: {mend}, or "
@@ -24,8 +24,8 @@ def undertrained(metric: Metric, teacher: ArmResult, stacks: dict[str, Statistic
         ahead = paired_difference(metric, stacks["teacher"], stacks["hard"])
         if ahead.low <= 0:
             found.append(
-                f"the student reaches its teacher on hard labels alone: the teacher is {100 * ahead.value:+.1f} points "
-                f"[{100 * ahead.low:+.1f}, {100 * ahead.high:+.1f}] from it; {mend}"
+                f"the student reaches its teacher on hard labels alone: the teacher is ahead by "
+                f"{100 * ahead.value:.1f} points, interval {100 * ahead.low:.1f} to {100 * ahead.high:.1f}; {mend}"
             )
     seed = teacher.seeds[0]
     if seed.curve and seed.best_step == max(point.step for point in seed.curve) and len(seed.curve) > 1:

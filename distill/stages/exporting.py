@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from distill.config import ExportConfig
 from distill.data import Part
@@ -19,8 +19,13 @@ from distill.tasks.task import Logits
 from distill.text import Reading
 from distill.training.devices import Machine
 
+if TYPE_CHECKING:
+    from distill.runtime import Graphs
+
 EXPORT_ROOMS = ("export", "runtime", "text", "tasks", "models", "evaluation", "metrics")
 EXPORT_LIBRARIES = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers")
+FP32_TOKENS = 2048
+"""Padded tokens of a batch in fp32."""
 PARITY_QUESTIONS = 24
 """Validation texts that answers of torch and of the graph are compared on."""
 
@@ -73,7 +78,8 @@ class ExportModel(Stage):
             if variant != "fp32":
                 VARIANTS[variant]({role: Files(sources[role], file) for role, file in files.items()}, ())
             what = f"{self.who} {variant} on validation"
-            answers[variant] = answers_of_graphs(files, self.reading, self.task, self.validation, what)
+            graphs = Graphs(files)
+            answers[variant] = answers_of(graphs, variant, self.reading, self.task, self.validation, what)
             if variant != "fp32":
                 gates[variant] = self.gate_of(answers["fp32"], answers[variant])
         content = {
@@ -119,15 +125,20 @@ class AnswerByGraph(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``test.npz``."""
+        from distill.runtime import Graphs
+
         files = {role: self.exported.directory / graph_file(role, self.variant) for role in self.roles}
-        save_units(folder / "test.npz", answers_of_graphs(files, self.reading, self.task, self.texts, self.what))
+        units = answers_of(Graphs(files), self.variant, self.reading, self.task, self.texts, self.what)
+        save_units(folder / "test.npz", units)
 
 
-def answers_of_graphs(files: dict[str, Path], reading: Reading, task: Task, texts: Part, what: str) -> list[Logits]:
-    """One at a time: int8 scales activations over a batch, and an answer must not depend on its neighbours."""
-    from distill.runtime import ALONE, Graphs, in_order, respond
+def answers_of(graphs: "Graphs", variant: str, reading: Reading, task: Task, texts: Part, what: str) -> list[Logits]:
+    """In fp32 many at once; else one at a time: int8 scales activations over a batch, and an answer must not depend on
+    its neighbours."""
+    from distill.runtime import ALONE, in_order, respond
 
-    return in_order(respond(Graphs(files).forward(task), reading, task, texts.examples, ALONE, what))
+    tokens = FP32_TOKENS if variant == "fp32" else ALONE
+    return in_order(respond(graphs.forward(task), reading, task, texts.examples, tokens, what))
 
 
 def export_models(this: Run, texts: Texts, lesson: Lesson, chosen: Chosen) -> tuple[Exported, ...]:
