@@ -72,7 +72,8 @@ def identity(value: Any) -> Any:
     """What a field of a stage is, in plain JSON values.
 
     A value with an ``identity`` (an artifact, a part of the data, a reading) is that; a source is the state of what it
-    names; a task is its section of ``bundle.json`` and, where it stands outside of the package, its source; a dataclass is its fields, without those that do not matter.
+    names; a task is its section of ``bundle.json`` and, where it stands outside of the package, its source; a dataclass
+    is its fields, without those that do not matter.
     Raises TypeError for what cannot be told from another value of its kind.
     """
     if hasattr(value, "identity"):
