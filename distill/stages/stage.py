@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
@@ -71,7 +72,8 @@ def identity(value: Any) -> Any:
     """What a field of a stage is, in plain JSON values.
 
     A value with an ``identity`` (an artifact, a part of the data, a reading) is that; a source is the state of what it
-    names; a task is its section of ``bundle.json``; a dataclass is its fields, without those that do not matter.
+    names; a task is its section of ``bundle.json`` and, where it stands outside of the package, its source; a dataclass
+    is its fields, without those that do not matter.
     Raises TypeError for what cannot be told from another value of its kind.
     """
     if hasattr(value, "identity"):
@@ -79,7 +81,7 @@ def identity(value: Any) -> Any:
     if isinstance(value, Source):
         return identity_of(value)
     if isinstance(value, Task):
-        return value.section()
+        return identity_of_task(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return fields_of(value)
     if isinstance(value, dict):
@@ -89,6 +91,15 @@ def identity(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise TypeError(f"{type(value).__name__} has no identity; a stage cannot be told by it")
+
+
+def identity_of_task(task: Task) -> dict[str, Any]:
+    """What a task was built with. The source of one that was registered from elsewhere is in no room, so it stands
+    here."""
+    file = getattr(sys.modules.get(type(task).__module__), "__file__", None)
+    if file is None or Path(file).resolve().is_relative_to(PACKAGE):
+        return task.section()
+    return {**task.section(), "source": file_fingerprint(Path(file)).hex()}
 
 
 def fields_of(value: Any) -> dict[str, Any]:

@@ -137,9 +137,10 @@ def texts_in(folder: Path, split: str) -> list[str]:
 
 
 def write_teacher(folder: Path, data: Path) -> Path:
-    """A random encoder whose tokenizer knows the words of validation and test, too."""
+    """A random encoder whose tokenizer knows the words of validation and test, too, and whose weights are so large that
+    it says something else of each text."""
     splits = ("train", "transfer", "validation", "test A", "test B")
-    return write_bert(folder, [text for split in splits for text in texts_in(data, split)])
+    return write_bert(folder, [text for split in splits for text in texts_in(data, split)], initializer_range=0.2)
 
 
 def teacher_in(folder: Path) -> dict[str, Any]:

@@ -440,6 +440,28 @@ def names_in(node: ast.AST) -> Iterator[str]:
                 yield from names_in(child)
 
 
+def test_the_source_of_a_task_that_stands_elsewhere_matters(
+    table: dict[type[Stage], Stage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = (
+        "from distill.tasks.multi_label_classification import MultiLabelClassification\n\n\n"
+        "class Elsewhere(MultiLabelClassification):\n"
+        "    name = 'elsewhere'\n\n"
+        "    def fit(self, units, examples):\n"
+        "        return self.with_thresholds([0.5] * len(self.labels))\n"
+    )
+    file = tmp_path / "task_of_a_stranger.py"
+    file.write_text(source)
+    task = importlib.import_module(file.stem).Elsewhere(("bad", "good"))
+    found = []
+    for content in (source, f"# why\n{source}", source.replace("0.5", "0.25")):
+        file.write_text(content)
+        forget_sources()
+        found.append(dataclasses.replace(table[TrainStudent], task=task).fingerprint(CPU))
+    assert found[0] == found[1] != found[2]
+
+
 def test_code_without_docstrings_is_told_apart_from_other_code() -> None:
     assert stage_file.code_of(SAME) == stage_file.code_of(FUNCTION)
     assert stage_file.code_of(FUNCTION.replace("double", "twice")) != stage_file.code_of(FUNCTION)
