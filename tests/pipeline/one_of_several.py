@@ -1,7 +1,7 @@
 """One process of a run, as a launcher starts it: ``python one_of_several.py HOW run RECIPE …``.
 
-HOW: ``killed``: rank 1 is killed without a word in the middle of a training; ``refused``: it alone meets an error there;
-``whole``: nothing happens.
+HOW: ``killed``: rank 1 is killed without a word in the middle of a training; ``refused``: it alone meets an error
+there; ``whole``: nothing happens.
 """
 
 import os
