@@ -89,7 +89,7 @@ def test_several_processes_make_what_one_does(alone: Workplace, processes: int) 
     for what, values in expected.items():
         np.testing.assert_allclose(found[what], values, atol=1e-5, rtol=1e-5, err_msg=what)
     # said once, by the main process
-    assert launched.stdout.count("bundle: ") == launched.stdout.count("Verdicts") == 1
+    assert launched.stdout.count("bundle: ") == launched.stdout.count("small · text-classification") == 1
     assert launched.stderr.count("student soft, seed 0") == launched.stderr.count("linear floor\n") == 1
     assert sorted(re.findall(r"rank \d ends with \d", launched.stderr)) == [
         f"rank {rank} ends with 0" for rank in range(processes)
