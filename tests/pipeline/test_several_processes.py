@@ -62,9 +62,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory, overlay: list[str], reviews_
     small = [
         *overlay,
         "teacher.source.path=teacher",
-        "teacher.train.steps=30",
-        "train.steps=12",
-        "train.learning_rates=[2e-3]",
+        "teacher.train.steps=40",
+        "teacher.train.learning_rates=[5e-3]",
+        "train.steps=30",
+        "train.learning_rates=[5e-3]",
         "seeds=[0]",
         "arms=[linear,soft]",
         "student.count=1",
