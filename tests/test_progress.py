@@ -102,3 +102,15 @@ def test_leaving_early_ends_the_line_too(clock: list[float], capsys: pytest.Capt
 def test_say_prints_a_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     say("done")
     assert capsys.readouterr() == ("", "done\n")
+
+
+def test_of_several_processes_the_main_one_alone_speaks(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    say("a")
+    assert list(track(range(9), "x")) == list(range(9))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("RANK", "0")
+    say("a")
+    assert capsys.readouterr().err == "a\n"
