@@ -4,24 +4,30 @@ Validation and test are poisoned: their texts hold characters that occur nowhere
 is trained on. The labels of test file B are the other ones than those of A, so that what is best on A is worst on B.
 """
 
+import dataclasses
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from small_runs import LETTERS, SmallRun, words_of
 from tokenizers import Tokenizer
 
-from distill.stages.artifacts import Artifact
+from distill.config import LayersStudent, PretrainedTeacher, PretrainingConfig, Source
+from distill.stages.artifacts import Artifact, Artifacts
+from distill.stages.context import Run
 from distill.stages.exporting import ExportModel
 from distill.stages.floor import FitLinear
+from distill.stages.pretraining import pretrain_student
 from distill.stages.signal import LabelTexts
 from distill.stages.stage import Stage
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
 from distill.stages.texts import MakeReading, MakeVocabulary
 from distill.text import Reading
+from distill.training.devices import Machine
 
 Pair = tuple[SmallRun, SmallRun]
 POISON = set("".join(LETTERS.values()))
@@ -147,3 +153,50 @@ def test_maximum_length_is_that_of_the_training_texts(both: Pair) -> None:
         lengths = sorted(len(free.encode(e.text).ids) for e in (*dataset.train, *dataset.transfer))
         assert lengths[-1] < min(len(free.encode(e.text).ids) for e in (*dataset.validation, *dataset.test))
         assert reading.max_length == max(16, math.ceil(np.percentile(lengths, 99))), stage.what
+
+
+def test_pretraining_is_the_same_with_another_test_file(of_layers: Pair, tmp_path: Path) -> None:
+    """Texts of validation and test are not learnt on even where the corpus holds them, and change nothing else."""
+    settings = PretrainingConfig(epochs=1, teacher_epochs=1, batch_size=64, max_length=16)
+    left = []
+    for letter, run in zip("AB", of_layers, strict=True):
+        assert isinstance(run.config.teacher, PretrainedTeacher)
+        student = LayersStudent("layers", (1,), pretraining=settings)
+        this = Run(
+            dataclasses.replace(
+                run.config, student=student, arms=("hard", "pretrained"), outputs=str(tmp_path / letter)
+            ),
+            Machine("cpu", "fp32", "as asked for", 1),
+        )
+        artifact = pretrain_student(this, run.values["read_texts"])
+        assert artifact is not None
+        left.append(files_of(artifact))
+    assert left[0] == left[1]
+    assert any(name.endswith("model.safetensors") for name in left[0])
+
+
+def test_pretraining_leaves_out_held_out_texts_of_the_corpus(
+    of_layers: Pair, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = of_layers[0]
+    corpora = tuple(Source(path=str(reviews / f"{split}.jsonl")) for split in ("train", "validation", "test A"))
+    student = LayersStudent("layers", (1,), pretraining=PretrainingConfig(corpora))
+    config = dataclasses.replace(run.config, student=student, arms=("hard", "pretrained"))
+    asked: list[Any] = []
+    monkeypatch.setattr(Artifacts, "get", lambda self, stage: asked.append(stage))
+    pretrain_student(Run(config, Machine("cpu", "fp32", "", 1)), run.values["read_texts"])
+    (stage,) = asked
+    found: list[Any] = []
+
+    def stop(problem: Any, *others: Any) -> None:
+        found.append(problem)
+        raise StopIteration
+
+    monkeypatch.setattr("distill.training.train", stop)
+    with pytest.raises(StopIteration):
+        stage.compute(tmp_path, Machine("cpu", "fp32", "", 1))
+    of_teacher = run.values["read_texts"].reading.tokenizer
+    poison = {of_teacher.token_to_id(word) for letters in LETTERS.values() for word in words_of(letters)}
+    ids = {int(i) for encoded in found[0].texts.encoded for i in encoded.input_ids}
+    assert len(found[0].texts.encoded) > 50
+    assert not poison & ids
