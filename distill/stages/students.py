@@ -150,11 +150,9 @@ def train_arms(this: Run, texts: StudentTexts, signal: Signal, pretrained: Artif
 def train_arm(this: Run, texts: StudentTexts, signal: Signal, pretrained: Artifact | None, name: str) -> TrainedArm:
     """Chooses the learning rate on validation with the first seed, then trains the other seeds with it."""
     first, *others = this.config.seeds
-    budget = this.config.train
-    tried = [
-        this.artifacts.get(training_of(this, texts, signal, pretrained, name, rate, first))
-        for rate in budget.learning_rates
-    ]
+    rates = this.config.train.learning_rates
+    asked = [training_of(this, texts, signal, pretrained, name, rate, first) for rate in rates]
+    tried = [this.artifacts.get(one) for one in asked]
     chosen = best_of(tried)
     rate = chosen.read("result.json")["learning_rate"]
     more = [this.artifacts.get(training_of(this, texts, signal, pretrained, name, rate, seed)) for seed in others]
@@ -163,6 +161,7 @@ def train_arm(this: Run, texts: StudentTexts, signal: Signal, pretrained: Artifa
         name,
         part_of(texts, name),
         rate,
+        asked[0].budget.steps,
         tuple(candidate_of(one.read("result.json")) for one in tried),
         models,
         tuple(one.read("result.json") for one in models),
