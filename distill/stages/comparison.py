@@ -87,7 +87,7 @@ def evaluate(this: Run, lesson: Lesson, linear: Artifact | None, arms: Sequence[
     if task.metric.name == AGREEMENT:  # without labels there is nothing to be right or calibrated about
         summaries = [dataclasses.replace(s, metrics={}, calibration_error=None) for s in summaries]
     warnings = () if task.metric.name == AGREEMENT else undertrained(task.metric, named("teacher", summaries), stacks)
-    contrasts = contrasts_of(task, stacks, {arm.name: this.config.train.steps for arm in arms})
+    contrasts = contrasts_of(task, stacks, {arm.name: arm.steps for arm in arms})
     if warnings:
         contrasts = [dataclasses.replace(c, verdict=f"{c.verdict}, with an undertrained teacher") for c in contrasts]
     return Comparison(tuple(summaries), tuple(contrasts), warnings, stacks)

@@ -124,6 +124,8 @@ class TrainedArm:
     part: Part
     """What it learnt on."""
     learning_rate: float
+    steps: int
+    """Budget of each of its trainings."""
     candidates: tuple[Candidate, ...]
     models: tuple[Artifact, ...]
     """One a seed."""

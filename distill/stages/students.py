@@ -151,7 +151,8 @@ def train_arm(this: Run, lesson: Lesson, name: str) -> TrainedArm:
     """Chooses the learning rate on validation with the first seed, then trains the other seeds with it."""
     first, *others = this.config.seeds
     rates = this.config.train.learning_rates
-    tried = [this.artifacts.get(training_of(this, lesson, name, rate, first)) for rate in rates]
+    asked = [training_of(this, lesson, name, rate, first) for rate in rates]
+    tried = [this.artifacts.get(one) for one in asked]
     chosen = best_of(tried)
     rate = chosen.read("result.json")["learning_rate"]
     more = [this.artifacts.get(training_of(this, lesson, name, rate, seed)) for seed in others]
@@ -160,6 +161,7 @@ def train_arm(this: Run, lesson: Lesson, name: str) -> TrainedArm:
         name,
         part_of(lesson.texts, name),
         rate,
+        asked[0].budget.steps,
         tuple(candidate_of(one.read("result.json")) for one in tried),
         models,
         tuple(one.read("result.json") for one in models),

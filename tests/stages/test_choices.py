@@ -16,8 +16,8 @@ from distill.data import Dataset
 from distill.errors import UserError
 from distill.results import Estimate, Figure, Gate, Parity, StageCost
 from distill.stages.artifacts import Artifact, save_units
-from distill.stages.comparison import AnswerHeldOut, contrasts_of, evaluate
-from distill.stages.context import Chosen, Run, Signal, StudentTexts, Teacher, TrainedArm
+from distill.stages.comparison import AnswerHeldOut, evaluate
+from distill.stages.context import Chosen, Comparison, Run, Signal, StudentTexts, Teacher, TrainedArm
 from distill.stages.exporting import AnswerByGraph, ExportModel, export_models, variant_result
 from distill.stages.floor import FitLinear, fit_floor
 from distill.stages.measuring import MeasureVariant, measure_variant
@@ -103,7 +103,7 @@ def given(config: Config, encoder: Path, tmp_path: Path) -> Callable[..., Given]
     def make(leaves: Callable[[Any], dict[str, Any]], **changes: Any) -> Given:
         this, shelf = Run(dataclasses.replace(config, **changes), CPU), Shelf(tmp_path / "artifacts", leaves)
         this.__dict__["artifacts"] = shelf
-        dataset = read_data(this.config)
+        dataset = read_data(this)
         task = tasks.build("text-classification", dataset.labels)
         reading = Reading.from_file(encoder / "tokenizer.json", 24)
 
@@ -241,7 +241,7 @@ def arm_of(name: str, folder: Path, *validation: float) -> TrainedArm:
     results = tuple(training(v, SLOW, thresholds=[i + 0.25, -i - 0.5])["result.json"] for i, v in enumerate(validation))
     models = tuple(Artifact(folder, f"{name}, seed {i}", COST) for i in range(len(validation)))
     part = Dataset((), (), (), (), (), {}, "", "", ()).part("train")
-    return TrainedArm(name, part, SLOW, (), models, results, (COST,))
+    return TrainedArm(name, part, SLOW, 6, (), models, results, (COST,))
 
 
 @pytest.mark.parametrize(
@@ -407,40 +407,67 @@ def test_floor_is_asked_on_validation(given: Callable[..., Given]) -> None:
         ask_teacher(now.this, now.texts, now.signal.teacher)
 
 
-def test_each_seed_of_each_arm_is_scored_by_its_own_answers_on_test(
-    given: Callable[..., Given], tmp_path: Path
-) -> None:
-    right = {"hard, seed 0": 20, "hard, seed 1": 24, "soft, seed 0": 30, "soft, seed 1": 34}
+def answered(right: dict[str, int]) -> Callable[[Any], dict[str, Any]]:
+    """Answers on test: so many are right of ``linear``, the teacher, and each seed of each arm."""
 
     def leaves(stage: Any) -> dict[str, Any]:
         if isinstance(stage, FitLinear):
             linear = {"validation": 0.5, "parameters": 3, "regularization": 1.0, "thresholds": []}
-            return {"result.json": linear, "test.npz": answers_right(stage.held_out.of("test"), 10)}
+            return {"result.json": linear, "test.npz": answers_right(stage.held_out.of("test"), right["linear"])}
         if isinstance(stage, LabelTexts):
-            count = 38 if "test" in stage.texts.splits else 40
+            count = right["teacher"] if "test" in stage.texts.splits else 40
             return {"store": (stage.texts.examples, answers_right(stage.texts.examples, count))}
         assert isinstance(stage, AnswerHeldOut)
         assert stage.who == stage.model.identity
-        assert stage.reading == now.texts.reading
         return {"test.npz": answers_right(stage.texts.of("test"), right[stage.who])}
 
-    now = given(leaves)
+    return leaves
+
+
+RIGHT = {
+    "linear": 10,
+    "teacher": 38,
+    "hard, seed 0": 20,
+    "hard, seed 1": 24,
+    "soft, seed 0": 30,
+    "soft, seed 1": 34,
+}
+
+
+def compared(now: Given, arms: list[TrainedArm]) -> Comparison:
+    """Everything side by side."""
     teacher = Teacher(now.signal.teacher.model, (), training(0.9, FAST)["result.json"], ())
     signal = ask_teacher(now.this, now.texts, teacher)
+    return evaluate(now.this, now.texts, signal, fit_floor(now.this, now.texts), arms)
+
+
+def test_each_seed_of_each_arm_is_scored_by_its_own_answers_on_test(
+    given: Callable[..., Given], tmp_path: Path
+) -> None:
     arms = [arm_of("hard", tmp_path, 0.7, 0.6), arm_of("soft", tmp_path, 0.8, 0.7)]
-    comparison = evaluate(now.this, now.texts, signal, fit_floor(now.this, now.texts), arms)
+    now = given(answered(RIGHT))
+    comparison = compared(now, arms)
     scores = {arm.name: [round(40 * seed.test) for seed in arm.seeds] for arm in comparison.summaries}
     assert scores == {"linear": [10], "teacher": [38], "hard": [20, 24], "soft": [30, 34]}
     assert {arm.name: [s.validation for s in arm.seeds] for arm in comparison.summaries}["soft"] == [0.8, 0.7]
     (contrast,) = comparison.contrasts
     assert (contrast.arm, contrast.against, round(40 * contrast.difference.value)) == ("soft", "hard", 10)
+    for stage in now.shelf.asked:
+        if isinstance(stage, AnswerHeldOut):
+            assert stage.reading == now.texts.reading
 
 
-def test_arms_of_unequal_budgets_are_not_compared(given: Callable[..., Given]) -> None:
-    now = given(lambda stage: {})
-    stacks = {name: np.ones((1, 4, 2)) for name in ("hard", "soft")}
-    with pytest.raises(ValueError, match="no verdict: soft was given 6 steps and hard 7"):
-        contrasts_of(now.texts.task, stacks, {"hard": 7, "soft": 6})
+def test_arms_of_unequal_budgets_are_not_compared(given: Callable[..., Given], tmp_path: Path) -> None:
+    longer = dataclasses.replace(arm_of("soft", tmp_path, 0.8, 0.7), steps=7)
+    with pytest.raises(ValueError, match="no verdict: soft was given 7 steps and hard 6"):
+        compared(given(answered(RIGHT)), [arm_of("hard", tmp_path, 0.7, 0.6), longer])
+
+
+def test_the_budget_of_an_arm_is_that_of_its_trainings(given: Callable[..., Given]) -> None:
+    now = given(lambda stage: training(0.5, stage.rate))
+    arms = train_arms(now.this, now.texts, now.signal, None)
+    assert [arm.steps for arm in arms] == [6] * 4
+    assert {stage.budget.steps for stage in now.trained} == {6}
 
 
 def test_floor_is_fitted_on_labelled_texts_and_chosen_on_validation(given: Callable[..., Given]) -> None:

@@ -4,28 +4,35 @@ Validation and test are poisoned: their texts hold characters that occur nowhere
 is trained on. The labels of test file B are the other ones than those of A, so that what is best on A is worst on B.
 """
 
+import dataclasses
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from small_runs import LETTERS, SmallRun, words_of
 from tokenizers import Tokenizer
 
-from distill.stages.artifacts import Artifact
+from distill.config import LayersStudent, PretrainedTeacher, PretrainingConfig, Source
+from distill.stages.artifacts import Artifact, Artifacts
+from distill.stages.context import Run
 from distill.stages.exporting import ExportModel
 from distill.stages.floor import FitLinear
+from distill.stages.pretraining import pretrain_student
 from distill.stages.signal import LabelTexts
 from distill.stages.stage import Stage
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
 from distill.stages.texts import MakeReading, MakeVocabulary
+from distill.stages.tokens import ReadTexts, Tokens
 from distill.text import Reading
+from distill.training.devices import Machine
 
 Pair = tuple[SmallRun, SmallRun]
 POISON = set("".join(LETTERS.values()))
-BEFORE_TEST = (MakeReading, MakeVocabulary, TrainTeacher, LabelTexts, TrainStudent, FitLinear, ExportModel)
+BEFORE_TEST = (MakeReading, MakeVocabulary, ReadTexts, TrainTeacher, LabelTexts, TrainStudent, FitLinear, ExportModel)
 """Stages whose results hang on nothing in test, but for answers to it."""
 
 
@@ -33,7 +40,9 @@ def left_before_test(run: SmallRun) -> list[tuple[str, Stage, Artifact]]:
     """Every stage that is to be the same, with a name that tells it from the others of the run."""
     found = []
     for number, (stage, artifact) in enumerate(run.asked):
-        if isinstance(stage, BEFORE_TEST) and "test" not in getattr(getattr(stage, "texts", None), "splits", ()):
+        texts = getattr(stage, "texts", None)
+        splits = getattr(texts.texts if isinstance(texts, Tokens) else texts, "splits", ())
+        if isinstance(stage, BEFORE_TEST) and "test" not in splits:
             found.append((f"{number} {stage.what}", stage, artifact))
     return found
 
@@ -71,29 +80,22 @@ def test_files_that_matter_are_among_those_compared(both: Pair) -> None:
 
 
 def test_choices_are_the_same_with_another_test_file(both: Pair) -> None:
-    a, b = both
-    for run in both:
-        assert run.outcome is not None
-    assert [(arm.name, arm.learning_rate, arm.results) for arm in without_seconds(a)] == [
-        (arm.name, arm.learning_rate, arm.results) for arm in without_seconds(b)
-    ]
-    chosen_a, chosen_b = (run.values["choose"] for run in both)
-    assert (chosen_a.arm.name, chosen_a.index, chosen_a.thresholds) == (
-        chosen_b.arm.name,
-        chosen_b.index,
-        chosen_b.thresholds,
-    )
-    shipped_a, shipped_b = ([(v.variant, v.shipped, v.gate) for v in run.values["variant_results"]] for run in both)
-    assert shipped_a == shipped_b
-    assert a.values["ask_teacher"].task.section() == b.values["ask_teacher"].task.section()
+    a, b = (choices_of(run) for run in both)
+    assert a == b
 
 
-def without_seconds(run: SmallRun) -> list[Any]:
-    """The arms, their results without the time they took."""
-    for arm in run.values["train_arms"]:
-        for result in arm.results:
-            result["seconds"] = 0.0
-    return list(run.values["train_arms"])
+def choices_of(run: SmallRun) -> dict[str, Any]:
+    """Rates, steps, thresholds, and what is exported and shipped."""
+    chosen, signal = run.values["choose"], run.values["ask_teacher"]
+    return {
+        "teacher": (signal.task.section(), signal.validation_score, signal.teacher.candidates),
+        "arms": [
+            (arm.name, arm.learning_rate, arm.candidates, [{**result, "seconds": 0} for result in arm.results])
+            for arm in run.values["train_arms"]
+        ],
+        "exported": (chosen.arm.name, chosen.index, chosen.thresholds),
+        "shipped": [(v.model, v.variant, v.shipped, v.gate) for v in run.values["variant_results"]],
+    }
 
 
 def test_the_test_files_told_the_models_apart(both: Pair) -> None:
@@ -147,3 +149,50 @@ def test_maximum_length_is_that_of_the_training_texts(both: Pair) -> None:
         lengths = sorted(len(free.encode(e.text).ids) for e in (*dataset.train, *dataset.transfer))
         assert lengths[-1] < min(len(free.encode(e.text).ids) for e in (*dataset.validation, *dataset.test))
         assert reading.max_length == max(16, math.ceil(np.percentile(lengths, 99))), stage.what
+
+
+def test_pretraining_is_the_same_with_another_test_file(of_layers: Pair, tmp_path: Path) -> None:
+    """Texts of validation and test are not learnt on even where the corpus holds them, and change nothing else."""
+    settings = PretrainingConfig(epochs=1, teacher_epochs=1, batch_size=64, max_length=16)
+    left = []
+    for letter, run in zip("AB", of_layers, strict=True):
+        assert isinstance(run.config.teacher, PretrainedTeacher)
+        student = LayersStudent("layers", (1,), pretraining=settings)
+        this = Run(
+            dataclasses.replace(
+                run.config, student=student, arms=("hard", "pretrained"), outputs=str(tmp_path / letter)
+            ),
+            Machine("cpu", "fp32", "as asked for", 1),
+        )
+        artifact = pretrain_student(this, run.values["read_texts"])
+        assert artifact is not None
+        left.append(files_of(artifact))
+    assert left[0] == left[1]
+    assert any(name.endswith("model.safetensors") for name in left[0])
+
+
+def test_pretraining_leaves_out_held_out_texts_of_the_corpus(
+    of_layers: Pair, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = of_layers[0]
+    corpora = tuple(Source(path=str(reviews / f"{split}.jsonl")) for split in ("train", "validation", "test A"))
+    student = LayersStudent("layers", (1,), pretraining=PretrainingConfig(corpora))
+    config = dataclasses.replace(run.config, student=student, arms=("hard", "pretrained"))
+    asked: list[Any] = []
+    monkeypatch.setattr(Artifacts, "get", lambda self, stage: asked.append(stage))
+    pretrain_student(Run(config, Machine("cpu", "fp32", "", 1)), run.values["read_texts"])
+    (stage,) = asked
+    found: list[Any] = []
+
+    def stop(problem: Any, *others: Any) -> None:
+        found.append(problem)
+        raise StopIteration
+
+    monkeypatch.setattr("distill.training.train", stop)
+    with pytest.raises(StopIteration):
+        stage.compute(tmp_path, Machine("cpu", "fp32", "", 1))
+    of_teacher = run.values["read_texts"].reading.tokenizer
+    poison = {of_teacher.token_to_id(word) for letters in LETTERS.values() for word in words_of(letters)}
+    ids = {int(i) for encoded in found[0].texts.encoded for i in encoded.input_ids}
+    assert len(found[0].texts.encoded) > 50
+    assert not poison & ids

@@ -70,7 +70,7 @@ def test_a_task_of_one_file_runs_from_data_to_a_bundle(
         "train.learning_rates=[2e-3]",
     ]
     quick = [
-        "teacher.train.steps=80",
+        "teacher.train.steps=200",
         "train.steps=80",
         "teacher.train.batch_size=8",
         "train.batch_size=8",
