@@ -277,7 +277,8 @@ def test_disk_that_fills_up_in_a_stage_is_told(
     assert main(["run", "quickstart", *miniature]) == 2
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == (
-        "error: teacher, seed 0, learning rate 0.002: cannot write to outputs/artifacts (No space left on device); free space or set outputs=FOLDER"
+        "error: teacher, seed 0, learning rate 0.002: cannot write to outputs/artifacts (No space left on device); "
+        "free space or set outputs=FOLDER"
     )
     assert not Path("exports/quickstart").exists()
 

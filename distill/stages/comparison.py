@@ -57,7 +57,7 @@ class AnswerHeldOut(Stage):
 
         loaded = load_model(self.model.directory / "model", self.task)
         first = 0
-        for split in self.texts.texts.splits:
+        for split in self.texts.splits:
             count = len(self.texts.texts.of(split))
             encoded, first = self.texts.encoded[first : first + count], first + count
             if encoded:

@@ -41,7 +41,7 @@ class LabelTexts(Stage):
     @property
     def what(self) -> str:
         """In words."""
-        return f"soft labels of {' and '.join(self.texts.texts.splits)}"
+        return f"soft labels of {' and '.join(self.texts.splits)}"
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``store``."""
@@ -51,7 +51,7 @@ class LabelTexts(Stage):
         loaded = load_model(self.model.directory / "model", self.task)
         units = predict(loaded.model, self.reading, self.task, self.texts.encoded, machine, self.what)
         if machine.is_main:
-            SoftLabelStore.write(folder / "store", self.texts.texts.examples, units)
+            SoftLabelStore.write(folder / "store", self.texts.examples, units)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class TrainStudent(Stage):
         problem = Problem(
             student.model,
             arm.objective,
-            None if store is None else Stored(store, self.texts.texts.examples),
+            None if store is None else Stored(store, self.texts.examples),
             self.texts.rows(self.task, self.reading),
             self.validation.rows(self.task, self.reading),
             self.budget,

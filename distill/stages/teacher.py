@@ -74,9 +74,9 @@ class TrainTeacher(Stage):
         if self.layers is not None:
             chosen_layers(self.layers, loaded.model.config.num_hidden_layers)  # fails now, not after training
         if not fine_tuned:
-            if not self.texts.texts.examples:
+            if not self.texts.examples:
                 raise UserError("the teacher is not fine-tuned and there are no labels to fine-tune it on")
-            start_at_the_mean(loaded.model, self.task, self.texts.texts.examples)
+            start_at_the_mean(loaded.model, self.task, self.texts.examples)
             renewed = self.new_pooler and renew_pooler(loaded.model)
             problem = Problem(
                 loaded.model,

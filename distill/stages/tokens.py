@@ -9,7 +9,7 @@ from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Texts
 from distill.stages.stage import Stage
 from distill.tasks import Task
-from distill.text import Reading, TokenStore
+from distill.text import Example, Reading, TokenStore
 from distill.training.devices import Machine
 
 if TYPE_CHECKING:
@@ -46,6 +46,16 @@ class Tokens:
     read: Artifact
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        """Which ones."""
+        return self.texts.splits
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """The texts."""
+        return self.texts.examples
+
+    @property
     def encoded(self) -> TokenStore:
         """The ids, in the order of the texts."""
         return TokenStore(self.read.directory / "tokens")
@@ -54,7 +64,7 @@ class Tokens:
         """What a training takes."""
         from distill.training import Rows
 
-        return Rows(task, reading, self.texts.examples, self.encoded)
+        return Rows(task, reading, self.examples, self.encoded)
 
 
 def tokens_of(this: Run, texts: Texts, part: Part) -> Tokens:

@@ -17,7 +17,7 @@ from distill.errors import UserError
 from distill.results import Estimate, Figure, Gate, Parity, StageCost
 from distill.stages.artifacts import Artifact, save_units
 from distill.stages.comparison import AnswerHeldOut, evaluate
-from distill.stages.context import Chosen, Comparison, Run, Signal, StudentTexts, Teacher, TrainedArm
+from distill.stages.context import Chosen, Comparison, Lesson, Run, Signal, StudentTexts, Teacher, TrainedArm
 from distill.stages.exporting import AnswerByGraph, ExportModel, export_models, variant_result
 from distill.stages.floor import FitLinear, fit_floor
 from distill.stages.measuring import MeasureVariant, measure_variant
@@ -26,6 +26,7 @@ from distill.stages.stage import Stage
 from distill.stages.students import TrainStudent, choose, train_arm, train_arms
 from distill.stages.teacher import TrainTeacher, prepare_teacher
 from distill.stages.texts import read_data
+from distill.stages.tokens import ReadTexts
 from distill.text import Example, Reading
 from distill.training import SoftLabelStore
 from distill.training.devices import Machine
@@ -46,10 +47,12 @@ class Shelf:
         self.asked: list[Any] = []
 
     def get(self, stage: Stage) -> Artifact:
-        """The same artifact for the same stage."""
-        self.asked.append(stage)
+        """The same artifact for the same stage. Texts are read as they are."""
         fingerprint = stage.fingerprint(CPU)
         directory = self.folder / f"{stage.name}-{fingerprint}"
+        if isinstance(stage, ReadTexts):
+            return Artifact(directory, fingerprint, COST)
+        self.asked.append(stage)
         if not directory.exists():
             directory.mkdir(parents=True)
             for name, content in self.leaves(stage).items():
@@ -159,7 +162,7 @@ def test_rate_is_the_best_of_the_first_seed_and_holds_for_the_others(best: float
         return training((0.9 if good else 0.1) - stage.seed / 100, stage.rate)
 
     now = given(leaves)
-    arm = train_arm(now.this, now.texts, now.signal, None, "soft")
+    arm = train_arm(now.this, Lesson(now.texts, now.signal, None), "soft")
     assert arm.learning_rate == best
     assert [(one.rate, one.seed) for one in now.trained] == [(SLOW, 0), (FAST, 0), (best, 1)]
     tried = {one.fingerprint(CPU): one for one in now.trained}
@@ -170,7 +173,7 @@ def test_rate_is_the_best_of_the_first_seed_and_holds_for_the_others(best: float
 def test_each_arm_chooses_its_own_rate(given: Callable[..., Given]) -> None:
     likes = {"hard": SLOW, "soft": FAST, "soft+transfer": SLOW, "pseudo+transfer": FAST}
     now = given(lambda stage: training(0.9 if stage.rate == likes[stage.arm] else 0.1, stage.rate))
-    arms = train_arms(now.this, now.texts, now.signal, None)
+    arms = train_arms(now.this, Lesson(now.texts, now.signal, None))
     assert {arm.name: arm.learning_rate for arm in arms} == likes
 
 
@@ -179,7 +182,7 @@ def trained(given: Callable[..., Given]) -> dict[str, list[TrainStudent]]:
     """The trainings of each arm, with thresholds of the teacher."""
     now = given(lambda stage: training(0.5, stage.rate))
     signal = dataclasses.replace(now.signal, task=now.texts.task.with_thresholds((0.25, 0.75)))
-    train_arms(now.this, now.texts, signal, None)
+    train_arms(now.this, Lesson(now.texts, signal, None))
     found: dict[str, list[TrainStudent]] = {}
     for stage in now.trained:
         found.setdefault(stage.arm, []).append(stage)
@@ -221,18 +224,18 @@ def test_students_start_from_the_teacher_that_was_chosen(
     given: Callable[..., Given], config: Config, encoder: Path
 ) -> None:
     now = given(lambda stage: training(0.5, stage.rate))
-    train_arm(now.this, now.texts, now.signal, None, "soft")
+    train_arm(now.this, Lesson(now.texts, now.signal, None), "soft")
     assert all(one.start == now.signal.teacher.model for one in now.trained)
     checkpoint = dataclasses.replace(config.student, start="checkpoint")
     now = given(lambda stage: training(0.5, stage.rate), student=checkpoint)
-    train_arm(now.this, now.texts, now.signal, None, "soft")
+    train_arm(now.this, Lesson(now.texts, now.signal, None), "soft")
     for one in now.trained:
         assert isinstance(one.start, PretrainedTeacher)
         assert one.start.source.path == str(encoder)
         assert one.start.train == TrainConfig()  # how it was fine-tuned does not matter
     pretrained = Artifact(encoder, "pretrained", COST)
-    train_arm(now.this, now.texts, now.signal, pretrained, "pretrained")
-    train_arm(now.this, now.texts, now.signal, pretrained, "hard")
+    train_arm(now.this, Lesson(now.texts, now.signal, pretrained), "pretrained")
+    train_arm(now.this, Lesson(now.texts, now.signal, pretrained), "hard")
     assert all((one.start == pretrained) == (one.arm == "pretrained") for one in now.trained)
 
 
@@ -292,7 +295,7 @@ def test_each_model_is_exported_with_its_own_reading_and_thresholds(
     texts = dataclasses.replace(now.texts, reading=of_teacher)
     signal = dataclasses.replace(now.signal, task=now.texts.task.with_thresholds((9.0, 9.5)))
     arm = arm_of("soft", tmp_path, 0.7, 0.8)
-    teacher, student = export_models(now.this, texts, signal, now.texts, Chosen(arm, 1))
+    teacher, student = export_models(now.this, texts, Lesson(now.texts, signal, None), Chosen(arm, 1))
     asked: list[ExportModel] = now.shelf.asked
     assert [one.who for one in asked] == ["teacher", "student"]
     assert [one.model.identity for one in asked] == ["teacher", "soft, seed 1"]
@@ -309,7 +312,9 @@ def test_each_variant_answers_with_its_own_graph(
 ) -> None:
     now = given(exported_leaves)
     texts = dataclasses.replace(now.texts, reading=Reading(now.texts.reading.tokenizer, 40))
-    exported = export_models(now.this, texts, now.signal, now.texts, Chosen(arm_of("soft", tmp_path, 0.7), 0))
+    exported = export_models(
+        now.this, texts, Lesson(now.texts, now.signal, None), Chosen(arm_of("soft", tmp_path, 0.7), 0)
+    )
     for one in exported:
         for variant in ("fp32", "int8"):
             for file in one.files(variant).values():
@@ -338,7 +343,9 @@ def test_a_variant_is_measured_with_its_own_graph_reading_and_texts(
 ) -> None:
     now = given(exported_leaves)
     texts = dataclasses.replace(now.texts, reading=Reading(now.texts.reading.tokenizer, 40))
-    exported = export_models(now.this, texts, now.signal, now.texts, Chosen(arm_of("soft", tmp_path, 0.7), 0))
+    exported = export_models(
+        now.this, texts, Lesson(now.texts, now.signal, None), Chosen(arm_of("soft", tmp_path, 0.7), 0)
+    )
     monkeypatch.setattr(now.shelf, "leaves", lambda stage: {})
     for one in exported:
         with pytest.raises(FileNotFoundError, match=r"measurement\.json"):
@@ -419,7 +426,7 @@ def answered(right: dict[str, int]) -> Callable[[Any], dict[str, Any]]:
             return {"store": (stage.texts.examples, answers_right(stage.texts.examples, count))}
         assert isinstance(stage, AnswerHeldOut)
         assert stage.who == stage.model.identity
-        return {"test.npz": answers_right(stage.texts.of("test"), right[stage.who])}
+        return {"test.npz": answers_right(stage.texts.texts.of("test"), right[stage.who])}
 
     return leaves
 
@@ -438,7 +445,7 @@ def compared(now: Given, arms: list[TrainedArm]) -> Comparison:
     """Everything side by side."""
     teacher = Teacher(now.signal.teacher.model, (), training(0.9, FAST)["result.json"], ())
     signal = ask_teacher(now.this, now.texts, teacher)
-    return evaluate(now.this, now.texts, signal, fit_floor(now.this, now.texts), arms)
+    return evaluate(now.this, Lesson(now.texts, signal, None), fit_floor(now.this, now.texts), arms)
 
 
 def test_each_seed_of_each_arm_is_scored_by_its_own_answers_on_test(
@@ -465,7 +472,7 @@ def test_arms_of_unequal_budgets_are_not_compared(given: Callable[..., Given], t
 
 def test_the_budget_of_an_arm_is_that_of_its_trainings(given: Callable[..., Given]) -> None:
     now = given(lambda stage: training(0.5, stage.rate))
-    arms = train_arms(now.this, now.texts, now.signal, None)
+    arms = train_arms(now.this, Lesson(now.texts, now.signal, None))
     assert [arm.steps for arm in arms] == [6] * 4
     assert {stage.budget.steps for stage in now.trained} == {6}
 

@@ -26,7 +26,7 @@ from distill.stages.stage import Stage
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
 from distill.stages.texts import MakeReading, MakeVocabulary
-from distill.stages.tokens import ReadTexts, Tokens
+from distill.stages.tokens import ReadTexts
 from distill.text import Reading
 from distill.training.devices import Machine
 
@@ -40,9 +40,7 @@ def left_before_test(run: SmallRun) -> list[tuple[str, Stage, Artifact]]:
     """Every stage that is to be the same, with a name that tells it from the others of the run."""
     found = []
     for number, (stage, artifact) in enumerate(run.asked):
-        texts = getattr(stage, "texts", None)
-        splits = getattr(texts.texts if isinstance(texts, Tokens) else texts, "splits", ())
-        if isinstance(stage, BEFORE_TEST) and "test" not in splits:
+        if isinstance(stage, BEFORE_TEST) and "test" not in getattr(getattr(stage, "texts", None), "splits", ()):
             found.append((f"{number} {stage.what}", stage, artifact))
     return found
 
