@@ -32,7 +32,7 @@ from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
 
 ENGINES = ("distill", "Trainer")
-STEPS, TURN, EVALUATIONS, VALIDATION = 120, 5, 8, 512
+STEPS, TURN, EVALUATIONS, VALIDATION = 120, 5, 8, 256
 ROOTS = ["precision=fp32", "threads=1", "device=cpu", "student.vocabulary.trim=false", "data.transfer_limit=1000"]
 BUDGET = [f"train.steps={STEPS}", f"train.evaluations={EVALUATIONS}", "train.batch_size=32"]
 
