@@ -9,6 +9,7 @@ import pkgutil
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -345,7 +346,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(FUNCTION)
     monkeypatch.setattr(stage_file, "PACKAGE", folder)
-    monkeypatch.setattr("distill.stages.stage.inspect.getfile", lambda kind: str(own[kind]))
+    monkeypatch.setattr(stage_file, "inspect", SimpleNamespace(getfile=lambda kind: str(own[kind])))
     forget_sources()
     yield folder
     forget_sources()
@@ -475,8 +476,17 @@ def test_a_teacher_that_was_moved_with_its_times_is_the_same(table: dict[type[St
     shutil.copytree(tmp_path / "teacher", moved)
     model = dataclasses.replace(teacher.model, source=Source(path=str(moved)))
     assert dataclasses.replace(teacher, model=model).fingerprint(CPU) == teacher.fingerprint(CPU)
-    os.utime(moved / "file", ns=(1, 1))
-    assert dataclasses.replace(teacher, model=model).fingerprint(CPU) != teacher.fingerprint(CPU)
+
+    def told(content: str, name: str, time: int) -> str:
+        shutil.rmtree(moved)
+        moved.mkdir()
+        (moved / name).write_text(content)
+        os.utime(moved / name, ns=(time, time))
+        return dataclasses.replace(teacher, model=model).fingerprint(CPU)
+
+    before = told("abc", "file", 10**9)
+    assert told("abc", "file", 10**9) == before
+    assert len({before, told("abcd", "file", 10**9), told("abc", "other", 10**9), told("abc", "file", 10**9 + 1)}) == 4
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
