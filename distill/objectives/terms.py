@@ -1,5 +1,6 @@
 """A term of an objective: a module that knows what it reads, what it counts and, where sizes differ, how to compare."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -37,7 +38,7 @@ class Asked(Protocol):
         """[B, U] of indices, negative where there is none; or numbers [B, U, C], NaN where there is none."""
 
 
-class Term(nn.Module):
+class Term(nn.Module, ABC):
     """One loss, as a sum over what it counts: the loop divides it by the count of the whole step."""
 
     def __init__(self, weight: float, loss: Loss, needs: frozenset[str] = frozenset({"units"})) -> None:
@@ -49,13 +50,13 @@ class Term(nn.Module):
 
     reads_labels = False
 
+    @abstractmethod
     def mask(self, batch: Asked) -> Tensor:
         """What it counts, of bool."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, student: Seen, teacher: Seen | None, batch: Asked) -> Tensor:
         """The sum of the loss over what it counts, not weighted."""
-        raise NotImplementedError
 
 
 class OnLabels(Term):
