@@ -30,6 +30,7 @@ from distill.stages.context import Run, Texts, open_run
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
+from distill.stages.tokens import tokens_of
 
 ENGINES = ("distill", "Trainer")
 STEPS, TURN, EVALUATIONS, VALIDATION = 120, 5, 8, 256
@@ -97,9 +98,9 @@ def prepared(overrides: list[str]) -> tuple[Run, Texts, TrainStudent]:
         vocabulary=own.vocabulary,
         reading=own.reading,
         task=own.task,
-        texts=own.training,
+        texts=tokens_of(this, own, own.training),
         labelled=own.dataset.part("train"),
-        validation=own.dataset.part("validation"),
+        validation=tokens_of(this, own, own.dataset.part("validation")),
         paired=False,
     )
     return this, texts, training
