@@ -140,7 +140,10 @@ def make_parser() -> argparse.ArgumentParser:
     made.set_defaults(words="overrides")
     add_columns(made)
 
-    command("recipes", commands.list_recipes, "list the recipes there are", "distill recipes")
+    made = command(
+        "recipes", commands.list_recipes, "list the recipes there are, or show one", "distill recipes quickstart"
+    )
+    made.add_argument("recipe", metavar="NAME", nargs="?", help="what it needs, how long it takes, what it sets")
 
     made = command(
         "evaluate",

@@ -103,18 +103,17 @@ def _quoted(text: str) -> str:
 
 def list_recipes(options: argparse.Namespace) -> int:
     """``distill recipes``"""
-    import textwrap
-
     from distill.config.compose import recipe_names, recipe_path, recipe_summary
 
-    names = recipe_names()
-    width = max(map(len, names)) + 2
-    for name in names:
-        print(
-            textwrap.fill(
-                recipe_summary(recipe_path(name)), 100, initial_indent=name.ljust(width), subsequent_indent=" " * width
-            )
-        )
+    if options.recipe:
+        print(recipe_path(options.recipe).read_text(encoding="utf-8"), end="")
+        return 0
+    by_task: dict[str, list[str]] = {}
+    for name in recipe_names():
+        task, method, _ = recipe_summary(recipe_path(name))
+        by_task.setdefault(task, []).append(f"  {name:<17} {method}")
+    print("\n\n".join("\n".join([task, *lines]) for task, lines in by_task.items()))
+    print("\nWhat one needs and sets: distill recipes NAME")
     return 0
 
 

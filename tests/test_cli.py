@@ -503,12 +503,23 @@ def test_help_of_every_command_has_an_example(command: str, capsys: pytest.Captu
     assert f"example: distill {command}" in capsys.readouterr().out
 
 
-def test_recipes_lists_each_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_recipes_lists_each_with_a_line_under_its_task(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes"]) == 0
     told = capsys.readouterr().out
-    for recipe in ("quickstart", "rotten_tomatoes", "compress"):
-        assert re.search(rf"^{recipe} +\w", told, re.MULTILINE)
     assert all(len(line) <= 100 for line in told.splitlines())
+    tasks = told.split("\n\n")
+    (tagging,) = (one for one in tasks if one.startswith("Token classification\n"))
+    assert [line.split()[0] for line in tagging.splitlines()[1:]] == ["snips", "ud_ewt", "wnut17"]
+    assert re.search(r"^  quickstart +\w", tasks[0], re.MULTILINE)
+
+
+def test_a_recipe_is_shown_with_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", "snips"]) == 0
+    told = capsys.readouterr().out
+    assert "Needs SNIPS in data/snips" in told
+    assert "override /task: token_classification" in told
+    assert main(["recipes", "snisp"]) == 2
+    assert "did you mean 'snips'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("order", [["run", "quickstart", "--cfg", "job"], ["run", "--cfg", "job", "quickstart"]])

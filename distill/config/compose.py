@@ -43,15 +43,16 @@ def recipe_path(recipe: str) -> Path:
     return shipped
 
 
-def recipe_summary(path: Path) -> str:
-    """The first comment of a recipe."""
+def recipe_summary(path: Path) -> tuple[str, str, str]:
+    """The first comment of a recipe: its task and its method, which the first line names, and what follows."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         if not line.startswith("# @package"):
             lines.append(line.removeprefix("#").strip())
-    return " ".join(lines)
+    task, _, method = "".join(lines[:1]).partition(": ")
+    return task, method, " ".join(lines[1:])
 
 
 def run_name(recipe: Path, overrides: Sequence[str]) -> str:

@@ -44,6 +44,16 @@ def test_every_choice_composes_into_its_dataclass(group: str, choice: str) -> No
         assert node.name == named
 
 
+STANDARD_TERMS = (
+    "Text classification",
+    "Multi-label classification",
+    "Regression",
+    "Token classification",
+    "Question answering",
+    "Sentence embedding",
+)
+
+
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_every_recipe_composes_and_says_what_it_is(recipe: str) -> None:
     needed = ["teacher.source.path=m", "data.train.path=x.csv"] if recipe == "compress" else []
@@ -51,9 +61,10 @@ def test_every_recipe_composes_and_says_what_it_is(recipe: str) -> None:
     assert config.recipe == recipe
     if not needed:
         assert config.name == recipe
-    summary = recipe_summary(recipe_path(recipe))
-    assert len(summary) > 40
-    assert not summary.startswith("#")
+    task, method, needs = recipe_summary(recipe_path(recipe))
+    assert task in STANDARD_TERMS
+    assert 20 < len(method) < 80
+    assert "Needs" in needs
 
 
 def test_the_rotten_tomatoes_recipe_is_what_it_promises() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from distill.config import Config
-from distill.config.compose import folder, recipe_names, recipe_path, recipe_summary, run_with_hydra
+from distill.config.compose import folder, run_with_hydra
 
 
 def choices(group: str) -> list[str]:
@@ -62,11 +62,6 @@ def test_student_from_random_weights_brings_its_own_learning_rates(student: str)
         )
     assert max(rates[student].learning_rates) > max(rates["layers"].learning_rates)
     assert rates[student].steps > rates["layers"].steps
-
-
-@pytest.mark.parametrize("recipe", recipe_names())
-def test_recipe_says_in_its_first_comment_what_it_is(recipe: str) -> None:
-    assert 40 < len(recipe_summary(recipe_path(recipe))) < 400
 
 
 def test_own_recipe_lies_anywhere(tmp_path: Path) -> None:
