@@ -78,15 +78,15 @@ class TrainStudent(Stage):
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``model`` and ``result.json``."""
         from distill.models import parameter_count, save_model, vector_size
-        from distill.training import Problem, State, Stored, make_arm, train
+        from distill.training import Problem, State, Stored, objective_of, train
 
         student = self.first_weights()
         store = None if self.signal is None else open_store(self.signal)
         sizes = (vector_size(student.model), store.width) if store is not None and self.task.kind == "vector" else None
-        arm = make_arm(self.arm, self.objective, self.task.kind, sizes, self.thresholds)
+        objective = objective_of(self.arm, self.objective, self.task.kind, sizes, self.thresholds)
         problem = Problem(
             student.model,
-            arm.objective,
+            objective,
             None if store is None else Stored(store, self.texts.examples),
             self.texts.rows(self.task, self.reading),
             self.validation.rows(self.task, self.reading),

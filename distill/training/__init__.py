@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distill.training.arms import DIFFERS_IN, Arm, make_arm
+    from distill.training.arms import DIFFERS_IN, objective_of
     from distill.training.devices import Machine, find_machine, make_accelerator, resolve_device
     from distill.training.linear import LinearFloor, fit_linear
     from distill.training.loop import TrainingResult, predict, train
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from distill.training.state import State
 
 _FILES = {
-    "arms": ("DIFFERS_IN", "Arm", "make_arm"),
+    "arms": ("DIFFERS_IN", "objective_of"),
     "devices": ("Machine", "find_machine", "make_accelerator", "resolve_device"),
     "linear": ("LinearFloor", "fit_linear"),
     "loop": ("TrainingResult", "predict", "train"),
@@ -37,7 +37,6 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "DIFFERS_IN",
-    "Arm",
     "Beside",
     "LinearFloor",
     "Machine",
@@ -50,7 +49,7 @@ __all__ = [
     "find_machine",
     "fit_linear",
     "make_accelerator",
-    "make_arm",
+    "objective_of",
     "predict",
     "resolve_device",
     "train",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,29 +22,14 @@ DIFFERS_IN = {
 }
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One way of training the student."""
-
-    name: str
-    objective: Objective
-    transfer: bool
-    """Learns on texts without labels, too."""
-
-    @property
-    def differs_in(self) -> str:
-        """In words."""
-        return DIFFERS_IN[self.name]
-
-
-def make_arm(
+def objective_of(
     name: str,
     config: ObjectiveConfig,
     kind: str = "categorical",
     sizes: tuple[int, int] | None = None,
     thresholds: Sequence[float] = (),
-) -> Arm:
-    """The arm of this name; ``config`` is the objective of the arms that read the teacher.
+) -> Objective:
+    """What the student of the arm of this name minimises; ``config`` is that of the arms that read the teacher.
 
     ``kind`` is the task's, ``sizes`` those of the student's and the teacher's vectors where they give vectors,
     ``thresholds`` the logits above which the teacher gives a label, where several labels may hold.
@@ -54,10 +38,10 @@ def make_arm(
     from distill.objectives.objective import PSEUDO
 
     if name in ("hard", "pretrained"):
-        return Arm(name, Objective.of([HardTerm("hard")], kind), False)
+        return Objective.of([HardTerm("hard")], kind)
     objective = Objective.of(config.terms, kind, sizes)
     if name == "pseudo+transfer":
         loss = partial(binary_pseudo_labels, thresholds=thresholds) if kind == "bernoulli" else PSEUDO[kind]
         terms = [term if term.reads_labels else OnTeacher(term.weight, loss) for term in objective.parts]
-        objective = Objective(terms)
-    return Arm(name, objective, name.endswith("+transfer"))
+        return Objective(terms)
+    return objective

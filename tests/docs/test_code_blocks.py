@@ -77,7 +77,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, overlay: list[str], reviews_
     write_table(folder / "test.csv", ("sentence1", "sentence2", "same"), pairs[300:])
     with (folder / "answers.jsonl").open("w", encoding="utf-8") as answers:
         for text, _ in rows:
-            answers.write(json.dumps({"text": text, "label": {"0": 0.3, "1": 0.7}}) + "\n")
+            answers.write(json.dumps({"text": text, "label": {"fresh": 0.3, "rotten": 0.7}}) + "\n")
     (recipe,) = {block.text for block in BLOCKS if block.language == "yaml" and block.page == "own-data.md"}
     (folder / "my.yaml").write_text(recipe, encoding="utf-8")
     return folder

@@ -6,7 +6,7 @@ import torch
 
 from distill.config import HardTerm, KlTerm, MseTerm, ObjectiveConfig
 from distill.objectives import Objective
-from distill.training import make_arm
+from distill.training import objective_of
 
 MASK = torch.ones(1, 3, dtype=torch.bool)
 
@@ -24,7 +24,7 @@ def test_pseudo_labels_are_what_the_teacher_gives_by_its_thresholds() -> None:
     teacher = torch.tensor([[[-1.0, 0.5], [-3.0, 2.0], [1.0, -1.0]]])
     student = torch.tensor([[[0.3, -0.2], [1.1, 0.4], [-0.7, 0.9]]])
     config = ObjectiveConfig([KlTerm("kl")])
-    term = make_arm("pseudo+transfer", config, "bernoulli", thresholds=(-2.0, 1.0)).objective.parts[0]
+    term = objective_of("pseudo+transfer", config, "bernoulli", thresholds=(-2.0, 1.0)).parts[0]
     given = np.array([[1, 0], [0, 1], [1, 0]])
     p = 1 / (1 + np.exp(-student[0].numpy()))
     expected = -(given * np.log(p) + (1 - given) * np.log(1 - p)).sum()
