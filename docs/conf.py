@@ -8,4 +8,5 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "distill"
 exclude_patterns = ["_build"]
+html_show_copyright = False
 nitpicky = True

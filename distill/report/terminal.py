@@ -69,9 +69,8 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
             table.add_section()
         previous = row.kind
         table.add_row(*_cells(row, with_gap, with_energy), style=_style(row))
-    console.print(
-        Text(shorten(f"{report.name} · {report.task} · teacher {report.teacher_source}", WIDTH), style="bold")
-    )
+    console.print(Text(shorten(f"{report.name} · {report.task}", WIDTH), style="bold"))
+    console.print(Text(shorten(f"teacher: {report.teacher_source}", WIDTH), style="dim"))
     console.print(table)
     console.print(Text(textwrap.fill(_legend(report), WIDTH), style="dim"))
     if shares := training_time(report):
