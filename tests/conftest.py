@@ -1,14 +1,48 @@
 """Fixtures made in the tests: a small world of film reviews, and a random two-layer teacher that reads them."""
 
+import contextlib
 import csv
+import io
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from little_world import review, write_bert
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["OMP_NUM_THREADS"] = "1"  # threads slow tiny models down, a hundredfold where the cores are busy
+
+
+@pytest.fixture(autouse=True, scope="session")
+def recipes_are_composed_once() -> Iterator[None]:
+    """Hydra composes each recipe a first time only to read hydra.mode, which no test sets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
+        yield
+
+
+@pytest.fixture
+def measured_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker that measures a variant runs in this process. Tests of measure/ start it in one of its own."""
+    from distill.measure import Specification, worker
+    from distill.results import to_json
+
+    def work(specification: Specification, timeout: float) -> str:
+        path, printed = tmp_path / "specification.json", io.StringIO()
+        path.write_text(to_json(specification), encoding="utf-8")
+        with contextlib.redirect_stdout(printed):
+            assert worker.main([str(path)]) == 0
+        return printed.getvalue()
+
+    monkeypatch.setattr("distill.measure.launch._work", work)
+
+
+@pytest.fixture
+def plots_stay_undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots are set up, but not drawn, which takes longer than a small training. Tests of report/ draw them."""
+    monkeypatch.setattr("distill.report.plots._svg", lambda canvas, title: "<svg></svg>")
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,10 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from distill.report import findings, formatting, legend, plots
@@ -41,36 +42,13 @@ def render_html(report: Report) -> str:
 
     The same report gives the same text, byte for byte. All names in it are escaped.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        {
-            "percent": formatting.percent,
-            "points": formatting.points,
-            "plus_minus": formatting.plus_minus,
-            "bounds": formatting.bounds,
-            "point_bounds": formatting.point_bounds,
-            "p_value": formatting.p_value,
-            "power_note": formatting.power_note,
-            "figure": formatting.figure,
-            "number": formatting.number,
-            "parameters": formatting.parameters,
-            "duration": formatting.duration,
-            "sentence_case": formatting.sentence_case,
-        }
-    )
     drawn = {
         "against_size": plots.score_against_size(report),
         "against_latency": plots.score_against_latency(report),
         "curves": plots.training_curves(report),
         "seeds": plots.seeds_by_arm(report),
     }
-    return environment.get_template("report.html.j2").render(
+    return _template().render(
         report=report,
         headline=findings.headline(report),
         savings=findings.savings(report),
@@ -97,6 +75,34 @@ def render_html(report: Report) -> str:
         plots={name: plot and (plot, Markup(plot.svg)) for name, plot in drawn.items()},
         settings=json.dumps(report.provenance.settings, indent=2, ensure_ascii=False, default=str),
     )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        {
+            "percent": formatting.percent,
+            "points": formatting.points,
+            "plus_minus": formatting.plus_minus,
+            "bounds": formatting.bounds,
+            "point_bounds": formatting.point_bounds,
+            "p_value": formatting.p_value,
+            "power_note": formatting.power_note,
+            "figure": formatting.figure,
+            "number": formatting.number,
+            "parameters": formatting.parameters,
+            "duration": formatting.duration,
+            "sentence_case": formatting.sentence_case,
+        }
+    )
+    return environment.get_template("report.html.j2")
 
 
 @dataclass(frozen=True)

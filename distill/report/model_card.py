@@ -2,9 +2,10 @@
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from distill.report import findings, formatting, legend
 from distill.report.rows import summary_rows
@@ -38,6 +39,28 @@ def render_card(report: Report) -> str:
 
     The plain example runs the smallest shipped file with the task's own code.
     """
+    shipped = findings.smallest_shipped(report)
+    return _template().render(
+        report=report,
+        words=report.task_in_words,
+        front_matter=_front_matter(report),
+        headline=findings.headline(report),
+        savings=findings.savings(report),
+        shipped=shipped,
+        verdicts=[findings.contrast_in_words(contrast) for contrast in findings.primary_contrasts(report)],
+        fallen=[(v, findings.why_it_fell(v)) for v in report.variants if findings.fell(v)],
+        warnings=findings.all_warnings(report),
+        table=_table(report),
+        metric_in_words=legend.metric_in_words(report),
+        with_gap=findings.has_gap(report),
+        out_of_scope=findings.out_of_scope(report),
+        data_counts=_counts(report.data),
+        measured=[v for v in report.variants if v.measurement and v.model == "student"],
+    )
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=False,  # Markdown; `inline` escapes what could be taken for markup
@@ -55,24 +78,7 @@ def render_card(report: Report) -> str:
             "sentence_case": formatting.sentence_case,
         }
     )
-    shipped = findings.smallest_shipped(report)
-    return environment.get_template("model_card.md.j2").render(
-        report=report,
-        words=report.task_in_words,
-        front_matter=_front_matter(report),
-        headline=findings.headline(report),
-        savings=findings.savings(report),
-        shipped=shipped,
-        verdicts=[findings.contrast_in_words(contrast) for contrast in findings.primary_contrasts(report)],
-        fallen=[(v, findings.why_it_fell(v)) for v in report.variants if findings.fell(v)],
-        warnings=findings.all_warnings(report),
-        table=_table(report),
-        metric_in_words=legend.metric_in_words(report),
-        with_gap=findings.has_gap(report),
-        out_of_scope=findings.out_of_scope(report),
-        data_counts=_counts(report.data),
-        measured=[v for v in report.variants if v.measurement and v.model == "student"],
-    )
+    return environment.get_template("model_card.md.j2")
 
 
 def _front_matter(report: Report) -> str:

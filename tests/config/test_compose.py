@@ -317,6 +317,6 @@ def test_package_data_reaches_every_file_that_is_no_module() -> None:
         path
         for place in ("distill", "conf", "recipes")
         for path in (ROOT / place).rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".pyc")
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
     }
     assert there == reached

@@ -12,6 +12,8 @@ from workplace import Workplace
 
 from distill import load
 
+pytestmark = pytest.mark.usefixtures("measured_here", "plots_stay_undrawn")
+
 SMALL = [
     "data.labelled=null",
     "data.transfer_limit=null",

@@ -12,6 +12,8 @@ from workplace import Workplace, write_rows
 
 from distill import load
 
+pytestmark = pytest.mark.usefixtures("plots_stay_undrawn")
+
 QUICK = [
     "data.labelled=80",
     "data.transfer_limit=40",

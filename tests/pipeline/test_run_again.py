@@ -12,6 +12,8 @@ from workplace import Copier, Workplace
 
 from distill import load
 
+pytestmark = pytest.mark.usefixtures("plots_stay_undrawn")
+
 START = "import os, signal, sys\nfrom distill.cli import main\n"
 
 

@@ -68,7 +68,7 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
             "student.count=1",
             "arms=[linear,hard,soft+transfer]",
             "seeds=[0]",
-            "measure.seconds=0.05",
+            "measure.enabled=false",
             "export.max_drop=20",
             "threads=1",
             "device=cpu",

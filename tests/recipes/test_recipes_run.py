@@ -1,6 +1,7 @@
 """Every recipe runs, under one overlay that makes it small."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from distill.config import Config
 from distill.config.compose import recipe_names, run_with_hydra
 from distill.results import Report, from_json
 
-SOME = ("quickstart", "embeddings")
-"""Run by default; the others run in CI."""
+pytestmark = pytest.mark.usefixtures("measured_here", "plots_stay_undrawn")
+
 OWN_WORLD = ("data.labelled=null", "data.transfer_limit=null")
 
 
+@cache
 def _composed(recipe: str) -> Config:
     needed = ["teacher.source.path=m", "data.train.path=x.csv"] if recipe == "compress" else []
     found: list[Config] = []
@@ -58,13 +60,12 @@ def _on_one_text(config: Config) -> bool:
     return config.task.name == "regression" and config.data.pair is None
 
 
-@pytest.mark.parametrize(
-    "recipe", [pytest.param(name, marks=() if name in SOME else pytest.mark.slow) for name in recipe_names()]
-)
+@pytest.mark.parametrize("recipe", recipe_names())
 def test_recipe_runs_in_miniature_and_leaves_a_bundle_that_answers(recipe: str, miniature: list[str]) -> None:
     config = _composed(recipe)
     overrides = _small(recipe, config, miniature)
-    assert main(["run", recipe, *overrides, "seeds=[0]", "export.max_drop=100", "name=small"]) == 0
+    overrides += ["seeds=[0]", "train.learning_rates=[2e-3]", "export.max_drop=100", "name=small"]
+    assert main(["run", recipe, *overrides]) == 0
     questions = ["a gorgeous film", ""] if _on_one_text(config) else QUESTIONS[config.task.name]
     answers = load("exports/small")(questions)
     assert len(answers) == len(questions)

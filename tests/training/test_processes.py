@@ -68,7 +68,13 @@ def test_several_processes_train_as_one_does(alone: tuple[Path, dict[str, Any]],
             assert found[0][name]["best"] == pytest.approx(expected[name]["best"], rel=1e-5, nan_ok=True)
 
 
-@pytest.mark.parametrize(("how", "word"), [("killed", "SIGKILL"), ("fails", "rank 1 has no more memory")])
+@pytest.mark.parametrize(
+    ("how", "word"),
+    [
+        ("killed", "SIGKILL"),
+        pytest.param("fails", "rank 1 has no more memory", marks=pytest.mark.slow),  # ends as a killed one does
+    ],
+)
 def test_a_process_that_dies_ends_the_others(alone: tuple[Path, dict[str, Any]], how: str, word: str) -> None:
     launched = _launch(alone[0], 2, how)  # raises TimeoutExpired where the others wait for ever
     assert launched.returncode != 0
