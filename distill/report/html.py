@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from distill.report import findings, formatting, legend, plots
+from distill.report import findings, formatting, legend
 from distill.results import Figure, Measurement, Report, VariantResult
 
 QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure]], ...] = (
@@ -42,6 +42,8 @@ def render_html(report: Report) -> str:
 
     The same report gives the same text, byte for byte. All names in it are escaped.
     """
+    from distill.report import plots  # matplotlib takes its time, and a table needs none
+
     drawn = {
         "against_size": plots.score_against_size(report),
         "against_latency": plots.score_against_latency(report),

@@ -51,7 +51,7 @@ def test_second_run_computes_nothing(place: Workplace) -> None:
 
 @pytest.mark.slow
 def test_second_run_does_not_import_torch(place: Workplace) -> None:
-    code = "main(arguments); print({'torch', 'transformers', 'sklearn', 'accelerate'} & set(sys.modules))"
+    code = "main(arguments); print({'torch', 'transformers', 'sklearn', 'accelerate', 'matplotlib'} & set(sys.modules))"
     assert in_a_process(place, code).stdout.splitlines()[-1] == "set()"
 
 
