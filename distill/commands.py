@@ -87,7 +87,8 @@ def compress(options: argparse.Namespace) -> int:
     if options.max_drop is not None:
         overrides.append(f"max_teacher_drop={options.max_drop}")
     if not any(o.startswith("name=") for o in options.overrides):
-        overrides.append(f"name={_quoted(f'compress-{model.name or model.resolve().name}')}")
+        name = re.sub(r"[^\w.+=,-]+", "-", f"compress-{model.name or model.resolve().name}")[:60].strip("-")
+        overrides.append(f"name={_quoted(name)}")
     statuses: list[int] = []
     run_with_hydra(
         "compress",
@@ -99,8 +100,12 @@ def compress(options: argparse.Namespace) -> int:
 
 
 def _quoted(text: str) -> str:
-    """A text as a value in Hydra's grammar of overrides."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """A text as a value in Hydra's grammar of overrides, where ``${`` stands for itself.
+
+    Backslashes are doubled only before what they would escape.
+    """
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
 
 
 def list_recipes(options: argparse.Namespace) -> int:
