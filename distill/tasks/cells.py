@@ -146,7 +146,11 @@ def _require(value: Any, column: str, fail: Fail) -> None:
 
 def _from_json(value: str, column: str, mend: str, fail: Fail) -> Any:
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, a thousand brackets
-        what = error.msg if isinstance(error, json.JSONDecodeError) else "too long a number, or too many brackets"
-        raise fail(f"column '{column}' holds {shown(value)}, which is not JSON ({what}); {mend}") from error
+        parsed = json.loads(value)
+        json.dumps(parsed, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise fail(f"column '{column}' holds {shown(value)}, which is not JSON ({error.msg}); {mend}") from error
+    except (ValueError, RecursionError) as error:
+        what = "too many digits, too many brackets, or half of a character"
+        raise fail(f"column '{column}' holds {shown(value)}, JSON with {what}; {mend}") from error
+    return parsed

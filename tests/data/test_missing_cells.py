@@ -123,6 +123,15 @@ def test_a_cell_of_any_column_that_cannot_be_read_names_its_row(
         load_examples(source, DataConfig(pair="other"), TaskConfig(name=task), ("good",))
 
 
+@pytest.mark.parametrize("cell", ['"\\ud800"', "9" * 5_000, "[" * 5_000])
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_json_in_a_text_is_no_way_around(tmp_path: Path, column: str, cell: str) -> None:
+    row = TASKS["token-classification"]
+    source = write(tmp_path / "a.csv", [{**row, column: f'["O", {cell}]'}])
+    with pytest.raises(UserError, match=rf"test row 1: column '{column}' holds .*, JSON with too many digits"):
+        read(source, "token-classification")
+
+
 def test_a_text_of_twenty_million_characters_is_refused(tmp_path: Path) -> None:
     source = write(tmp_path / "a.csv", [{"text": "x" * 20_000_000, "label": "good"}])
     with pytest.raises(UserError, match=r"column 'text' holds 20,000,000 characters; give at most 5,000,000 a row"):
