@@ -75,8 +75,8 @@ def read_bytes(path: Path) -> bytes:
 
 def _too_large(path: Path, most: str) -> UserError:
     return UserError(
-        f"{path} has more than {most}, unfolded; give a part of it: a run learns from train.steps times train.batch_size "
-        "texts"
+        f"{path} has more than {most}, unfolded; give a part of it: a run learns from train.steps times "
+        "train.batch_size texts"
     )
 
 
