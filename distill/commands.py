@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import math
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,7 +87,8 @@ def compress(options: argparse.Namespace) -> int:
     if options.max_drop is not None:
         overrides.append(f"max_teacher_drop={options.max_drop}")
     if not any(o.startswith("name=") for o in options.overrides):
-        overrides.append(f"name={_quoted(f'compress-{model.name or model.resolve().name}')}")
+        name = re.sub(r"[^\w.+=,-]+", "-", f"compress-{model.name or model.resolve().name}")[:60].strip("-")
+        overrides.append(f"name={_quoted(name)}")
     statuses: list[int] = []
     run_with_hydra(
         "compress",
@@ -97,8 +100,12 @@ def compress(options: argparse.Namespace) -> int:
 
 
 def _quoted(text: str) -> str:
-    """A text as a value in Hydra's grammar of overrides."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """A text as a value in Hydra's grammar of overrides, where ``${`` stands for itself.
+
+    Backslashes are doubled only before what they would escape.
+    """
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
 
 
 def list_recipes(options: argparse.Namespace) -> int:
@@ -180,6 +187,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from distill.data import load_examples
     from distill.evaluation import score_over_seeds
     from distill.evaluation.subjects import bundle_subject, teacher_subject
+    from distill.results import to_json
 
     check_threads(options.threads)
     folder = Path(options.bundle)
@@ -198,14 +206,13 @@ def evaluate(options: argparse.Namespace) -> int:
         metric.name: score_over_seeds(metric, metric.statistics(predictions, gold)[None]) for metric in task.metrics
     }
     if options.json:
-        shown = {
-            name: {"value": e.value, "low": e.low, "high": e.high, "method": e.method} for name, e in scores.items()
-        }
+        shown = {name: json.loads(to_json(estimate)) for name, estimate in scores.items()}
         print(json.dumps({"texts": len(examples), "scores": shown}, indent=2))
         return 0
     print(f"{len(examples):,} texts")
     for name, e in scores.items():
-        print(f"{name:<16} {100 * e.value:.2f} %   95 % interval {100 * e.low:.2f} to {100 * e.high:.2f} ({e.method})")
+        interval = f"95 % interval {100 * e.low:.2f} to {100 * e.high:.2f} ({e.method})"
+        print(f"{name:<16} {100 * e.value:.2f} %   {interval if math.isfinite(e.low) else 'no interval: one text'}")
     return 0
 
 

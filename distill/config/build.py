@@ -30,6 +30,8 @@ VARIANT_NAMES = ("fp32", "int8")
 OPSETS = {"legacy": (14, 20), "dynamo": (18, 23)}
 """First and last that an exporter writes."""
 
+YAML_WORDS = "; YAML reads yes, no, on, off, true, false and null as no text: write 'no', with quotes"
+
 
 def build_config(values: dict[str, Any]) -> Config:
     """A whole recipe as its dataclasses. Raises UserError for an unknown key, choice or type, and for values that
@@ -65,6 +67,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise UserError(f"{where} is {value!r}; expected a mapping such as {{a: b}}")
+        for key in value:
+            if isinstance(key, bool) or key is None:
+                raise UserError(f"{where} has the key {key!r}{YAML_WORDS}")
         return {str(k): _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     return _scalar(kind, value, where)
 
@@ -81,7 +86,8 @@ def _scalar(kind: type, value: Any, where: str) -> Any:
         return str(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        raise UserError(f"{where} is {value!r}; expected {names.get(kind, kind.__name__)}")
+        word = YAML_WORDS if kind is str and isinstance(value, bool) else ""
+        raise UserError(f"{where} is {value!r}; expected {names.get(kind, kind.__name__)}{word}")
     return value
 
 

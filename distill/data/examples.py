@@ -1,7 +1,9 @@
 """Rows become examples: columns picked by name, labels mapped, every cell checked."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from distill.config.schema import DataConfig, Source, TaskConfig
@@ -9,8 +11,24 @@ from distill.data.readers import read_rows
 from distill.errors import UserError, nearest
 from distill.sources import describe, validate
 from distill.tasks import find
-from distill.tasks.cells import Fail, names_of, words_of
+from distill.tasks.cells import Fail, missing, names_of, shown, words_of
 from distill.text.example import Example
+
+LONGEST = 5_000_000
+"""Characters of a cell. A tokenizer needs hundreds of bytes of memory for each token, also for those that are cut."""
+
+LONGEST_LABEL = 200
+"""Characters of a label's name: what is longer is a text, out of another column."""
+
+
+@dataclass
+class Seen:
+    """What was found beside the examples, over all splits that were read."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Rows that were left out, by reason."""
+    labels: set[str] = field(default_factory=set)
+    """Labels as the data writes them, those of rows that were left out, too."""
 
 
 def load_examples(source: Source, config: DataConfig, task: TaskConfig, labels: Sequence[str]) -> list[Example]:
@@ -19,7 +37,7 @@ def load_examples(source: Source, config: DataConfig, task: TaskConfig, labels: 
     Raises UserError as ``load_data`` does, also for a label that is not among ``labels``.
     """
     validate(source, "data")
-    examples = read_examples(source, "test", config, task, Counter())
+    examples = read_examples(source, "test", config, task, Seen())
     check_known({"the data": examples}, labels, "the model's labels")
     return examples
 
@@ -27,12 +45,10 @@ def load_examples(source: Source, config: DataConfig, task: TaskConfig, labels: 
 def load_texts(source: Source, config: DataConfig, task: TaskConfig) -> list[Example]:
     """The texts of a source, empty ones included, without labels. Raises UserError as ``read_rows`` does."""
     validate(source, "texts")
-    return read_examples(source, "transfer", config, task, Counter())
+    return read_examples(source, "transfer", config, task, Seen())
 
 
-def read_examples(
-    source: Source, split: str, config: DataConfig, task: TaskConfig, dropped: Counter[str]
-) -> list[Example]:
+def read_examples(source: Source, split: str, config: DataConfig, task: TaskConfig, seen: Seen) -> list[Example]:
     """Examples of one split. The label column of ``transfer`` and ``out_of_scope`` is not looked at; their labels are
     None. So is that of texts which a task without labels is learnt on (``train``, ``transfer``), and of a pair each
     text becomes an example.
@@ -50,7 +66,8 @@ def read_examples(
     pair = config.pair if not single or config.pair in columns else None
     label = None if single or split in ("transfer", "out_of_scope") else config.label
     group = config.group if config.group in columns or (split == "train" and config.group) else None
-    for column in filter(None, (text, pair, label, group)):
+    used = [column for column in (text, pair, label, group) if column]
+    for column in used:
         if column not in columns:
             raise UserError(f"{describe(source)} has no column '{column}'{nearest(column, columns)}")
     unwanted = set(config.drop_labels)
@@ -60,20 +77,25 @@ def read_examples(
         def fail(message: str, number: int = number) -> UserError:
             return UserError(f"{describe(source)}, {split} row {number}: {message}")
 
+        for column in used:
+            _check_cell(row.get(column), column, fail)
         cell = row.get(label) if label else None
         own = asked.label_of(cell, label, fail) if label else None
         written = {str(cell).strip()} if isinstance(own, float) else names_of(own)
+        if long := next((name for name in written if len(name) > LONGEST_LABEL), ""):
+            raise fail(f"column '{label}' holds a label of {len(long):,} characters; name the column of labels")
+        seen.labels.update(written)
         if found := unwanted.intersection(written):
-            dropped[f"label '{min(found)}'"] += 1
+            seen.dropped[f"label '{min(found)}'"] += 1
             continue
         if own == () and asked.empty_label:
-            dropped[asked.empty_label] += 1
+            seen.dropped[asked.empty_label] += 1
             continue
         example = Example(
             text=words_of(row.get(text), text, fail) if asked.tagged else _text(row.get(text), text, fail),
             pair=_text(row.get(pair), pair, fail) if pair else None,
             label=None if own is None else asked.renamed(own, config.label_map),
-            group=str(row[group]) if group and row.get(group) is not None else None,
+            group=None if group is None or missing(row.get(group)) else str(row[group]),
         )
         if label and (misfit := asked.misfit(example, text, label)):
             raise fail(misfit)
@@ -86,15 +108,24 @@ def single_texts(examples: Sequence[Example]) -> list[Example]:
     return [Example(text, group=e.group) for e in examples for text in (e.text, e.pair) if text is not None]
 
 
+def _check_cell(value: Any, column: str, fail: Fail) -> None:
+    """Raises the UserError that ``fail`` makes for what is too long, too deep or no Unicode, wherever in the cell."""
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can say \ud800
+        raise fail(f"column '{column}' holds half of a character at {error.start}; mend the text") from error
+    except RecursionError as error:
+        raise fail(f"column '{column}' holds lists or objects nested too deep; leave the row out") from error
+    if len(text) > LONGEST:
+        raise fail(f"column '{column}' holds {len(text):,} characters; give at most {LONGEST:,} a row")
+
+
 def _text(value: Any, column: str, fail: Fail) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise fail(f"column '{column}' holds {str(value)[:40]!r}, a {type(value).__name__} and no text")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:  # JSON can say \ud800
-        raise fail(f"column '{column}' holds half of a character at {error.start}; mend the text") from error
+        raise fail(f"column '{column}' holds {shown(value)}, a {type(value).__name__} and no text")
     return value
 
 

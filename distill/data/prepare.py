@@ -1,176 +1,159 @@
 """From the configuration to the examples of a run: read, mapped, cleaned, split and checked."""
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
-from functools import cached_property
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from distill.config.schema import DataConfig, Source, TaskConfig
-from distill.data.examples import check_known, label_counts, read_examples, single_texts
+from distill.data.dataset import Dataset
+from distill.data.examples import Seen, check_known, label_counts, read_examples
 from distill.data.readers import find_split, is_table
 from distill.data.recombination import recombined
-from distill.data.splits import hold_out, sample
-from distill.errors import UserError
+from distill.data.splits import hold_out, sample, without_overlap
+from distill.data.variants import alike, normal_form, pieces_of
+from distill.errors import UserError, nearest
 from distill.sources import describe, validate
 from distill.tasks import find
 from distill.text.example import Example
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """All examples of a run."""
-
-    train: tuple[Example, ...]
-    """Labelled."""
-    transfer: tuple[Example, ...]
-    """Without labels: what ``labelled`` leaves over, the transfer source, and recombined pairs; all that a
-    task without labels is learnt on."""
-    validation: tuple[Example, ...]
-    test: tuple[Example, ...]
-    labels: tuple[str, ...]
-    """In the order of a model's outputs; empty where nothing is labelled and the task names none, and where labels are
-    numbers or spans."""
-    dropped: dict[str, int]
-    """Rows that were left out, by reason."""
-    licence: str
-    source: str
-    """Where the data comes from, in words."""
-    notes: tuple[str, ...]
-    """What was done to the data that a reader of the report must know."""
-    out_of_scope: tuple[Example, ...] = ()
-    """Texts that belong to no label; none of them is learnt on."""
-
-    @cached_property
-    def digests(self) -> dict[str, str]:
-        """For each split a hexadecimal digest of its texts, labels and groups, and of their order."""
-        found = {}
-        for split in SPLITS:
-            digest = hashlib.blake2b(digest_size=16)
-            for e in getattr(self, split):
-                digest.update(json.dumps([e.text, e.pair, e.label, e.group], default=astuple).encode())
-            found[split] = digest.hexdigest()
-        return found
-
-    @property
-    def fingerprint(self) -> str:
-        """Hexadecimal digest of all texts and labels, their order and splits."""
-        return hashlib.blake2b(json.dumps([self.labels, self.digests]).encode(), digest_size=16).hexdigest()
-
-    def part(self, *splits: str) -> "Part":
-        """Some of its splits, one after another."""
-        return Part(self, splits)
-
-
-SPLITS = ("train", "transfer", "validation", "test", "out_of_scope")
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some splits of a data set: what a stage that is given it can read, and nothing else of the data."""
-
-    whole: Dataset
-    splits: tuple[str, ...]
-
-    @cached_property
-    def examples(self) -> tuple[Example, ...]:
-        """Those of all its splits, in order."""
-        return tuple(e for split in self.splits for e in self.of(split))
-
-    def of(self, split: str) -> tuple[Example, ...]:
-        """Those of one of its splits. Raises ValueError for a split that is not part of it."""
-        if split not in self.splits:
-            raise ValueError(f"{split} is not among {self.splits}")
-        examples: tuple[Example, ...] = getattr(self.whole, split)
-        return examples
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """The digest of each split."""
-        return {split: self.whole.digests[split] for split in self.splits}
-
-
 def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
     """Reads all sources and holds out the splits that are missing.
 
-    No text is in train twice, and none of train or transfer stands in validation or test. With ``config.label`` None
-    nothing is labelled: train is empty and all texts are transfer texts.
+    No text is in train twice, and no text, pair in either order, variant in case and blanks or group stands in two of
+    train with transfer, validation and test: what also stands in test, or in validation, is left out of the others.
+    With ``config.label`` None nothing is labelled: train is empty and all texts are transfer texts.
 
     A task without labels, as sentence embeddings are, is learnt on single texts, so all of them are transfer texts,
     too; validation and test are pairs with a score, and none of their texts, on either side, is learnt on.
 
     Raises UserError for sources that cannot be had or read, missing columns, rows without a label, labels that no
-    student could learn (fewer than two different ones, a class with a single example, one that train lacks), or an
-    empty split.
+    student could learn (fewer than two different ones, a class with a single example, one that train lacks), a
+    ``config.label_map`` of labels that no row has, or an empty split.
 
     With ``config.labelled`` the labels of the other texts serve to drop rows and to make the splits, and are gone then.
     """
-    sources = _sources(config, task)
-    dropped: Counter[str] = Counter()
-    notes: list[str] = []
-    train = _clean(read_examples(sources["train"], "train", config, task, dropped), dropped, "")
+    load = _Loading(config, task, _sources(config, task))
+    dropped, sources = load.dropped, load.sources
+    train = _clean(load.read("train"), dropped, "")
     if not train:
         raise UserError(f"no text of {describe(sources['train'])} is left to train on; left out: {dict(dropped)}")
-    held_out: dict[str, tuple[Example, ...]] = {"test": (), "validation": ()}
-    for split in held_out:
-        if split in sources:
-            left_out: Counter[str] = Counter()
-            held_out[split] = tuple(read_examples(sources[split], split, config, task, left_out))
-            if not held_out[split]:
-                raise UserError(f"no row of {describe(sources[split])} is left for {split}; left out: {dict(left_out)}")
-            dropped.update({f"{split}: {reason}": count for reason, count in left_out.items()})
-    train = _without_overlap(train, held_out, dropped, "")  # before more is held out of it
+    held_out = load.held_out()
+    train = without_overlap(train, held_out, dropped, "")  # before more is held out of it
     if not train:
         raise UserError("every text of train also stands in validation or test; give other ones to train on")
     total = len(train)
     for split, share in (("test", config.test_share), ("validation", config.validation_share)):
         if split not in sources and share > 0:
             train, part = hold_out(train, max(1, round(share * total)), config.split_seed, split, bool(config.group))
-            held_out[split] = tuple(part)
+            train = without_overlap(train, {split: part}, dropped, "")
+            held_out[split] = part
             by = f" by {config.group}" if config.group else ""
-            notes.append(f"{split}: {len(part)} of {total} texts held out of train{by} (seed {config.split_seed})")
+            load.notes.append(f"{split}: {len(part)} of {total} texts held out of train{by} (seed {config.split_seed})")
     if not held_out["validation"]:
         raise UserError("there is no validation data; give data.validation, or a data.validation_share above 0")
+    _check_label_map(config, load.labels)
     train, transfer = _labelled_part(train, config, task)
-    if "transfer" in sources:
-        texts = _clean(read_examples(sources["transfer"], "transfer", config, task, dropped), dropped, "transfer: ")
-        known = _contents([*train, *transfer])
-        fresh = [e for e in texts if (e.text, e.pair) not in known]
-        _count(dropped, "transfer: also in train", len(texts) - len(fresh))
-        transfer += _without_overlap(fresh, held_out, dropped, "transfer: ")
-    made: list[Example] = []
-    if config.recombined:
-        unseen = {str(e.text) for others in held_out.values() for e in single_texts(others)}
-        made = recombined([*train, *transfer], unseen, config.recombined, config.split_seed)
-        notes.append(f"transfer: {len(made)} further pairs, of texts of the training pairs that are near each other")
-    out_of_scope: list[Example] = []
-    if "out_of_scope" in sources:
-        texts = read_examples(sources["out_of_scope"], "out_of_scope", config, task, dropped)
-        texts = _clean(texts, dropped, "out of scope: ")
-        out_of_scope = _without_overlap(texts, {"train": [*train, *transfer, *made]}, dropped, "out of scope: ")
-        if not out_of_scope:
-            where = describe(sources["out_of_scope"])
-            raise UserError(f"every out-of-scope text of {where} is empty or stands in train; give others")
-    if config.transfer_limit is not None and config.transfer_limit < len(transfer):
-        notes.append(f"transfer: {config.transfer_limit} of {len(transfer)} texts without labels used")
-        chosen = sample(config.transfer_limit, len(transfer), config.split_seed, "transfer")
-        transfer = [e for index, e in enumerate(transfer) if index in chosen]
-    transfer += made
-    if shared := _contents(held_out["test"]) & _contents(held_out["validation"]):
-        notes.append(f"{len(shared)} texts of validation also stand in test")
+    transfer += load.transfer([*train, *transfer], held_out)
+    made = load.recombined([*train, *transfer], held_out)
+    out_of_scope = load.out_of_scope([*train, *transfer, *made])
+    transfer = load.limited(transfer)
+    labels = _labels(train, held_out, config, task)
     return Dataset(
         train=tuple(train),
-        transfer=tuple(transfer),
-        validation=held_out["validation"],
-        test=held_out["test"],
-        labels=_labels(train, held_out, config, task),
+        transfer=(*transfer, *made),
+        validation=tuple(held_out["validation"]),
+        test=tuple(held_out["test"]),
+        labels=labels,
         dropped=dict(dropped),
         licence="; ".join(dict.fromkeys(s.licence for s in sources.values() if s.licence)),
         source="; ".join(dict.fromkeys(map(describe, sources.values()))),
-        notes=tuple(notes),
+        notes=tuple(load.notes),
         out_of_scope=tuple(out_of_scope),
+        warnings=_look_alikes(labels),
     )
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """What is asked for, and what was seen on the way."""
+
+    config: DataConfig
+    task: TaskConfig
+    sources: dict[str, Source]
+    dropped: Counter[str] = field(default_factory=Counter)
+    labels: set[str] = field(default_factory=set)
+    """As the data writes them."""
+    notes: list[str] = field(default_factory=list)
+
+    def read(self, split: str, prefix: str = "") -> list[Example]:
+        """The examples of one source."""
+        seen = Seen()
+        examples = read_examples(self.sources[split], split, self.config, self.task, seen)
+        self.labels.update(seen.labels)
+        self.dropped.update({f"{prefix}{reason}": count for reason, count in seen.dropped.items()})
+        if self.config.group and not any(e.group for e in examples):
+            self.notes.append(
+                f"{split}: no row has a {self.config.group}, so its texts alone keep it apart from others"
+            )
+        return examples
+
+    def held_out(self) -> dict[str, list[Example]]:
+        """Test and validation, empty where there is no source; what also stands in test is no validation text."""
+        found: dict[str, list[Example]] = {"test": [], "validation": []}
+        for split in found:
+            if split not in self.sources:
+                continue
+            examples = self.read(split, f"{split}: ")
+            found[split] = without_overlap(examples, found, self.dropped, f"{split}: ")
+            if not found[split]:
+                where, reasons = describe(self.sources[split]), self.dropped.items()
+                left_out = {r.removeprefix(f"{split}: "): count for r, count in reasons if r.startswith(f"{split}: ")}
+                raise UserError(f"no row of {where} is left for {split}; left out: {left_out}")
+        return found
+
+    def transfer(self, train: Sequence[Example], held_out: Mapping[str, Sequence[Example]]) -> list[Example]:
+        """The texts of the transfer source that are not in ``train`` already."""
+        if "transfer" not in self.sources:
+            return []
+        texts = _clean(self.read("transfer"), self.dropped, "transfer: ")
+        known = {(e.text, e.pair) for e in train}
+        fresh = [e for e in texts if (e.text, e.pair) not in known]
+        if len(fresh) < len(texts):
+            self.dropped["transfer: also in train"] += len(texts) - len(fresh)
+        return without_overlap(fresh, held_out, self.dropped, "transfer: ")
+
+    def recombined(self, train: Sequence[Example], held_out: Mapping[str, Sequence[Example]]) -> list[Example]:
+        """Further pairs of the texts of ``train``, where they are asked for."""
+        count = self.config.recombined
+        if not count:
+            return []
+        unseen = {normal_form(piece) for others in held_out.values() for e in others for piece in pieces_of(e)}
+        made = recombined(train, unseen, count, self.config.split_seed)
+        self.notes.append(
+            f"transfer: {len(made)} further pairs, of texts of the training pairs that are near each other"
+        )
+        return made
+
+    def out_of_scope(self, learnt: list[Example]) -> list[Example]:
+        """Texts that belong to no label, none of them ``learnt``."""
+        if "out_of_scope" not in self.sources:
+            return []
+        texts = _clean(self.read("out_of_scope"), self.dropped, "out of scope: ")
+        kept = without_overlap(texts, {"train": learnt}, self.dropped, "out of scope: ")
+        if not kept:
+            where = describe(self.sources["out_of_scope"])
+            raise UserError(f"every out-of-scope text of {where} is empty or stands in train; give others")
+        return kept
+
+    def limited(self, transfer: list[Example]) -> list[Example]:
+        """At most ``transfer_limit`` of them."""
+        limit = self.config.transfer_limit
+        if limit is None or limit >= len(transfer):
+            return transfer
+        self.notes.append(f"transfer: {limit} of {len(transfer)} texts without labels used")
+        chosen = sample(limit, len(transfer), self.config.split_seed, "transfer")
+        return [e for index, e in enumerate(transfer) if index in chosen]
 
 
 def _sources(config: DataConfig, task: TaskConfig) -> dict[str, Source]:
@@ -180,6 +163,8 @@ def _sources(config: DataConfig, task: TaskConfig) -> dict[str, Source]:
     for key, share in (("validation_share", config.validation_share), ("test_share", config.test_share)):
         if not 0 <= share < 1:
             raise UserError(f"data.{key} is {share}; it is a share of the training rows, at least 0 and below 1")
+    if twice := [name for name, count in Counter(task.labels).items() if count > 1]:
+        raise UserError(f"task.labels has {', '.join(map(repr, twice))} twice; give each label once")
     for key, count in (("labelled", config.labelled), ("transfer_limit", config.transfer_limit)):
         if count is not None and count < 0:
             raise UserError(f"data.{key} is {count}; it is a number of texts")
@@ -208,15 +193,6 @@ def _blank(example: Example) -> bool:
     return not text.strip() or (example.pair is not None and not example.pair.strip())
 
 
-def _contents(examples: Sequence[Example]) -> set[tuple[object, object]]:
-    return {(e.text, e.pair) for e in examples}
-
-
-def _count(dropped: Counter[str], reason: str, rows: int) -> None:
-    if rows:
-        dropped[reason] += rows
-
-
 def _clean(examples: Sequence[Example], dropped: Counter[str], prefix: str) -> list[Example]:
     """Without empty texts, and of equal texts only the first."""
     first: dict[tuple[object, object], Example] = {}
@@ -232,18 +208,6 @@ def _clean(examples: Sequence[Example], dropped: Counter[str], prefix: str) -> l
     return list(first.values())
 
 
-def _without_overlap(
-    examples: list[Example], held_out: Mapping[str, Sequence[Example]], dropped: Counter[str], prefix: str
-) -> list[Example]:
-    """Without examples that stand in another split; single texts must not be one side of a pair there, either."""
-    for split, others in held_out.items():
-        known = _contents([*others, *single_texts(others)])
-        kept = [e for e in examples if (e.text, e.pair) not in known]
-        _count(dropped, f"{prefix}also in {split}", len(examples) - len(kept))
-        examples = kept
-    return examples
-
-
 def _labelled_part(train: list[Example], config: DataConfig, task: TaskConfig) -> tuple[list[Example], list[Example]]:
     """(labelled, without labels) of the training texts."""
     chosen = set(range(len(train)))
@@ -255,6 +219,24 @@ def _labelled_part(train: list[Example], config: DataConfig, task: TaskConfig) -
         chosen = sample(config.labelled, len(train), config.split_seed, "labelled")
     transfer = [Example(e.text, e.pair, None, e.group) for index, e in enumerate(train) if index not in chosen]
     return [e for index, e in enumerate(train) if index in chosen], transfer
+
+
+def _check_label_map(config: DataConfig, labels: Collection[str]) -> None:
+    """Raises UserError for a key that is none of the labels in the data: a slip would leave a label as it was."""
+    if config.label is None:
+        return
+    for name in config.label_map:
+        if name not in labels:
+            raise UserError(f"data.label_map names '{name}', but no row has this label{nearest(name, labels)}")
+
+
+def _look_alikes(labels: Sequence[str]) -> tuple[str, ...]:
+    """A warning for each group of labels that are perhaps one."""
+    return tuple(
+        f"the labels {' and '.join(map(ascii, names))} differ in case, blanks or Unicode form alone: if they are one, "
+        "give them one name with data.label_map"
+        for names in alike(labels)
+    )
 
 
 def _labels(

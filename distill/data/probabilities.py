@@ -1,5 +1,6 @@
 """A file of probabilities in the place of a teacher: what an API or a person says of each text."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.config.schema import DataConfig, ProbabilitiesTeacher
-from distill.data.readers import Row, read_rows
+from distill.data.readers import read_rows
+from distill.data.tables import Row
 from distill.errors import UserError
 from distill.tasks import Task
+from distill.tasks.cells import shown
 from distill.text.example import Example
 
 LEAST = 1e-12
@@ -57,9 +60,10 @@ def _distributions(row: Row, text: str, column: str, task: Task, where: str) -> 
     matrix = np.empty((units, len(task.labels)), dtype=np.float32)
     for i, probabilities in enumerate(objects):
         if isinstance(probabilities, str):
-            probabilities = json.loads(probabilities)
+            with contextlib.suppress(ValueError, RecursionError):  # then it is a text, which is told below
+                probabilities = json.loads(probabilities)
         if not isinstance(probabilities, dict):
-            raise UserError(f'{where}: {column} is {probabilities!r}; expected {{"label": probability, …}}')
+            raise UserError(f'{where}: {column} is {shown(probabilities)}; expected {{"label": probability, …}}')
         matrix[i] = _logarithms(probabilities, task.labels, where)
     return matrix
 
@@ -70,7 +74,10 @@ def _logarithms(probabilities: Mapping[str, Any], labels: Sequence[str], where: 
         raise UserError(
             f"{where}: the teacher's labels {sorted(probabilities)} differ from the data's {sorted(labels)}"
         )
-    p = np.array([float(probabilities[label]) for label in labels])
+    try:
+        p = np.array([float(probabilities[label]) for label in labels])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{where}: the probabilities are {shown(dict(probabilities))}; give numbers") from error
     if not np.isfinite(p).all() or (p < 0).any() or abs(p.sum() - 1) > 0.01:
         raise UserError(f"{where}: the probabilities sum to {p.sum():.4g}; they must be 0 or more and sum to 1")
     logarithms: NDArray[np.float64] = np.log(np.maximum(p / p.sum(), LEAST))

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+from distill.data.variants import normal_form
 from distill.text.example import Example
 
 NEAREST = 40
@@ -10,7 +11,8 @@ NEAREST = 40
 
 
 def recombined(examples: Sequence[Example], held_out: set[str], count: int, seed: int) -> list[Example]:
-    """Up to ``count`` new pairs, each of a text of ``examples`` and one of those nearest to it; none of ``held_out``.
+    """Up to ``count`` new pairs, each of a text of ``examples`` and one of those nearest to it; none whose normal form
+    is in ``held_out``.
 
     Near by the cosine of TF-IDF vectors: two texts drawn at random have nothing to do with each other, and a teacher
     has little to say of them (Thakur et al. 2021, Augmented SBERT, section 3.1, who take BM25). The same at every run
@@ -19,7 +21,8 @@ def recombined(examples: Sequence[Example], held_out: set[str], count: int, seed
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.neighbors import NearestNeighbors
 
-    texts = sorted({str(text) for e in examples for text in (e.text, e.pair)} - held_out)
+    found = {str(text) for e in examples for text in (e.text, e.pair)}
+    texts = sorted(text for text in found if normal_form(text) not in held_out)
     if len(texts) < 2:
         return []
     known = {frozenset((e.text, e.pair)) for e in examples}

@@ -1,9 +1,10 @@
-"""Holding a part of the rows out, the same part at every run with the same seed."""
+"""Holding a part of the rows out, the same part at every run with the same seed, and keeping the parts apart."""
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from distill.data.variants import content_of, normal_form, pieces_of
 from distill.errors import UserError
 from distill.tasks.cells import names_of
 from distill.text.example import Example
@@ -31,6 +32,27 @@ def hold_out(
         )
     kept = [example for index, example in enumerate(examples) if index not in taken]
     return kept, [examples[index] for index in sorted(taken)]
+
+
+def without_overlap(
+    examples: list[Example], held_out: Mapping[str, Sequence[Example]], dropped: Counter[str], prefix: str
+) -> list[Example]:
+    """Without examples whose text, in whatever case and blanks, or whose group stands in another split, too.
+
+    A pair is the same as its mirror image, and a single text must not be one side of a pair there, either. What is left
+    out is counted.
+    """
+    for split, others in held_out.items():
+        pieces = {(normal_form(piece),) for e in others for piece in pieces_of(e)}
+        known = pieces.union(content_of(e) for e in others if e.pair is not None)
+        groups = {e.group for e in others} - {None}
+        apart = [e for e in examples if content_of(e) not in known]
+        kept = [e for e in apart if e.group not in groups]
+        for reason, count in (("also", len(examples) - len(apart)), ("of a group", len(apart) - len(kept))):
+            if count:
+                dropped[f"{prefix}{reason} in {split}"] += count
+        examples = kept
+    return examples
 
 
 def sample(count: int, total: int, seed: int, name: str) -> set[int]:

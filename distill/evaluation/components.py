@@ -101,6 +101,14 @@ class Components:
         return half_widths
 
 
+def bounds(found: Components, least: float, greatest: float) -> tuple[float, float]:
+    """Of the 95 % interval, within the values that there are; infinite where a single text says nothing of others."""
+    half_width = found.half_width()
+    if math.isinf(half_width):
+        return -math.inf, math.inf
+    return max(found.value - half_width, least), min(found.value + half_width, greatest)
+
+
 def components(value: float, arms: Sequence[NDArray[np.float64]]) -> Components:
     """Of ``value``, the sum over arms of the mean of their [S, n] :func:`text_values`; n is the same for all."""
     texts = np.sum([arm.mean(axis=0) for arm in arms], axis=0)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from distill.evaluation.components import Components, components, mean_score, text_values
+from distill.evaluation.components import Components, bounds, components, mean_score, text_values
 from distill.metrics import Metric, Statistics
 from distill.results import Contrast, Estimate
 
@@ -51,8 +51,8 @@ def paired_difference(metric: Metric, arm: Statistics, against: Statistics) -> E
 
     The interval reckons with other texts and other seeds: see :class:`distill.evaluation.components.Components`. Seeds
     are paired by index where S = S' (the same seed gave both the same start and order), and independent elsewhere. An
-    arm with one seed is taken as given: nothing is said of its other trainings. Raises ValueError as
-    :func:`contrast` does.
+    arm with one seed is taken as given: nothing is said of its other trainings. One text gives no interval: its bounds
+    are infinite. Raises ValueError as :func:`contrast` does.
     """
     return _estimate(metric, difference_components(metric, arm, against), arm, against)
 
@@ -86,6 +86,6 @@ def _estimate(metric: Metric, found: Components, arm: Statistics, against: Stati
     seeds, others, texts = len(arm), len(against), arm.shape[1]
     counts = f"{seeds}" if seeds == others else f"{seeds} and {others}"
     over = f"{counts} seeds x " if max(seeds, others) > 1 else ""
-    half_width, furthest = found.half_width(), metric.greatest - metric.least
-    low, high = max(found.value - half_width, -furthest), min(found.value + half_width, furthest)
+    furthest = metric.greatest - metric.least
+    low, high = bounds(found, -furthest, furthest)
     return Estimate(found.value, low, high, f"paired t interval over {over}{texts:,} texts")

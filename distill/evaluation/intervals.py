@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from distill.evaluation.components import CONFIDENCE, components, mean_score, seed_component, text_values
+from distill.evaluation.components import CONFIDENCE, bounds, components, mean_score, seed_component, text_values
 from distill.evaluation.student_t import FIVE_PERCENT, quantiles
 from distill.metrics import Metric, Statistics
 from distill.results import Estimate
@@ -34,13 +34,13 @@ def score_over_seeds(metric: Metric, statistics: Statistics) -> Estimate:
 
     The interval reckons with other texts and other seeds: see :class:`distill.evaluation.components.Components`. It
     ends where scores end. With one seed it says nothing about other seeds. Where all texts of all seeds are right it
-    has no width; use :func:`wilson` there. Raises ValueError for another shape, and for statistics or scores that are
-    NaN or infinite.
+    has no width; use :func:`wilson` there. One text gives no interval: its bounds are infinite. Raises ValueError for
+    another shape, and for statistics or scores that are NaN or infinite.
     """
     values = text_values(metric, statistics)
     found = components(mean_score(metric, statistics), [values])
-    low, high = found.value - found.half_width(), found.value + found.half_width()
-    return Estimate(found.value, max(low, metric.least), min(high, metric.greatest), method_name(statistics))
+    low, high = bounds(found, metric.least, metric.greatest)
+    return Estimate(found.value, low, high, method_name(statistics))
 
 
 def gap_recovered(metric: Metric, arm: Statistics, linear: Statistics, teacher: Statistics) -> Estimate | None:

@@ -1,5 +1,7 @@
 """What a quantized variant may lose."""
 
+import math
+
 from distill.results import Estimate, Gate
 
 
@@ -12,9 +14,12 @@ def gate(drop: Estimate, agreement: float, max_drop_points: float) -> Gate:
     """
     passed = drop.value <= max_drop_points / 100
     lost, least, most = (100 * x for x in (drop.value, drop.low, drop.high))
+    interval = (
+        f"95 % interval of the loss {least:.2f} to {most:.2f}" if math.isfinite(most) else "one text, no interval"
+    )
     reason = (
         f"{'loses' if lost >= 0 else 'gains'} {abs(lost):.2f} points against fp32 on validation, "
-        f"{max_drop_points:g} allowed; 95 % interval of the loss {least:.2f} to {most:.2f}"
+        f"{max_drop_points:g} allowed; {interval}"
     )
     if passed and most > max_drop_points:
         reason += ", so a loss of more than allowed is not ruled out"

@@ -16,12 +16,16 @@ def validate(source: Source, where: str) -> None:
     """Checks the source for itself, without looking for what it names.
 
     Raises UserError, naming the key ``where``, unless exactly one of hub, path and wheel is set and every other field
-    belongs to it.
+    belongs to it, and for a path that no file of the run could hold.
     """
     kinds = [kind for kind in ("hub", "path", "wheel") if getattr(source, kind)]
     if len(kinds) != 1:
         given = f"{' and '.join(kinds)} are set" if kinds else "none is set"
         raise UserError(f"{where}: {given}; set exactly one of hub, path and wheel")
+    try:
+        (source.path or "").encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}.path is {source.path!a}, which is not UTF-8; rename it") from error
     belongs = {"revision": "hub", "subset": "hub", "sha256": "wheel", "inside": "wheel", "member": "wheel"}
     for key, kind in belongs.items():
         if getattr(source, key) and kind != kinds[0]:

@@ -122,7 +122,7 @@ def floor_on_test(texts: StudentTexts, linear: Artifact) -> "Trained":
     result, answers = linear.read("result.json"), answers_of(texts, linear)
     return Trained(
         "linear",
-        DIFFERS_IN["linear"],
+        "; ".join(filter(None, (DIFFERS_IN["linear"], result["method"]))),
         len(texts.dataset.train),
         parameters=result["parameters"],
         candidates=(),

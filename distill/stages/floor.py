@@ -44,6 +44,7 @@ class FitLinear(Stage):
             "parameters": floor.parameters,
             "regularization": floor.regularization,
             "thresholds": floor.task.thresholds,
+            "method": floor.method,
         }
         (folder / "result.json").write_text(json.dumps(result))
 

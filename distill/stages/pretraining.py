@@ -28,7 +28,10 @@ class PretrainStudent(Stage):
     """
 
     name: ClassVar[str] = "pretraining"
-    rooms: ClassVar[tuple[str, ...]] = (*TRAINING_ROOMS, "data/corpus.py", "data/examples.py", "data/readers.py")
+    rooms: ClassVar[tuple[str, ...]] = (
+        *TRAINING_ROOMS,
+        *(f"data/{file}.py" for file in ("corpus", "examples", "readers", "tables", "variants")),
+    )
     libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
     together: ClassVar[bool] = True
     on_device: ClassVar[bool] = True

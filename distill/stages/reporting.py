@@ -10,7 +10,7 @@ from distill.results import SCHEMA_VERSION, DataSummary, Figure, Provenance, Rep
 from distill.stages.context import Findings, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
 from distill.stages.pretraining import in_words
 from distill.tasks import Task
-from distill.text import rows_of
+from distill.text import Label, Span, rows_of
 
 IN_REPO = {
     "transformer": "in-repo transformer, trained from nothing",
@@ -44,7 +44,7 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
         exported_seed=config.seeds[findings.chosen.index],
         variants=findings.variants,
         costs=costs_of(findings),
-        warnings=(*findings.comparison.warnings, *lesson.signal.warnings),
+        warnings=(*texts.dataset.warnings, *findings.comparison.warnings, *lesson.signal.warnings),
         provenance=Provenance(
             created=started.isoformat(timespec="seconds"),
             versions=versions(),
@@ -90,16 +90,27 @@ def majority_share(task: Task, gold: Sequence[Any]) -> float | None:
 
 def samples_of(texts: StudentTexts, signal: Signal) -> tuple[dict[str, str], ...]:
     """Some test texts with their labels and the teacher's answers."""
-    shown, task = texts.dataset.test[:SAMPLES], texts.task
-    answers = signal.task.predictions(units_of(open_store(signal.on_held_out), shown), shown)
+    shown, task = texts.dataset.test[:SAMPLES], signal.task
+    answers = task.predictions(units_of(open_store(signal.on_held_out), shown), shown)
     return tuple(
         {
             "text": e.text if isinstance(e.text, str) else " ".join(e.text),
-            "label": str(label),
-            "teacher": str(answer),
+            "label": label_in_words(e.label),
+            "teacher": label_in_words(answer),
         }
-        for e, label, answer in zip(shown, task.gold(shown), answers, strict=True)
+        for e, answer in zip(shown, task.labels_of(answers) if task.labelled else answers, strict=True)
     )
+
+
+def label_in_words(label: Label | None) -> str:
+    """The name, names, number or texts of a label or an answer."""
+    if label is None:
+        return "(unknown)"
+    if isinstance(label, str):
+        return label
+    if isinstance(label, tuple):
+        return ", ".join(part.text if isinstance(part, Span) else part for part in label) or "(none)"
+    return f"{label:.4g}"
 
 
 def costs_of(findings: Findings) -> tuple[StageCost, ...]:

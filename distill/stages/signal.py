@@ -59,7 +59,13 @@ class ReadLabels(Stage):
     """The probabilities of a file, in the place of a model's logits."""
 
     name: ClassVar[str] = "soft-labels"
-    rooms: ClassVar[tuple[str, ...]] = ("training/soft_labels.py", "data/probabilities.py", "data/readers.py", "tasks")
+    rooms: ClassVar[tuple[str, ...]] = (
+        "training/soft_labels.py",
+        "data/probabilities.py",
+        "data/readers.py",
+        "data/tables.py",
+        "tasks",
+    )
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 
     teacher: ProbabilitiesTeacher

@@ -15,6 +15,7 @@ from distill.config import Vocabulary as VocabularyConfig
 from distill.data import Dataset, Part, load_data
 from distill.data.examples import single_texts
 from distill.errors import UserError, nearest
+from distill.progress import say
 from distill.stages.context import Run, StudentTexts, Texts
 from distill.stages.stage import Stage
 from distill.tasks.task import AGREEMENT
@@ -29,6 +30,8 @@ def read_data(this: Run) -> Dataset:
     """Reads, cleans and splits. Raises UserError for anything that is wrong with the data."""
     config = this.config
     dataset = this.machine.main_first(lambda: load_data(config.data, config.task))
+    for warning in dataset.warnings:
+        say(f"warning: {warning}")
     task = tasks.find(config.task.name)
     if task.label_free:  # the texts are what the arm soft learns on
         dataset = dataclasses.replace(dataset, train=dataset.transfer, transfer=())

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,31 +26,35 @@ def words_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
         else:
             value = value.split()
     if not isinstance(value, list | None) or not all(isinstance(word, str | int) for word in value or ()):
-        raise fail(f"column '{column}' holds {_shown(value)} and no list of words")
+        raise fail(f"column '{column}' holds {shown(value)} and no list of words")
     return tuple(map(str, value or ()))
 
 
 def class_of(value: Any, column: str, fail: Fail) -> str:
     """One label."""
     _require(value, column, fail)
-    if not isinstance(value, str | int | float):
-        raise fail(f"column '{column}' holds {_shown(value)}; a row has one label")
+    if not isinstance(value, str | int | float) or value in (math.inf, -math.inf):
+        raise fail(f"column '{column}' holds {shown(value)}; a row has one label")
     return str(value).strip()
 
 
 def tags_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
     """One tag a word."""
     _require(value, column, fail)
-    return words_of(value, column, fail)
+    tags = words_of(value, column, fail)
+    if any(not tag.strip() for tag in tags):
+        raise fail(f"column '{column}' holds {shown(value)}, where a tag is empty; give one tag a word")
+    return tags
 
 
 def set_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
     """A set of labels, sorted: a list, a list written as JSON, or names with semicolons or commas between them.
 
-    A name with a semicolon or comma in it must stand in a list. An empty list or text says that no label applies.
+    A name with a semicolon or comma in it must stand in a list. An empty list says that no label applies; an empty text
+    says nothing, and is refused. So is a list of 0 and 1, one a label: it does not say which label is which.
     """
     mend = 'give a list of labels, [] where none applies, or text such as ["joy", "love"] or joy;love'
-    if value is None:
+    if missing(value):
         raise fail(f"no labels in column '{column}'; {mend}")
     if isinstance(value, str):
         if value.lstrip().startswith("["):
@@ -59,11 +64,14 @@ def set_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
     else:
         labels = value
     if not isinstance(labels, list):
-        raise fail(f"column '{column}' holds {_shown(value)}; {mend}")
+        raise fail(f"column '{column}' holds {shown(value)}; {mend}")
     for label in labels:
         if not isinstance(label, str | int) or not str(label).strip():
-            raise fail(f"column '{column}' holds a list with {_shown(label)} in it; {mend}")
-    return tuple(sorted({str(label).strip() for label in labels}))
+            raise fail(f"column '{column}' holds a list with {shown(label)} in it; {mend}")
+    names = [str(label).strip() for label in labels]
+    if names and set(names) <= {"0", "1", "True", "False"} and len(set(names)) < len(names):
+        raise fail(f"column '{column}' holds {shown(value)}, one number a label; {mend}")
+    return tuple(sorted(set(names)))
 
 
 def number_of(value: Any, column: str, fail: Fail) -> float:
@@ -74,7 +82,7 @@ def number_of(value: Any, column: str, fail: Fail) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise fail(f"column '{column}' holds {_shown(value)}; give a finite number such as 2.5, or leave the row out")
+        raise fail(f"column '{column}' holds {shown(value)}; give a finite number such as 2.5, or leave the row out")
     return number
 
 
@@ -82,7 +90,7 @@ def spans_of(value: Any, column: str, fail: Fail) -> tuple[Span, ...]:
     """The accepted answers to a question as SQuAD writes them, ``{"text": [...], "answer_start": [...]}``, or a list of
     objects with a ``text`` and an ``answer_start`` each; also as JSON in a text. Empty where the lists are."""
     mend = 'give {"text": ["..."], "answer_start": [0]}, the answers and the characters of the passage where they start'
-    if value is None or value == "":
+    if missing(value):
         raise fail(
             f"no answers in column '{column}'; {mend}. Questions without an answer, as in SQuAD 2, are not supported: "
             "leave these rows out, or give them empty lists"
@@ -91,15 +99,15 @@ def spans_of(value: Any, column: str, fail: Fail) -> tuple[Span, ...]:
     if isinstance(answers, dict):
         texts, starts = answers.get("text"), answers.get("answer_start")
         if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
-            raise fail(f"column '{column}' holds {_shown(value)}, not two lists of one length; {mend}")
+            raise fail(f"column '{column}' holds {shown(value)}, not two lists of one length; {mend}")
         answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
     if not isinstance(answers, list):
-        raise fail(f"column '{column}' holds {_shown(value)}; {mend}")
+        raise fail(f"column '{column}' holds {shown(value)}; {mend}")
     spans = []
     for answer in answers:
         text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
         if not isinstance(text, str) or not text or not isinstance(start, int) or isinstance(start, bool) or start < 0:
-            raise fail(f"column '{column}' holds the answer {_shown(answer)}; {mend}")
+            raise fail(f"column '{column}' holds the answer {shown(answer)}; {mend}")
         spans.append(Span(text, start))
     return tuple(spans)
 
@@ -119,17 +127,30 @@ def names_of(label: Label | None) -> tuple[str, ...]:
     return tuple(name for name in label if isinstance(name, str)) if isinstance(label, tuple) else ()
 
 
+def missing(value: Any) -> bool:
+    """Whether a cell says nothing: null, NaN or blanks."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def shown(value: Any) -> str:
+    """The beginning of a value, for a message; of lists in lists the outer ones."""
+    return repr((value if isinstance(value, str) else reprlib.repr(value))[:40])
+
+
 def _require(value: Any, column: str, fail: Fail) -> None:
-    if value is None or value == "":
+    if missing(value):
         raise fail(f"no label in column '{column}'; label the row, or leave it out of this file")
 
 
 def _from_json(value: str, column: str, mend: str, fail: Fail) -> Any:
     try:
-        return json.loads(value)
+        parsed = json.loads(value)
+        json.dumps(parsed, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise fail(f"column '{column}' holds {_shown(value)}, which is not JSON ({error.msg}); {mend}") from error
-
-
-def _shown(value: Any) -> str:
-    return repr(str(value)[:40])
+        raise fail(f"column '{column}' holds {shown(value)}, which is not JSON ({error.msg}); {mend}") from error
+    except (ValueError, RecursionError) as error:
+        what = "too many digits, too many brackets, or half of a character"
+        raise fail(f"column '{column}' holds {shown(value)}, JSON with {what}; {mend}") from error
+    return parsed

@@ -1,5 +1,6 @@
 """The honest floor: TF-IDF and a linear model."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import normalize
 
-from distill.progress import track
+from distill.progress import say, track
 from distill.tasks import Task
 from distill.tasks.task import Logits
 from distill.text import Example
@@ -21,6 +23,10 @@ NEVER = -30.0
 """The logit of a label that no training text has."""
 MOST_VECTOR_FEATURES = 4096
 """Size of the TF-IDF vectors that stand beside sentence embeddings; the most frequent words."""
+MOST_WEIGHTS = 10_000_000
+"""Labels times features up to which a regression is fitted: it keeps some 25 numbers of 8 bytes a weight."""
+SHARPNESS = 10.0
+"""What the cosines of :func:`_nearest_mean` are multiplied with to be logits."""
 
 Fitted = Callable[[Any], NDArray[Any]]
 """Features [N, F] to logits [N, C]."""
@@ -38,6 +44,8 @@ class LinearFloor:
     """Weights and intercepts."""
     validation: float
     regularization: float
+    method: str = ""
+    """How it was fitted, where that is another way than the usual one."""
 
     def units(self, examples: Sequence[Example]) -> list[Logits]:
         """[U, C] of each example: log-probabilities, logits or numbers; for embeddings TF-IDF vectors."""
@@ -47,8 +55,9 @@ class LinearFloor:
 def fit_linear(task: Task, texts: Sequence[Example], validation: Sequence[Example]) -> LinearFloor:
     """Fits a linear model on TF-IDF of words and pairs of words; for tags, of a word and its neighbours.
 
-    Logistic regression for labels (one a label where a text may have several), ridge regression for numbers. Sentence
-    embeddings have nothing to fit: the TF-IDF vectors themselves are the floor.
+    Logistic regression for labels (one a label where a text may have several), ridge regression for numbers. Where
+    thousands of labels would take more memory than a machine has, the weights of a label are the mean of its texts.
+    Sentence embeddings have nothing to fit: the TF-IDF vectors themselves are the floor.
     """
     vectorizers = tuple(_vectorizer(task) for _ in range(2 if texts[0].pair is not None else 1))
     documents = _documents(task, texts)
@@ -58,6 +67,14 @@ def fit_linear(task: Task, texts: Sequence[Example], validation: Sequence[Exampl
         return _scored(task, vectorizers, lambda features: features.toarray(), 0, 0.0, validation)
     features = _features(vectorizers, documents)
     targets = np.concatenate([task.targets(e) for e in texts])
+    if task.width > 2 and task.width * features.shape[1] > MOST_WEIGHTS:
+        method = (
+            f"each label's weights are the mean TF-IDF of its texts: a regression of {task.width:,} labels on "
+            f"{features.shape[1]:,} words and pairs of words would not fit in memory"
+        )
+        say(f"linear floor: {method}")
+        fitted, parameters = _nearest_mean(features, targets, task.width)
+        return dataclasses.replace(_scored(task, vectorizers, fitted, parameters, 0.0, validation), method=method)
     fit = {"categorical": _classes, "bernoulli": _yes_or_no, "number": _numbers}[task.kind]
     best: LinearFloor | None = None
     for regularization in track(REGULARIZATION, "linear floor"):
@@ -108,6 +125,21 @@ def _yes_or_no(features: Any, targets: NDArray[Any], width: int, regularization:
         return logits
 
     return answer, sum(int(m.coef_.size + m.intercept_.size) for m in models.values())
+
+
+def _nearest_mean(features: Any, targets: NDArray[Any], width: int) -> tuple[Fitted, int]:
+    """Rocchio's classifier: the cosine to the mean of each label's texts. Its weights are as sparse as the texts."""
+    texts, labels = (np.arange(len(targets)), targets) if targets.ndim == 1 else np.nonzero(targets > 0)
+    members = sparse.csr_matrix((np.ones(len(labels)), (labels, texts)), shape=(width, len(targets)))
+    means = normalize(members @ features)
+    absent = np.bincount(labels, minlength=width) == 0
+
+    def answer(asked: Any) -> NDArray[Any]:
+        logits: NDArray[Any] = (SHARPNESS * normalize(asked) @ means.T).astype(np.float32).toarray()
+        logits[:, absent] = NEVER
+        return logits
+
+    return answer, int(means.nnz)
 
 
 def _numbers(features: Any, targets: NDArray[Any], width: int, regularization: float) -> tuple[Fitted, int]:

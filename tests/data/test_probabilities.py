@@ -60,7 +60,7 @@ def test_words_have_a_distribution_each(tmp_path: Path) -> None:
     [
         ({"probabilities": {}}, r"row 2 has no column 'text'; it has probabilities"),
         ({"text": "x"}, r"row 2 has no column 'probabilities'; it has text"),
-        ({"text": "x", "probabilities": 0.3}, r"row 2: probabilities is 0\.3; expected \{\"label\": probability"),
+        ({"text": "x", "probabilities": 0.3}, r"row 2: probabilities is '0\.3'; expected \{\"label\": probability"),
         (
             {"text": "x", "probabilities": {"bad": 0.5, "fine": 0.5}},
             r"row 2: the teacher's labels \['bad', 'fine'\] differ from the data's \['bad', 'good'\]",
@@ -71,6 +71,16 @@ def test_words_have_a_distribution_each(tmp_path: Path) -> None:
             "row 2: .* sum to 1; they must be 0",
         ),
         ({"text": "x", "probabilities": {"bad": float("nan"), "good": 1}}, "row 2: the probabilities sum to nan"),
+        (
+            {"text": "x", "probabilities": {"bad": None, "good": 1}},
+            "row 2: the probabilities are .*None.*; give numbers",
+        ),
+        (
+            {"text": "x", "probabilities": {"bad": "0,5", "good": 1}},
+            "row 2: the probabilities are .*0,5.*; give numbers",
+        ),
+        ({"text": "x", "probabilities": "{bad: 1}"}, "row 2: probabilities is '{bad: 1}'; expected"),
+        ({"text": "x", "probabilities": "[" * 100_000}, r"row 2: probabilities is '\[{40}'; expected"),
     ],
 )
 def test_a_row_that_is_no_distribution_is_named(tmp_path: Path, row: dict[str, Any], message: str) -> None:

@@ -1,8 +1,11 @@
 import bz2
+import codecs
 import csv
 import gzip
 import json
 import lzma
+import os
+import tracemalloc
 from pathlib import Path
 
 import datasets
@@ -11,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from distill.config.schema import Source
-from distill.data import find_split, read_rows
+from distill.data import find_split, read_rows, tables
 from distill.data.readers import is_table
 from distill.errors import UserError
 
@@ -98,16 +101,63 @@ def test_text_longer_than_the_csv_modules_limit_is_read(tmp_path):
         ("a.jsonl", '{"text": "a"}\n\n{"text": "b"\n', "a.jsonl, line 3: not JSON: Expecting ',' delimiter at column"),
         ("a.jsonl", '{"text": "a"}\n["b"]\n', "a.jsonl, line 2: '\\[\"b\"\\]' is no object"),
         ("a.json", '[{"text": "a"},\n {"text" "b"}]', "a.json, line 2: not JSON"),
-        ("a.json", '{"text": "a"}', "holds no list of objects; for one object a line call it .jsonl"),
+        ("a.json", '{"text": "a"}\n{"text" "b"}', "a.json, line 2: not JSON"),
+        ("a.json", '"text"', "a.json holds no list of objects, and not one object a line"),
         ("a.json", '[{"text": "a"}, 3]', "a.json, item 2: '3' is no object"),
         ("a.txt", "", "a.txt is empty"),
         ("a.parquet", "PAR1", "a.parquet cannot be read as Parquet"),
         ("a.xlsx", "PK", "a.xlsx has an unknown ending; known: .csv, .tsv"),
+        ("a.jsonl", '{"text": "a"}\n{"text": ' + "[" * 100_000, "a.jsonl: lists or objects nested too deep .* line 2"),
+        ("a.json", "[" * 100_000, "a.json: lists or objects nested too deep"),
+        ("a.json", "[" * 900 + "]" * 900, "a.json, item 1: .* is no object"),
+        (
+            "a.jsonl",
+            '{"text": ' + "9" * 5_000 + "}",
+            "a.jsonl: a number of thousands of digits in what starts at line 1",
+        ),
+        ("a.csv", "x" * 1_000_000 + ",b\nc\n", "a.csv, line 2: 1 fields, but the first line names 2 .x{200}.; a field"),
     ],
 )
 def test_bad_file_names_itself_and_the_line(tmp_path, name, content, message):
     with pytest.raises(UserError, match=message):
         rows_of(tmp_path / name, content)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".json", ".txt"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_what_the_byte_order_mark_says_is_read(tmp_path, ending, encoding):
+    rows = [{"text": row["text"].replace("\n", " ")} for row in ROWS[:2]]
+    path = tmp_path / f"a{ending}"
+    if ending == ".txt":
+        path.write_text("\n".join(row["text"] for row in rows), "utf-8")
+    else:
+        write(path, rows)
+    mark = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""  # Python writes the others' itself
+    path.write_bytes(mark + path.read_text("utf-8").encode(encoding))
+    assert read_rows(Source(path=str(path))) == rows
+
+
+def test_utf_16_without_a_mark_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"a.csv: many bytes are 0, as in UTF-16 without .*iconv -f UTF-16LE"):
+        rows_of(tmp_path / "a.csv", "text,label\nx,y\n".encode("utf-16-le"))
+    assert rows_of(tmp_path / "a.txt", "one\0two\n") == [{"text": "one\0two"}]
+    with pytest.raises(UserError, match=r"a.csv, line 1: not UTF-16 .byte"):
+        rows_of(tmp_path / "a.csv", codecs.BOM_UTF16_LE + b"a\0b\0\0\xd8")
+
+
+@pytest.mark.parametrize("line", ["sep=;", "SEP=|", '"sep=~"', "sep=\t"])
+def test_the_separator_that_excel_states_is_taken(tmp_path, line):
+    mark = line.strip('"')[-1]
+    content = f'{line}\r\ntext{mark}label\r\n"a{mark}b, c"{mark}y\r\n'
+    assert rows_of(tmp_path / "a.csv", content) == [{"text": f"a{mark}b, c", "label": "y"}]
+    with pytest.raises(UserError, match=r"a.csv, line 4: 3 fields"):
+        rows_of(tmp_path / "a.csv", f"{content}d{mark}e{mark}f\r\n")
+    with pytest.raises(UserError, match=r"a.csv is empty"):
+        rows_of(tmp_path / "a.csv", f"{line}\n")
+
+
+def test_one_object_a_line_is_read_from_json_too(tmp_path):
+    assert rows_of(tmp_path / "a.json", '\n{"text": "a"}\n\n{"text": "b"}\n') == [{"text": "a"}, {"text": "b"}]
 
 
 def test_folder_with_a_file_for_each_split(tmp_path):
@@ -194,6 +244,112 @@ def test_class_numbers_of_data_sets_become_names(tmp_path):
     assert find_split(several, "validation") is None
     train.to_parquet(tmp_path / "train.parquet")
     assert read_rows(Source(path=str(tmp_path / "train.parquet"))) == expected
+
+
+def with_features(table: pyarrow.Table, features: object) -> pyarrow.Table:
+    return table.replace_schema_metadata({b"huggingface": json.dumps({"info": {"features": features}}).encode()})
+
+
+NAMES = {"names": ["rotten", "fresh"], "_type": "ClassLabel"}
+
+
+@pytest.mark.parametrize(
+    ("values", "feature", "expected"),
+    [
+        ([1, 0, -1, None], NAMES, ["fresh", "rotten", None, None]),
+        (["fresh", "rotten", None], NAMES, ["fresh", "rotten", None]),
+        ([1.0, float("nan"), -1.0], NAMES, ["fresh", None, None]),
+        ([[1, 0], []], [NAMES], [["fresh", "rotten"], []]),
+        ([[1, 0], None], {"feature": NAMES, "_type": "Sequence"}, [["fresh", "rotten"], None]),
+        ([["fresh"], ["rotten", None]], {"feature": NAMES, "_type": "LargeList"}, [["fresh"], ["rotten", None]]),
+        ([[[1], [0]]], {"feature": {"feature": NAMES}}, [[["fresh"], ["rotten"]]]),
+        ([1, 0], {"num_classes": 2, "_type": "ClassLabel"}, [1, 0]),
+        ([1, 0], {"names": None, "_type": "ClassLabel"}, [1, 0]),
+        ([1, 0], {"names": [0, 1], "_type": "ClassLabel"}, [1, 0]),
+        ([1, 0], {"dtype": "int64", "_type": "Value"}, [1, 0]),
+        ([1, 0], None, [1, 0]),
+        ([1, 0], [], [1, 0]),
+    ],
+)
+def test_parquet_files_carry_the_names_of_their_classes(tmp_path, values, feature, expected):
+    table = with_features(pyarrow.table({"label": values}), {"label": feature, "absent": NAMES})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert [row["label"] for row in read_rows(Source(path=str(tmp_path / "a.parquet")))] == expected
+
+
+@pytest.mark.parametrize("values", [[0, 2], [0.0, 0.5], ["fresh", "frseh"], [[0], [2]], [True]])
+def test_what_is_no_class_of_the_metadata_names_the_row(tmp_path, values):
+    parquet.write_table(with_features(pyarrow.table({"label": values}), {"label": NAMES}), tmp_path / "a.parquet")
+    message = (
+        rf"a.parquet, row {len(values)}: column 'label' holds '.*', which is none of its 2 classes .rotten, fresh."
+    )
+    with pytest.raises(UserError, match=message):
+        read_rows(Source(path=str(tmp_path / "a.parquet")))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [b"[]", b"null", b'{"info": []}', b'{"info": {"features": [1]}}', b'{"info": {"features": null}}'],
+)
+def test_metadata_of_another_shape_names_no_classes(tmp_path, metadata):
+    table = pyarrow.table({"label": [1, 0]}).replace_schema_metadata({b"huggingface": metadata})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert [row["label"] for row in read_rows(Source(path=str(tmp_path / "a.parquet")))] == [1, 0]
+
+
+def test_values_that_python_has_no_type_for_are_told(tmp_path):
+    far = pyarrow.array([2**62], pyarrow.timestamp("us"))
+    parquet.write_table(pyarrow.table({"text": ["a"], "when": far}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a.parquet cannot be read as Parquet"):
+        read_rows(Source(path=str(tmp_path / "a.parquet")))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".json", ".txt", ".parquet"])
+@pytest.mark.parametrize("compression", ["", ".gz", ".bz2", ".xz"])
+def test_a_file_is_unfolded_up_to_a_limit(tmp_path, monkeypatch, ending, compression):
+    monkeypatch.setattr(tables, "LARGEST", 100_000)
+    path = tmp_path / f"a{ending}"
+    if ending == ".parquet":  # small, and large in memory
+        parquet.write_table(pyarrow.table({"text": ["x" * 50_000] * 300}), path, compression="gzip")
+    else:
+        path.write_bytes(b'{"text": "' + b"x" * 20_000_000)
+    if compression:
+        module = {".gz": gzip, ".bz2": bz2, ".xz": lzma}[compression]
+        path = path.with_name(path.name + compression)
+        path.write_bytes(module.compress(path.with_suffix("").read_bytes()))
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"a\..* has more than 100,000 bytes, unfolded; give a part of it"):
+        read_rows(Source(path=str(path)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 15_000_000  # the dictionary of .xz alone takes 9 million
+
+
+def test_a_table_has_rows_up_to_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "MOST_ROWS", 100)
+    for name, content in (("a.csv", "text\n" * 102), ("a.json", "[" + "{}," * 101), ("a.txt", "\n" * 101)):
+        with pytest.raises(UserError, match=r"has more than 100 rows or lists"):
+            rows_of(tmp_path / name, content)
+    parquet.write_table(pyarrow.table({"nothing": pyarrow.nulls(101)}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"has more than 100 rows"):
+        read_rows(Source(path=str(tmp_path / "a.parquet")))
+    assert len(rows_of(tmp_path / "a.csv", "text\n" * 100)) == 99
+
+
+def test_entries_of_a_folder_that_are_not_utf_8_are_named(tmp_path):
+    for name in (b"caf\xe9", b"notes\xff.md"):
+        folder = tmp_path / str(len(name))
+        _write_tree(folder, {"pos/1.txt": b"good", "neg/1.txt": b"bad"})
+        os.mkdir(os.fsencode(folder) + b"/" + name)
+        with pytest.raises(UserError, match=r"\\udc.*whose name is not UTF-8; rename it"):
+            read_rows(Source(path=str(folder)))
+
+
+def test_a_damaged_list_of_splits_is_told(tmp_path):
+    for content in ("[]", "{}", "{", "[" * 100_000, '{"splits": 3}'):
+        (tmp_path / "dataset_dict.json").write_text(content)
+        with pytest.raises(UserError, match=r"dataset_dict.json does not list the splits"):
+            read_rows(Source(path=str(tmp_path)))
 
 
 def test_hub_splits_are_read_by_name(monkeypatch):

@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 
 from distill.evaluation import gap_recovered, score_over_seeds, wilson
 from distill.metrics import accuracy, macro_f1, pearson
+from distill.report.formatting import plus_minus
 
 
 def right_answers(right: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -111,9 +112,11 @@ def test_where_all_answers_are_alike_the_interval_has_no_width(right: bool) -> N
     assert (interval.value, interval.low, interval.high) == (right, right, right)
 
 
-def test_a_single_text_says_nothing() -> None:
-    interval = score_over_seeds(accuracy, right_answers(np.full((1, 1), True)))
-    assert (interval.value, interval.low, interval.high) == (1, 0, 1)
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_single_text_gives_no_interval(seeds: int) -> None:
+    interval = score_over_seeds(accuracy, right_answers(np.full((seeds, 1), True)))
+    assert (interval.value, interval.low, interval.high) == (1, -math.inf, math.inf)
+    assert plus_minus(interval) == "100.0"
 
 
 def test_nan_and_wrong_shapes_are_refused() -> None:

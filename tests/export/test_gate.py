@@ -1,3 +1,5 @@
+import math
+
 from distill.export.gate import gate
 from distill.results import Estimate, Gate
 
@@ -32,3 +34,10 @@ def test_a_pass_that_few_examples_support_says_so() -> None:
 
 def test_a_variant_that_scores_better_gains() -> None:
     assert gate(Estimate(-0.003, -0.01, 0.004, ""), 0.98, 1.0).reason.startswith("gains 0.30 points")
+
+
+def test_one_text_gives_no_interval() -> None:
+    result = gate(Estimate(0.0, -math.inf, math.inf, ""), 1.0, 1.0)
+    assert result.passed
+    assert "inf" not in result.reason
+    assert "one text, no interval, so a loss of more than allowed is not ruled out" in result.reason

@@ -1,9 +1,12 @@
 """Scores against scikit-learn and against counts by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from distill.evaluation import score_over_seeds
 from distill.metrics import Metric, accuracy, entities, entity_f1, macro_f1, token_accuracy
 
 
@@ -14,7 +17,7 @@ def random_answers(classes: int, n: int, seed: int) -> tuple[list[int], list[int
     return predictions.tolist(), gold.tolist()
 
 
-@pytest.mark.parametrize(("classes", "n", "seed"), [(2, 50, 0), (5, 200, 1), (20, 30, 2), (3, 1, 3)])
+@pytest.mark.parametrize(("classes", "n", "seed"), [(2, 50, 0), (5, 200, 1), (20, 30, 2), (3, 1, 3), (5_000, 900, 4)])
 def test_classification_scores_are_those_of_sklearn(classes: int, n: int, seed: int) -> None:
     predictions, gold = random_answers(classes, n, seed)
     assert accuracy.score(predictions, gold) == pytest.approx(accuracy_score(gold, predictions))
@@ -27,6 +30,25 @@ def test_macro_f1_leaves_out_a_class_that_is_nowhere_but_not_one_that_is_only_pr
     assert macro_f1(4).score(predictions, gold) == pytest.approx(np.mean(by_hand))
     zeros = f1_score(gold, predictions, average="macro", labels=range(4), zero_division=0)
     assert zeros == pytest.approx(np.sum(by_hand) / 4)
+
+
+def test_macro_f1_of_thousands_of_classes_takes_little_memory_and_says_the_same() -> None:
+    predictions, gold = random_answers(200, 2_000, 0)
+    few, many = macro_f1(200), macro_f1(20_000)
+    tracemalloc.start()
+    statistics = many.statistics(predictions, gold)
+    found = score_over_seeds(many, statistics[None])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000  # one-hot rows: 960 MB
+    expected = score_over_seeds(few, few.statistics(predictions, gold)[None])
+    assert found.value == pytest.approx(expected.value)
+    assert (found.low, found.high) == pytest.approx(
+        (expected.low, expected.high), abs=0.004
+    )  # in 200 parts, not singly
+    assert many.score([0, 1], [1, 0]) == 0.0
+    with pytest.raises(ValueError, match="class index 20000"):
+        many.score([20_000], [1])
 
 
 @pytest.mark.parametrize("metric", [accuracy, macro_f1(5)], ids=lambda m: m.name)

@@ -4,12 +4,14 @@ import csv
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from little_world import write_bert
 from workplace import Workplace
 
 from distill import load
+from distill.cli import main
 
 QUICK = [
     "train.steps=14",
@@ -67,6 +69,38 @@ def test_compress_without_labels_claims_agreement_and_no_accuracy(place: Workpla
         assert re.search(r"agreement\b.*\bteacher", text, re.DOTALL)
     assert all(arm.metrics == {} and arm.calibration_error is None for arm in report.arms)
     assert load(place.folder / "exports/unlabelled")(["a film"])[0].label in ("rotten", "fresh")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("my model (v1)", "compress-my-model-v1"),
+        ('it\'s \\ a "model"', "compress-it-s-a-model"),
+        ("a\\", "compress-a"),
+        ("${HOME} {x}, [1]", "compress--HOME-x-,-1"),
+        ("\\${oc.env:HOME}", "compress--oc.env-HOME"),
+        ("líné\nnext: #1", "compress-líné-next-1"),
+        ("…", "compress"),
+        ("k=v", "compress-k=v"),
+        (" x" * 60, "compress-" + "-x" * 25),
+    ],
+)
+def test_paths_may_hold_anything_and_the_name_is_made_of_the_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, name: str
+) -> None:
+    (tmp_path / folder).mkdir()
+    for file in ("texts.txt", "labelled.csv"):
+        (tmp_path / folder / file).write_text("text,label\n")
+    monkeypatch.chdir(tmp_path)
+    found: list[Any] = []
+    monkeypatch.setattr("distill.commands.run_and_show", lambda config, as_json: found.append(config) or 0)
+    files = [f"--texts={folder}/texts.txt", f"--labelled={folder}/labelled.csv"]
+    assert main(["compress", *files, "--label-column", folder, "--", folder]) == 0
+    (config,) = found
+    assert config.name == name
+    assert config.teacher.source.path == folder
+    assert (config.data.transfer.path, config.data.train.path) == (f"{folder}/texts.txt", f"{folder}/labelled.csv")
+    assert config.data.label == folder
 
 
 @pytest.mark.parametrize(

@@ -107,3 +107,15 @@ def test_bad_input_is_one_line_and_status_2(make_bundle: MakeBundle, tmp_path: P
 def test_options_may_stand_before_the_texts(make_bundle: MakeBundle) -> None:
     done = _distill("predict", str(make_bundle()), "--variant", "int8", "fine", "a mess")
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)
+
+
+def test_a_test_of_one_text_has_no_interval(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    folder = make_bundle()
+    (answer,) = load(folder)(["fine"])
+    data = tmp_path / "one.csv"
+    data.write_text(f"label,text\n{answer.as_dict()['label']},fine\n")
+    done = _distill("evaluate", str(folder), "--data", str(data))
+    assert done.returncode == 0, done.stderr
+    assert "accuracy         100.00 %   no interval: one text" in done.stdout
+    shown = json.loads(_distill("evaluate", str(folder), "--data", str(data), "--json").stdout)
+    assert (shown["scores"]["accuracy"]["low"], shown["scores"]["accuracy"]["high"]) == (None, None)

@@ -13,6 +13,7 @@ DIGEST = ("a" * 64,)
     [
         (Source(), "data.train: none is set; set exactly one of hub, path and wheel"),
         (Source(hub="a/b", path="x.csv"), "data.train: hub and path are set"),
+        (Source(path="caf\udce9.csv"), r"data.train.path is 'caf\\udce9.csv', which is not UTF-8; rename it"),
         (Source(path="x.csv", revision="main"), "data.train.revision goes with hub, but data.train.path is set"),
         (Source(hub="a/b", inside="x"), "data.train.inside goes with wheel"),
         (

@@ -419,7 +419,7 @@ def answered(right: dict[str, int]) -> Callable[[Any], dict[str, Any]]:
 
     def leaves(stage: Any) -> dict[str, Any]:
         if isinstance(stage, FitLinear):
-            linear = {"validation": 0.5, "parameters": 3, "regularization": 1.0, "thresholds": []}
+            linear = {"validation": 0.5, "parameters": 3, "regularization": 1.0, "thresholds": [], "method": ""}
             return {"result.json": linear, "test.npz": answers_right(stage.held_out.of("test"), right["linear"])}
         if isinstance(stage, LabelTexts):
             count = right["teacher"] if "test" in stage.texts.splits else 40

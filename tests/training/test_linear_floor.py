@@ -1,5 +1,7 @@
 """The linear floor learns what a bag of words can say."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -8,8 +10,8 @@ from tiny_training import LABELS, labelled, tagged
 
 from distill import tasks
 from distill.text import Example
-from distill.training import fit_linear
-from distill.training.linear import REGULARIZATION
+from distill.training import fit_linear, linear
+from distill.training.linear import NEVER, REGULARIZATION
 
 TASK = tasks.build("text-classification", LABELS)
 
@@ -147,3 +149,33 @@ def test_the_floor_of_embeddings_is_the_cosine_of_tf_idf() -> None:
     first, second = (vectorizer.transform([str(getattr(e, side)) for e in pairs]) for side in ("text", "pair"))
     expected = np.diag(cosine_similarity(first, second))
     np.testing.assert_allclose(task.predictions(floor.units(pairs), pairs), expected, atol=1e-6)
+
+
+def test_of_thousands_of_labels_each_has_the_mean_of_its_texts() -> None:
+    labels = tuple(f"class {i}" for i in range(1_000))
+    odd = " ".join(f"{letter}{{0}}{letter}" for letter in "cdefg")  # words that no other text has
+    texts = [f"a{i % 40} b{i // 40} {odd.format(2 * i + j)}" for i in range(999) for j in range(2)]
+    rows = [Example(text, label=labels[n // 2]) for n, text in enumerate(texts)]
+    task = tasks.build("text-classification", labels)
+    tracemalloc.start()
+    floor = fit_linear(task, rows, rows[:200])
+    units = floor.units(rows[-200:])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60_000_000  # a regression's weights alone take 200 MB, and it keeps many times as many
+    assert _accuracy(task, floor, rows[:300]) > 0.95
+    assert all(unit.shape == (1, 1_000) and unit[0, 999] == NEVER for unit in units)
+    assert "each label's weights are the mean TF-IDF of its texts: a regression of 1,000 labels" in floor.method
+    assert fit_linear(TASK, labelled(40, 0), labelled(20, 1)).method == ""
+
+
+def test_means_of_sets_of_labels_are_those_of_their_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "MOST_WEIGHTS", 0)
+    task = tasks.build("multi-label-classification", ("a", "b", "never"))
+    kinds = [("alpha", ("a",)), ("beta", ("b",)), ("alpha beta", ("a", "b"))]
+    rows = [Example(f"{words} filler{i % 7}", label=names) for i in range(60) for words, names in kinds]
+    floor = fit_linear(task, rows[:120], rows[120:])
+    assert floor.validation > 0.95
+    units = floor.units([Example("alpha"), Example("")])
+    assert units[0][0, 0] > units[0][0, 1] > units[0][0, 2] == NEVER
+    assert np.isfinite(units[1]).all()
