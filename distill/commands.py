@@ -119,30 +119,23 @@ def list_recipes(options: argparse.Namespace) -> int:
 
 
 def predict(options: argparse.Namespace) -> int:
-    """``distill predict``"""
+    """``distill predict``: each question is answered as it comes."""
+    from distill.progress import say
     from distill.runtime import load
 
     check_threads(options.threads)
     bundle = load(options.bundle, options.variant, options.threads)
-    questions: list[Any] = []
-    named: Iterator[tuple[str, Any]]
-    if options.texts:
-        named = ((f"TEXT {n}", question_of(text, f"TEXT {n}")) for n, text in enumerate(options.texts, start=1))
-    else:
-        if sys.stdin.isatty():
-            print("reading texts, one a line; Ctrl-D ends", file=sys.stderr)
-        named = questions_of(sys.stdin.buffer.read())
-    for where, question in named:
+    json_given = options.input == "json"
+    given = [(f"TEXT {n}", text) for n, text in enumerate(options.texts, start=1)] or lines_of_stdin()
+    for number, (where, text) in enumerate(given):
+        if number == 0 and not json_given and text.startswith('{"') and text.endswith("}"):
+            say(f"{where} is read as a text; for JSON give --input json")
         try:
-            json.dumps(question, ensure_ascii=False).encode()
-            bundle.task.question(question)
-        except UnicodeEncodeError as error:
-            raise UserError(f"{where} is not UTF-8: it holds half of a character") from error
+            (answer,) = bundle([question_of(text) if json_given else text])
         except UserError as error:
-            raise UserError(f"{where}: {error}") from error
-        questions.append(question)
-    for answer in bundle(questions):
-        print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else answer.as_line())
+            mend = "" if json_given else "; for questions in JSON give --input json"
+            raise UserError(f"{where}: {error}{mend}") from error
+        print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else answer.as_line(), flush=True)
     return 0
 
 
@@ -152,27 +145,28 @@ def check_threads(threads: int | None) -> None:
         raise UserError(f"--threads is {threads}; give at least 1, or leave it out for all cores")
 
 
-def questions_of(data: bytes) -> Iterator[tuple[str, Any]]:
-    """A question a line, with its place."""
-    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
+def lines_of_stdin() -> Iterator[tuple[str, str]]:
+    """Every line, as soon as it is there, behind its place. Raises UserError where one is not UTF-8."""
+    if sys.stdin is None:
+        raise UserError("stdin is closed; give TEXT, or texts on stdin, one a line")
+    if sys.stdin.isatty():
+        print("reading texts, one a line; Ctrl-D ends", file=sys.stderr)
+    for number, line in enumerate(sys.stdin.buffer, start=1):
         where = f"line {number} of stdin"
         try:
-            text = line.decode("utf-8").rstrip("\r")
+            yield where, (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).decode().rstrip("\r\n")
         except UnicodeDecodeError as error:
-            raise UserError(f"line {number} of stdin is not UTF-8 ({error.reason} at byte {error.start})") from error
-        yield where, question_of(text, where)
+            raise UserError(f"{where} is not UTF-8 ({error.reason} at byte {error.start})") from error
 
 
-def question_of(text: str, where: str) -> Any:
-    """JSON where a text is an object, a list or a quoted text, else the text itself."""
-    if text.startswith(("{", '"', "[")):
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
-            if text.startswith("{"):
-                raise UserError(f"{where} is no JSON object: {error.msg} at column {error.colno}") from error
-    return text
+def question_of(text: str) -> Any:
+    """What a text says in JSON. Raises UserError where it says nothing."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"no JSON: {error.msg} at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise UserError(f"JSON that cannot be read: {error}") from error
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -244,7 +238,7 @@ def measure_bundle(options: argparse.Namespace) -> int:
         raise UserError(f"{folder} has no variant '{options.variant}'{nearest(options.variant, manifest.graphs)}")
     lengths = manifest.workload.get("token_lengths") or [min(128, manifest.max_length)]
     variants = [options.variant] if options.variant else list(manifest.graphs)
-    verify(folder, manifest, [manifest.graphs[variant]["model"] for variant in variants])
+    verify(folder, manifest, [file for variant in variants for file in manifest.files(variant)])
     for variant in variants:
         say(f"measure {variant}")
         figures = measure(
