@@ -1,14 +1,19 @@
 """What the commands do, one function each. Each takes the parsed options and returns the exit status."""
 
 import argparse
+import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distill.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from distill.runtime import Bundle
+    from distill.tasks import Answer
 
 
 def run_recipe(options: argparse.Namespace) -> int:
@@ -118,24 +123,26 @@ def list_recipes(options: argparse.Namespace) -> int:
     return 0
 
 
+BLOCK = 4096
+"""Bytes of stdin whose lines are answered together."""
+
+
 def predict(options: argparse.Namespace) -> int:
-    """``distill predict``: each question is answered as it comes."""
+    """``distill predict``: questions are answered as they come."""
     from distill.progress import say
     from distill.runtime import load
 
     check_threads(options.threads)
     bundle = load(options.bundle, options.variant, options.threads)
-    json_given = options.input == "json"
-    given = [(f"TEXT {n}", text) for n, text in enumerate(options.texts, start=1)] or lines_of_stdin()
-    for number, (where, text) in enumerate(given):
-        if number == 0 and not json_given and text.startswith('{"') and text.endswith("}"):
+    as_json = options.input == "json"
+    given = [(f"TEXT {n}", text.encode("utf-8", "surrogatepass")) for n, text in enumerate(options.texts, start=1)]
+    for number, lines in enumerate([given] if given else lines_of_stdin()):
+        where, text = lines[0]
+        if number == 0 and not as_json and text.startswith(b'{"'):
             say(f"{where} is read as a text; for JSON give --input json")
-        try:
-            (answer,) = bundle([question_of(text) if json_given else text])
-        except UserError as error:
-            mend = "" if json_given else "; for questions in JSON give --input json"
-            raise UserError(f"{where}: {error}{mend}") from error
-        print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else answer.as_line(), flush=True)
+        for answer in answers_of(bundle, lines, as_json):
+            print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else answer.as_line())
+        sys.stdout.flush()
     return 0
 
 
@@ -145,24 +152,45 @@ def check_threads(threads: int | None) -> None:
         raise UserError(f"--threads is {threads}; give at least 1, or leave it out for all cores")
 
 
-def lines_of_stdin() -> Iterator[tuple[str, str]]:
-    """Every line, as soon as it is there, behind its place. Raises UserError where one is not UTF-8."""
+def lines_of_stdin() -> Iterator[list[tuple[str, bytes]]]:
+    """Lines behind their places: those that end in the next ``BLOCK`` bytes, or in what is there of them by now."""
     if sys.stdin is None:
         raise UserError("stdin is closed; give TEXT, or texts on stdin, one a line")
     if sys.stdin.isatty():
         print("reading texts, one a line; Ctrl-D ends", file=sys.stderr)
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        where = f"line {number} of stdin"
-        try:
-            yield where, (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).decode().rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{where} is not UTF-8 ({error.reason} at byte {error.start})") from error
+    places = (f"line {number} of stdin" for number in itertools.count(1))
+    begun: list[bytes] = []
+    stdin: Any = sys.stdin.buffer
+    while block := stdin.read1(BLOCK):
+        *ended, rest = block.split(b"\n")
+        if ended:
+            yield [(next(places), line) for line in (b"".join([*begun, ended[0]]), *ended[1:])]
+            begun = []
+        begun.append(rest)
+    if last := b"".join(begun):
+        yield [(next(places), last)]
 
 
-def question_of(text: str) -> Any:
-    """What a text says in JSON. Raises UserError where it says nothing."""
+def answers_of(bundle: "Bundle", lines: Sequence[tuple[str, bytes]], as_json: bool) -> "Iterator[Answer]":
+    """An answer a line. Raises UserError, with its place, for the first that has none, behind the answers before."""
     try:
-        return json.loads(text)
+        yield from bundle([question_of(line, as_json) for _, line in lines])
+    except UserError as error:
+        if len(lines) > 1:  # which of them it was shows when each is asked alone
+            for line in lines:
+                yield from answers_of(bundle, [line], as_json)
+            return
+        mend = "" if as_json else "; for questions in JSON give --input json"
+        raise UserError(f"{lines[0][0]}: {error}{mend}") from error
+
+
+def question_of(line: bytes, as_json: bool) -> Any:
+    """A text, or what it says in JSON. Raises UserError where it is neither."""
+    try:
+        text = line.decode("utf-8-sig").rstrip("\r")
+        return json.loads(text) if as_json else text
+    except UnicodeDecodeError as error:
+        raise UserError(f"not UTF-8 ({error.reason} at byte {error.start})") from error
     except json.JSONDecodeError as error:
         raise UserError(f"no JSON: {error.msg} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets

@@ -26,11 +26,11 @@ def check_tokenizer(path: Path) -> None:
     pre_tokenizers, post_processors = _steps(said.get("pre_tokenizer")), _steps(said.get("post_processor"))
     if max(len(steps), 4 * len(pre_tokenizers), 4 * len(post_processors)) > STEPS:
         raise ValueError(f"it has more than {STEPS} normalizers, or {STEPS // 4} pre-tokenizers or post-processors")
-    for step in post_processors:
-        for template in (step.get("single", ()), step.get("pair", ())):
-            texts = [piece["Sequence"]["id"] for piece in template if "Sequence" in piece]
-            if len(set(texts)) < len(texts):
-                raise ValueError("its post-processor repeats a text")
+    for template in ("single", "pair"):
+        pieces = [piece for step in post_processors for piece in step.get(template, ())]
+        texts = [piece["Sequence"]["id"] for piece in pieces if "Sequence" in piece]
+        if len(set(texts)) < len(texts):
+            raise ValueError("its post-processors repeat a text")
     text = PROBE
     for step in steps:
         table = base64.b64decode(step["precompiled_charsmap"]) if "precompiled_charsmap" in step else bytes(4)

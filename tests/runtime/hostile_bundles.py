@@ -33,7 +33,8 @@ from distill.runtime import Manifest, sha256_of
 from distill.tasks import Windows
 from distill.text import Example, Reading, train_tokenizer
 
-SECONDS = 20.0
+SECONDS = 10
+"""Of a processor; on a busy machine the clock may show many times as many."""
 MEGABYTES = 3000
 QUESTIONS = ["fine", "", "a gorgeous mess " * 30, "😀 Ж é\x00 \u2028", {"text": "not much"}, "x" * 3000]
 
@@ -331,10 +332,11 @@ def tried(folder: Path) -> str:
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Rust's panics are loud
         resource.setrlimit(resource.RLIMIT_AS, (8 * 10**9, 8 * 10**9))
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
         os.write(writing, answer(folder).encode()[:60_000])
         os._exit(0)
     os.close(writing)
-    said, late = b"", time.monotonic() + SECONDS
+    said, late = b"", time.monotonic() + 20 * SECONDS
     while select.select([reading], [], [], max(0.0, late - time.monotonic()))[0]:
         if not (more := os.read(reading, 65_536)):
             break
@@ -345,7 +347,7 @@ def tried(folder: Path) -> str:
     _, status, used = os.wait4(child, 0)
     if used.ru_maxrss / 1000 > MEGABYTES:
         return f"{used.ru_maxrss / 1000:,.0f} MB; {said.decode()}"
-    return said.decode() or f"no answer within {SECONDS:g} s, or a crash (status {os.waitstatus_to_exitcode(status)})"
+    return said.decode() or f"no answer within {SECONDS} s, or a crash (status {os.waitstatus_to_exitcode(status)})"
 
 
 def main(mutations: int, seed: int) -> int:
@@ -361,17 +363,13 @@ def main(mutations: int, seed: int) -> int:
             folder = Path(scratch) / "changed"
             shutil.copytree(original, folder)
             what = mutation(folder, rng)
-            start = time.monotonic()
             outcome = tried(folder)
-            took = time.monotonic() - start
             kind = outcome.partition(":")[0] if outcome.startswith(("answered", "refused: ")) else "FAULT"
             counts[kind] += 1
             counts[f"{mutation.__name__} {kind}"] += 1
             if kind == "FAULT":
                 faults += 1
                 print(f"--- {number}: {original.name}, {mutation.__name__} {what}\n{outcome}")
-            if os.environ.get("VERBOSE"):
-                print(f"{number} {original.name} {mutation.__name__} {what} {took:.1f} s: {outcome[:300]}")
             for path in [folder, *folder.rglob("*")]:
                 if not path.is_symlink():
                     path.chmod(0o700)

@@ -365,7 +365,8 @@ def read_tokenizer(folder: Path) -> Any:
 
 BYTES = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 TEXT = {"Sequence": {"id": "A", "type_id": 0}}
-TWICE = {"type": "TemplateProcessing", "single": [TEXT, TEXT], "pair": [TEXT], "special_tokens": {}}
+ONCE = {"type": "TemplateProcessing", "single": [TEXT], "pair": [TEXT], "special_tokens": {}}
+TWICE = {**ONCE, "pair": [TEXT, TEXT]}
 REPLACE = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
 DAMAGED = base64.b64encode(b"\xff\xff\xff\x7f" + bytes(60)).decode()
 
@@ -379,8 +380,12 @@ DAMAGED = base64.b64encode(b"\xff\xff\xff\x7f" + bytes(60)).decode()
         ("normalizer", {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "x"}] * 65}, "more than 64"),
         ("normalizer", {"type": "Precompiled", "precompiled_charsmap": DAMAGED}, "tokenizer.json is"),
         ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [BYTES] * 17}, "or 16 pre-tokenizers"),
-        ("post_processor", TWICE, "its post-processor repeats a text"),
-        ("post_processor", {"type": "Sequence", "processors": [BYTES, TWICE]}, "its post-processor repeats a text"),
+        ("post_processor", TWICE, "its post-processors repeat a text"),
+        (
+            "post_processor",
+            {"type": "Sequence", "processors": [BYTES, ONCE, ONCE]},
+            "its post-processors repeat a text",
+        ),
         ("pre_tokenizer", {"type": "NoSuch"}, "is not a tokenizer that the tokenizers library reads"),
     ],
 )

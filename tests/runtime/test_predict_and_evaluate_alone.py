@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import select
 import subprocess
 import sys
@@ -72,6 +73,18 @@ def test_predict_reads_texts_or_json_from_stdin(make_bundle: MakeBundle) -> None
         assert _distill(*arguments, *given).stdout == done.stdout
 
 
+def test_lines_of_any_length_are_answered_in_order_and_a_refused_one_is_named(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices(["fine", "mess", "é", ""], k=rng.choice([0, 1, 3, 9, 3000]))) for _ in range(300)]
+    done = _distill("predict", str(folder), stdin="\n".join(texts))
+    assert done.stdout.splitlines() == [answer.as_line() for answer in load(folder)(texts)]
+    lines = [json.dumps(text) for text in texts[:250]] + ["3", '"fine"']
+    done = _distill("predict", str(folder), "--input", "json", stdin="\n".join(lines))
+    assert done.stdout.splitlines() == [answer.as_line() for answer in load(folder)(texts[:250])]
+    assert (done.returncode, done.stderr.partition(", got")[0][:40]) == (2, "error: line 251 of stdin: expected a tex")
+
+
 def test_an_answer_is_there_before_the_next_question(make_bundle: MakeBundle) -> None:
     command = [sys.executable, "-c", PROGRAM, "predict", str(make_bundle())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
@@ -80,7 +93,7 @@ def test_an_answer_is_there_before_the_next_question(make_bundle: MakeBundle) ->
         for text in (b"fine\n", b"a mess\n"):
             process.stdin.write(text)
             assert select.select([process.stdout], [], [], 60)[0]
-            assert process.stdout.read(4096).endswith(b"\n")
+            assert process.stdout.readline().endswith(b"\n")
         process.stdin.close()
         assert process.wait(60) == 0
 
