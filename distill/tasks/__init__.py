@@ -58,7 +58,7 @@ def build(name: str, labels: Sequence[str], metric: str = "", windows: Windows |
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
     """What :meth:`Task.section` writes."""
 
     name: str
@@ -73,7 +73,7 @@ def from_section(section: Mapping[str, Any]) -> Task:
 
     Raises UserError for an unknown task or metric, ValueError, TypeError or KeyError for what is no such section.
     """
-    said = from_plain(_Section, dict(section))
+    said = from_plain(Section, dict(section))
     if TASKS.get(said.name, Task).labelled and not said.labels:
         raise ValueError("labels missing")
     if len(set(said.labels)) < len(said.labels):
