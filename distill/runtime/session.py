@@ -5,8 +5,8 @@ from pathlib import Path
 
 from distill.errors import UserError
 
-# From 1.29 on, onnxruntime contacts an outside host a few seconds after its start. It reads this once, as it starts;
-# what disable_telemetry_events turns off is less, and it does not keep it from contacting that host.
+# onnxruntime 1.32 contacts an outside host some seconds after its start. It reads this once, when it is imported;
+# disable_telemetry_events turns off less, and does not keep it from contacting that host.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
