@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from distill.version import __version__
 
 if TYPE_CHECKING:
     from distill.pipeline import Outcome
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when huggingface_hub is imported
 
 __all__ = ["Bundle", "UserError", "__version__", "load", "run"]
 

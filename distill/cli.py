@@ -23,8 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # wants a core, too. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
+        check_streams()
         take_the_rest(options, rest)
-        return int(options.function(options))
+        status = int(options.function(options))
+        sys.stdout.flush()  # what cannot be written must not end in success
+        return status
     except UserError as error:
         if options.debug:
             traceback.print_exc()
@@ -39,11 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 0
     except OSError as error:
         if options.debug:
             traceback.print_exc()
+        try:
+            sys.stdout.flush()
+        except OSError:
+            drop_output()
         where = f" ({error.filename})" if error.filename else ""
         mend = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         tell(f"error: {error.strerror or error}{where}{mend}")
@@ -51,6 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         tell("stopped; run the same command again to go on")
         return 130
+
+
+def check_streams() -> None:
+    """Raises UserError where stdout is closed. What is said on a closed stderr is not said: print would take stdout."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        raise UserError("stdout is closed; leave it open, or send it to a file or to /dev/null")
+
+
+def drop_output() -> None:
+    """Drops what stdout did not take: else Python tries once more when it ends, and fails with a status of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tell(message: str) -> None:
@@ -166,8 +186,14 @@ def make_parser() -> argparse.ArgumentParser:
         "print a JSON object a line",
     )
     made.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle")
-    made.add_argument("texts", metavar="TEXT", nargs="*", help="texts; when left out, lines of stdin: texts or JSON")
+    made.add_argument("texts", metavar="TEXT", nargs="*", help="texts; when left out, lines of stdin")
     made.set_defaults(words="texts")
+    made.add_argument(
+        "--input",
+        choices=("text", "json"),
+        default="text",
+        help='what each TEXT or line is: a text (default), or JSON such as {"text": "…", "text_pair": "…"}',
+    )
     made.add_argument("--variant", help="fp32, int8 …; the bundle's default when left out")
     made.add_argument("--threads", type=int, help="threads of onnxruntime; all cores when left out")
 

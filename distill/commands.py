@@ -1,16 +1,21 @@
 """What the commands do, one function each. Each takes the parsed options and returns the exit status."""
 
 import argparse
+import itertools
 import json
 import math
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distill.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from distill.runtime import Bundle
+    from distill.tasks import Answer
 
 
 def run_recipe(options: argparse.Namespace) -> int:
@@ -124,31 +129,26 @@ def list_recipes(options: argparse.Namespace) -> int:
     return 0
 
 
+BLOCK = 4096
+"""Bytes of stdin whose lines are answered together."""
+
+
 def predict(options: argparse.Namespace) -> int:
-    """``distill predict``"""
+    """``distill predict``: questions are answered as they come."""
+    from distill.progress import say
     from distill.runtime import load
 
     check_threads(options.threads)
     bundle = load(options.bundle, options.variant, options.threads)
-    questions: list[Any] = []
-    named: Iterator[tuple[str, Any]]
-    if options.texts:
-        named = ((f"TEXT {n}", question_of(text, f"TEXT {n}")) for n, text in enumerate(options.texts, start=1))
-    else:
-        if sys.stdin.isatty():
-            print("reading texts, one a line; Ctrl-D ends", file=sys.stderr)
-        named = questions_of(sys.stdin.buffer.read())
-    for where, question in named:
-        try:
-            json.dumps(question, ensure_ascii=False).encode()
-            bundle.task.question(question)
-        except UnicodeEncodeError as error:
-            raise UserError(f"{where} is not UTF-8: it holds half of a character") from error
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from error
-        questions.append(question)
-    for answer in bundle(questions):
-        print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else answer.as_line())
+    as_json = options.input == "json"
+    given = [(f"TEXT {n}", text.encode("utf-8", "surrogatepass")) for n, text in enumerate(options.texts, start=1)]
+    for number, lines in enumerate([given] if given else lines_of_stdin()):
+        where, text = lines[0]
+        if number == 0 and not as_json and text.startswith(b'{"'):
+            say(f"{where} is read as a text; for JSON give --input json")
+        for answer in answers_of(bundle, lines, as_json):
+            print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else answer.as_line())
+        sys.stdout.flush()
     return 0
 
 
@@ -158,27 +158,49 @@ def check_threads(threads: int | None) -> None:
         raise UserError(f"--threads is {threads}; give at least 1, or leave it out for all cores")
 
 
-def questions_of(data: bytes) -> Iterator[tuple[str, Any]]:
-    """A question a line, with its place."""
-    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
-        where = f"line {number} of stdin"
-        try:
-            text = line.decode("utf-8").rstrip("\r")
-        except UnicodeDecodeError as error:
-            raise UserError(f"line {number} of stdin is not UTF-8 ({error.reason} at byte {error.start})") from error
-        yield where, question_of(text, where)
+def lines_of_stdin() -> Iterator[list[tuple[str, bytes]]]:
+    """Lines behind their places: those that end in the next ``BLOCK`` bytes, or in what is there of them by now."""
+    if sys.stdin is None:
+        raise UserError("stdin is closed; give TEXT, or texts on stdin, one a line")
+    if sys.stdin.isatty():
+        print("reading texts, one a line; Ctrl-D ends", file=sys.stderr)
+    places = (f"line {number} of stdin" for number in itertools.count(1))
+    begun: list[bytes] = []
+    stdin: Any = sys.stdin.buffer
+    while block := stdin.read1(BLOCK):
+        *ended, rest = block.split(b"\n")
+        if ended:
+            yield [(next(places), line) for line in (b"".join([*begun, ended[0]]), *ended[1:])]
+            begun = []
+        begun.append(rest)
+    if last := b"".join(begun):
+        yield [(next(places), last)]
 
 
-def question_of(text: str, where: str) -> Any:
-    """JSON where a text is an object, a list or a quoted text, else the text itself."""
-    if text.startswith(("{", '"', "[")):
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
-            if text.startswith("{"):
-                raise UserError(f"{where} is no JSON object: {error.msg} at column {error.colno}") from error
-    return text
+def answers_of(bundle: "Bundle", lines: Sequence[tuple[str, bytes]], as_json: bool) -> "Iterator[Answer]":
+    """An answer a line. Raises UserError, with its place, for the first that has none, behind the answers before."""
+    try:
+        yield from bundle([question_of(line, as_json) for _, line in lines])
+    except UserError as error:
+        if len(lines) > 1:  # which of them it was shows when each is asked alone
+            for line in lines:
+                yield from answers_of(bundle, [line], as_json)
+            return
+        mend = "" if as_json else "; for questions in JSON give --input json"
+        raise UserError(f"{lines[0][0]}: {error}{mend}") from error
+
+
+def question_of(line: bytes, as_json: bool) -> Any:
+    """A text, or what it says in JSON. Raises UserError where it is neither."""
+    try:
+        text = line.decode("utf-8-sig").rstrip("\r")
+        return json.loads(text) if as_json else text
+    except UnicodeDecodeError as error:
+        raise UserError(f"not UTF-8 ({error.reason} at byte {error.start})") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"no JSON: {error.msg} at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise UserError(f"JSON that cannot be read: {error}") from error
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -250,7 +272,7 @@ def measure_bundle(options: argparse.Namespace) -> int:
         raise UserError(f"{folder} has no variant '{options.variant}'{nearest(options.variant, manifest.graphs)}")
     lengths = manifest.workload.get("token_lengths") or [min(128, manifest.max_length)]
     variants = [options.variant] if options.variant else list(manifest.graphs)
-    verify(folder, manifest, [manifest.graphs[variant]["model"] for variant in variants])
+    verify(folder, manifest, [file for variant in variants for file in manifest.files(variant)])
     for variant in variants:
         say(f"measure {variant}")
         figures = measure(

@@ -1,7 +1,9 @@
 """The one exception that speaks to a person instead of a programmer."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 SHOWN = 12
 """Choices that an error lists at most."""
@@ -22,3 +24,13 @@ def nearest(word: str, choices: Iterable[str]) -> str:
         return f"; did you mean '{close[0]}'?"
     shown = ", ".join(known[:SHOWN]) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")
     return f"; known: {shown}" if known else ""
+
+
+def shown(value: Any) -> str:
+    """Any value as a message shows it: on one line, and short."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 60
+    try:
+        return short.repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python writes
+        return f"a value of the type {type(value).__name__}"

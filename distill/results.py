@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from distill.errors import shown
+
 SCHEMA_VERSION = 1
 
 How = Literal["measured", "estimated", "unavailable"]
@@ -312,7 +314,12 @@ def to_json(result: Any) -> str:
 
 def from_json(kind: type[R], text: str) -> R:
     """The inverse of :func:`to_json`. Raises ValueError where ``text`` does not fit ``kind``."""
-    return typing.cast(R, _decode(kind, json.loads(text), kind.__name__))
+    return from_plain(kind, json.loads(text))
+
+
+def from_plain(kind: type[R], value: Any) -> R:
+    """A value of JSON as a dataclass. Raises ValueError where it does not fit ``kind``."""
+    return typing.cast(R, _decode(kind, value, kind.__name__))
 
 
 def write_aside(path: Path, data: str | bytes) -> None:
@@ -355,11 +362,11 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return _decode(next(a for a in arguments if a is not type(None)), value, where)
     if origin is Literal:
         if value not in arguments:
-            raise ValueError(f"{where}: {value!r} is none of {arguments}")
+            raise ValueError(f"{where}: {shown(value)} is none of {arguments}")
         return value
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
-            raise ValueError(f"{where}: expected an object, got {value!r}")
+            raise ValueError(f"{where}: expected an object, got {shown(value)}")
         hints = typing.get_type_hints(kind)
         unknown = set(value) - set(hints)
         if unknown:
@@ -368,17 +375,17 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         if missing:
             raise ValueError(f"{where}: missing keys {missing}")
         return typing.cast(Any, kind)(**{k: _decode(hints[k], v, f"{where}.{k}") for k, v in value.items()})
-    if origin in (tuple, dict) and not isinstance(value, list if origin is tuple else dict):
-        raise ValueError(f"{where}: expected {'a list' if origin is tuple else 'an object'}, got {value!r}")
-    if origin is tuple:
-        return tuple(_decode(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+    if origin in (tuple, list, dict) and not isinstance(value, dict if origin is dict else list):
+        raise ValueError(f"{where}: expected {'an object' if origin is dict else 'a list'}, got {shown(value)}")
+    if origin in (tuple, list):
+        return origin(_decode(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is dict:
         return {k: _decode(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if kind is float:
         try:
             return math.nan if value is None else float(value)
-        except TypeError as error:
-            raise ValueError(f"{where}: expected a number, got {value!r}") from error
-    if kind in (int, str, bool) and not isinstance(value, kind):
-        raise ValueError(f"{where}: expected {kind.__name__}, got {value!r}")
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"{where}: expected a number, got {shown(value)}") from error
+    if kind in (int, str, bool) and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        raise ValueError(f"{where}: expected {kind.__name__}, got {shown(value)}")
     return value

@@ -327,62 +327,80 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, overlay: list[str]) -> Path
     return folder / "exports/cheap"
 
 
-Answers = Callable[[bytes], tuple[int, list[Any], str]]
+Answers = Callable[..., tuple[int, list[Any], str]]
 
 
 @pytest.fixture
 def piped(bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Answers:
-    """`distill predict BUNDLE --json` with these bytes on stdin: status, answers, stderr."""
+    """`distill predict BUNDLE --json` with these bytes on stdin, and further options: status, answers, stderr."""
 
-    def predict(data: bytes) -> tuple[int, list[Any], str]:
+    def predict(data: bytes, *options: str) -> tuple[int, list[Any], str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-        status = main(["predict", str(bundle), "--json"])
+        status = main(["predict", str(bundle), "--json", *options])
         told = capsys.readouterr()
         return status, [json.loads(line) for line in told.out.splitlines()], told.err
 
     return predict
 
 
+JSON_INPUT = ("--input", "json")
+
+
 @pytest.mark.parametrize(
-    ("data", "count"),
+    ("data", "options", "count"),
     [
-        (b"", 0),
-        (b"\n", 1),
-        (b"a film", 1),
-        (b"a film\n\na story\r\n", 3),
-        (b'{"text": "a film"}\n["a film", "a story"]\n"a film"\n', 3),
-        (b'[sic] what a film\n"charming" is the word\n', 2),
-        (b'\xef\xbb\xbf{"text": "a film"}\n', 1),
+        (b"", (), 0),
+        (b"\n", (), 1),
+        (b"a film", (), 1),
+        (b"a film\n\na story\r\n", (), 3),
+        (b'{name}, what a film\n[sic] a film\n"charming" is the word\n"good film"\n{"text": 3}\n', (), 5),
+        (b'{"text": "a film"}\n["a film", "a story"]\n"a film"\n{"text": "a", "text_pair": null}', JSON_INPUT, 4),
+        (b'\xef\xbb\xbf{"text": "a film"}\n', JSON_INPUT, 1),
     ],
 )
-def test_predict_answers_each_line_of_stdin(piped: Answers, data: bytes, count: int) -> None:
-    status, answers, _ = piped(data)
+def test_predict_answers_each_line_of_stdin(piped: Answers, data: bytes, options: tuple[str, ...], count: int) -> None:
+    status, answers, _ = piped(data, *options)
     assert status == 0
     assert len(answers) == count
     assert all(a["label"] in ("fresh", "rotten") for a in answers)
 
 
 def test_lines_that_mean_the_same_have_one_answer(piped: Answers) -> None:
-    _, answers, _ = piped(b'a film\n{"text": "a film"}\n"a film"\na film\r\n')
-    assert all(answer == answers[0] for answer in answers)
-    assert piped(b'\xef\xbb\xbf{"text": "a film"}\n')[1] == answers[:1]
+    (expected,) = piped(b"a film\n")[1]
+    assert piped(b"\xef\xbb\xbfa film\na film\r\na film")[1] == [expected] * 3
+    assert piped(b'\xef\xbb\xbf{"text": "a film"}\n"a film"\r\n', *JSON_INPUT)[1] == [expected] * 2
+
+
+def test_a_text_that_looks_like_json_is_a_text_and_that_is_said(piped: Answers, bundle: Path) -> None:
+    status, answers, told = piped(b'{"text": "a film"}\n"a film"\n')
+    expected = distill.load(bundle)(['{"text": "a film"}', '"a film"'])
+    assert (status, answers) == (0, [answer.as_dict() for answer in expected])
+    assert told == "line 1 of stdin is read as a text; for JSON give --input json\n"
 
 
 @pytest.mark.parametrize(
-    ("data", "complaint"),
+    ("data", "options", "answered", "complaint"),
     [
-        (b"ok\ncaf\xe9\n", "line 2 of stdin is not UTF-8"),
-        (b'{"text": }\n', "line 1 of stdin is no JSON object"),
-        (b'ok\n{"txt": "a"}\n', "line 2 of stdin: expected a text"),
-        (b"[1, 2]\n", "line 1 of stdin: expected a text"),
-        (b'{"text": "\\ud800"}\n', "line 1 of stdin is not UTF-8"),
+        (b"ok\ncaf\xe9\nok\n", (), 1, "line 2 of stdin: not UTF-8 (invalid continuation byte at byte 3)"),
+        (b'"ok"\n{"text": }\n', JSON_INPUT, 1, "line 2 of stdin: no JSON: Expecting value at column 10"),
+        (b'"ok"\n{"txt": "a"}\n', JSON_INPUT, 1, "line 2 of stdin: expected a text"),
+        (b"[1, 2]\n", JSON_INPUT, 0, "line 1 of stdin: expected a text"),
+        (b'{"text": "\\ud800"}\n', JSON_INPUT, 0, "is not UTF-8: it holds half of a character"),
+        (b"[" * 1000 + b"]" * 1000, JSON_INPUT, 0, "line 1 of stdin: JSON that cannot be read"),
+        (b"[" * 900 + b"]" * 900, JSON_INPUT, 0, "line 1 of stdin: expected a text"),
+        (b'{"a":' * 100_000, JSON_INPUT, 0, "line 1 of stdin: JSON that cannot be read"),
+        (b"9" * 5000, JSON_INPUT, 0, "line 1 of stdin: JSON that cannot be read"),
+        (b"9" * 4000, JSON_INPUT, 0, "line 1 of stdin: expected a text"),
     ],
 )
-def test_predict_names_the_line_that_it_cannot_read(piped: Answers, data: bytes, complaint: str) -> None:
-    status, answers, told = piped(data)
-    assert (status, answers) == (2, [])
+def test_predict_answers_up_to_the_line_that_it_cannot_read_and_names_it(
+    piped: Answers, data: bytes, options: tuple[str, ...], answered: int, complaint: str
+) -> None:
+    status, answers, told = piped(data, *options)
+    assert (status, len(answers)) == (2, answered)
     assert told.startswith("error: ")
     assert complaint in told
+    assert len(told) < 400
 
 
 def test_options_may_stand_before_between_and_behind(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -449,7 +467,7 @@ def test_incomplete_or_altered_bundle_is_refused(
         (["predict", "nowhere", "a"], "no folder nowhere"),
         (["predict", "BUNDLE", "a", "--variant", "fp31"], "no variant 'fp31'; did you mean 'fp32'?"),
         (["predict", "BUNDLE", "a", "--threads", "0"], "--threads is 0; give at least 1"),
-        (["predict", "BUNDLE", "a\udce9"], "TEXT 1 is not UTF-8"),
+        (["predict", "BUNDLE", "a\udce9"], "TEXT 1: not UTF-8"),
         (["evaluate", "BUNDLE", "--data", "nowhere.csv"], "nowhere.csv does not exist"),
         (["evaluate", "BUNDLE", "--data", "CSV", "--label-column", "lable"], "did you mean 'label'?"),
         (["evaluate", "BUNDLE", "--data", "CSV", "--label-column", "film"], "is not in the model's labels"),

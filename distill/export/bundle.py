@@ -19,7 +19,8 @@ from pathlib import Path
 
 from distill.errors import UserError
 from distill.results import to_json
-from distill.runtime import Manifest, sha256_of
+from distill.runtime import Manifest, load, sha256_of, stored, weights_file
+from distill.runtime.manifest import TOKENIZER
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -28,18 +29,20 @@ _RENAME_EXCHANGE = 2
 def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, Path], texts: Mapping[str, str]) -> None:
     """Puts a whole bundle at ``directory``, in the place of the one that stands there.
 
-    ``files`` maps a path in the bundle to the file to copy, ``texts`` one to the text to write (UTF-8). ``bundle.json``
-    is ``manifest`` with the sha256 of ``tokenizer.json`` and of every graph filled in.
+    ``files`` maps a path in the bundle to the file to copy, with the weights that stand beside a graph; ``texts`` one
+    to the text to write (UTF-8). ``bundle.json`` is ``manifest`` with size and sha256 of every file filled in that is
+    run or read to run it. Every variant has answered a question before the bundle is put in place.
 
-    Raises UserError where ``directory`` is something else than a bundle, or the disk has no room; a ValueError where
-    the manifest names a file that is not given. Two runs that write one bundle at the same time do not mix their files:
-    one may fail.
+    Raises UserError where ``directory`` is something else than a bundle, the disk has no room, or a variant does not
+    answer; a ValueError where the manifest names a file that is not given. Two runs that write one bundle at the same
+    time do not mix their files: one may fail.
     """
     directory = directory.resolve()
-    run = ["tokenizer.json", *(file for graphs in manifest.graphs.values() for file in graphs.values())]
-    missing = set(run) - {*files, *texts}
-    if missing:
+    graphs = [file for roles in manifest.graphs.values() for file in roles.values()]
+    if missing := {TOKENIZER, *graphs} - {*files, *texts}:
         raise ValueError(f"the manifest names files that are not given: {sorted(missing)}")
+    weights = {weights_file(graph): path for graph in graphs for path in stored(files[graph])[1:]}
+    files, run = {**files, **weights}, [TOKENIZER, *graphs, *weights]
     check_place(directory)
     recover(directory)
     for leftover in directory.parent.glob(f".{glob.escape(directory.name)}.new-*"):
@@ -56,8 +59,14 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, Path],
         for name, text in texts.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_text(text, encoding="utf-8")
-        whole = replace(manifest, sha256={name: sha256_of(new / name) for name in run})
+        whole = replace(
+            manifest,
+            sha256={name: sha256_of(new / name) for name in run},
+            sizes={name: (new / name).stat().st_size for name in run},
+        )
         (new / "bundle.json").write_text(to_json(whole), encoding="utf-8")
+        for variant in manifest.graphs:
+            load(new, variant, threads=1)
         for path in [*new.rglob("*"), new]:
             _flush(path)
         _put_in_place(new, directory)

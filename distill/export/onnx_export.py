@@ -16,7 +16,7 @@ from torch import nn
 
 from distill.config.schema import ExportConfig
 from distill.models.graphs import GraphSpec
-from distill.runtime import graph_file
+from distill.runtime import graph_file, weights_file
 
 PROTOBUF_LIMIT = 1_900_000_000
 """Bytes of weights above which they stand in a second file, ``NAME_data``: a protobuf ends at 2 GiB."""
@@ -33,8 +33,7 @@ def export_graphs(specs: Sequence[GraphSpec], directory: Path, config: ExportCon
 def export_onnx(spec: GraphSpec, path: Path, config: ExportConfig) -> None:
     """Writes one graph to ``path`` in fp32.
 
-    The file carries no stack traces, so no paths of this machine. It is written aside and put in place by a rename.
-    Weights above 2 GB go to ``NAME_data`` beside it.
+    The file carries no stack traces, so no paths of this machine. It is written as :func:`save_graph` does.
 
     The tracing exporter, ``legacy``, is the quicker one; the graphs run equally fast (``benchmarks/exporters.py``).
     A model with a recurrent layer is always traced: the second such export by dynamo in one process fails. So is one
@@ -47,13 +46,31 @@ def export_onnx(spec: GraphSpec, path: Path, config: ExportConfig) -> None:
         with torch.no_grad(), _quiet():
             _export(spec, aside / "exported.onnx", config, large)
         graph = onnx.load(aside / "exported.onnx")
-        strip_annotations(graph)
-        data = f"{path.name}_data"
-        onnx.save(graph, aside / path.name, save_as_external_data=large, location=data if large else None)
-        for name in [data, path.name] if large else [path.name]:
-            os.replace(aside / name, path.with_name(name))
     finally:
         shutil.rmtree(aside)
+    strip_annotations(graph)
+    save_graph(graph, path)
+
+
+def save_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Writes a graph aside and puts it in place by a rename. Weights above the limit go to ``NAME_data`` beside it."""
+    large = is_large(model)
+    weights = path.with_name(weights_file(path.name))
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        onnx.save(model, aside / path.name, save_as_external_data=large, location=weights.name if large else None)
+        if large:
+            os.replace(aside / weights.name, weights)
+        else:
+            weights.unlink(missing_ok=True)  # of a larger graph that stood here
+        os.replace(aside / path.name, path)
+    finally:
+        shutil.rmtree(aside)
+
+
+def is_large(model: onnx.ModelProto) -> bool:
+    """Whether the weights must stand beside the graph."""
+    return sum(len(tensor.raw_data) for tensor in model.graph.initializer) > PROTOBUF_LIMIT
 
 
 def _export(spec: GraphSpec, path: Path, config: ExportConfig, large: bool) -> None:

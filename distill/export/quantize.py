@@ -1,6 +1,5 @@
 """Variants of an exported graph: what is done to the fp32 file to make another one."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from distill.export.onnx_export import strip_annotations
-from distill.results import write_aside
+from distill.export.onnx_export import is_large, save_graph, strip_annotations
 from distill.text import Encoded
 
 SMALLEST_EMBEDDING = 4096
@@ -23,7 +21,8 @@ SMALLEST_EMBEDDING = 4096
 
 def copy_fp32(source: Path, target: Path) -> None:
     """The exported graph as it is."""
-    write_aside(target, source.read_bytes())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_graph(onnx.load(source), target)
 
 
 def quantize_int8(source: Path, target: Path) -> None:
@@ -52,13 +51,13 @@ def quantize_int8(source: Path, target: Path) -> None:
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
+            use_external_data_format=is_large(model),
         )
         quantized = onnx.load(aside / "quantized.onnx")
-        strip_annotations(quantized)
-        onnx.save(quantized, aside / target.name)
-        os.replace(aside / target.name, target)
     finally:
         shutil.rmtree(aside)
+    strip_annotations(quantized)
+    save_graph(quantized, target)
 
 
 class Files(NamedTuple):

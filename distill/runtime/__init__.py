@@ -3,7 +3,7 @@
 from distill.runtime.bundle import Bundle, load
 from distill.runtime.forward import ALONE, Forward, Response, in_order, respond
 from distill.runtime.graphs import Graphs
-from distill.runtime.manifest import Manifest, graph_file, read_manifest, sha256_of, verify
+from distill.runtime.manifest import Manifest, graph_file, read_manifest, sha256_of, stored, verify, weights_file
 
 __all__ = [
     "ALONE",
@@ -18,5 +18,7 @@ __all__ = [
     "read_manifest",
     "respond",
     "sha256_of",
+    "stored",
     "verify",
+    "weights_file",
 ]

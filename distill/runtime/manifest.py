@@ -2,14 +2,29 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from distill.errors import UserError
+from distill.errors import UserError, shown
+from distill.results import from_plain
 from distill.tasks import from_section
 
 BUNDLE_SCHEMA = 1
+TOKENIZER = "tokenizer.json"
+
+LONGEST = 1_000_000
+"""Tokens that ``max_length`` may be at most."""
+MANIFEST_LIMIT = 16_000_000
+"""Bytes of ``bundle.json`` that are read at most; the limits below are those of the files that it names."""
+TOKENIZER_LIMIT = 256_000_000
+GRAPH_LIMIT = 2**31
+"""A protobuf ends there."""
+WEIGHTS_LIMIT = 2**34
+"""Of the weights beside a graph."""
+WORKLOAD_LIMIT = 10_000_000
+"""Tokens of all texts together that `distill measure` works on."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +44,36 @@ class Manifest:
     pad_id: int
     default_variant: str
     sha256: dict[str, str]
-    """Of every file that is run or read to run it."""
+    """Of every file that is run or read to run it: the tokenizer, the graphs, and the weights beside graphs that are
+    too large to hold them (see :func:`weights_file`)."""
     licences: dict[str, str]
     versions: dict[str, str]
     workload: dict[str, list[int]] = field(default_factory=dict)
     """``token_lengths`` of typical texts, and ``second_lengths``, those of the second texts of pairs among them, for
     `distill measure`. Lengths alone, no text."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """In bytes, of the files that ``sha256`` names, so that none is read that has grown."""
+
+    def files(self, variant: str) -> list[str]:
+        """The tokenizer, the variant's graphs, and the weights beside them."""
+        graphs = list(self.graphs[variant].values())
+        return [TOKENIZER, *graphs, *(file for file in map(weights_file, graphs) if file in self.sha256)]
 
 
 def graph_file(role: str, variant: str = "fp32") -> str:
     """Where a graph stands in a bundle: one suffix a variant, as in the hub's ONNX repositories."""
     return f"onnx/{role}.onnx" if variant == "fp32" else f"onnx/{role}_{variant}.onnx"
+
+
+def weights_file(graph: str) -> str:
+    """Where the weights of a graph stand that is too large to hold them: beside it, as in the hub's repositories."""
+    return f"{graph}_data"
+
+
+def stored(graph: Path) -> list[Path]:
+    """The file of a graph, and that of its weights where they stand beside it."""
+    weights = graph.with_name(weights_file(graph.name))
+    return [graph, weights] if weights.is_file() else [graph]
 
 
 def sha256_of(path: Path) -> str:
@@ -48,48 +82,89 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_manifest(directory: Path) -> Manifest:
-    """Reads ``bundle.json``. Raises UserError where it is missing, malformed, newer, or names files outside."""
+def read_manifest(directory: Path, sha256: str | None = None) -> Manifest:
+    """Reads ``bundle.json``, whose digest is ``sha256`` where one is given, and checks all that it says.
+
+    Raises UserError where it is missing, malformed, newer, names files outside, or is not the one that was meant.
+    """
     path = directory / "bundle.json"
     old = directory.parent / f".{directory.name}.old"  # with_name refuses the folder "."
-    if not directory.exists() and old.is_dir():  # a writer was stopped between two renames: the old bundle is whole
-        old.rename(directory)
-    if not directory.is_dir():
+    if not os.path.exists(directory) and os.path.isdir(old):
+        old.rename(directory)  # a writer was stopped between two renames: the old bundle is whole
+    if not os.path.isdir(directory):
         raise UserError(f"no folder {directory}; give the folder of a bundle, such as exports/quickstart")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{directory} is not a bundle: it has no bundle.json; `distill run` writes one")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(MANIFEST_LIMIT + 1)
+        if len(content) > MANIFEST_LIMIT:
+            raise ValueError(f"it has more than {MANIFEST_LIMIT:,} bytes")
+        found = hashlib.sha256(content).hexdigest()
+        if sha256 is not None and found != sha256.lower():
+            raise UserError(f"{path} is not the file that was meant: its sha256 is {found}, expected {sha256}")
+        data = json.loads(content.decode())
+        json.dumps(data, ensure_ascii=False).encode()  # half of a character could be written nowhere
         version = data["schema_version"]
         if version != BUNDLE_SCHEMA:
-            raise UserError(f"{path} has schema version {version}; this distill reads version {BUNDLE_SCHEMA}")
-        manifest = Manifest(**data)
-        files = [file for graphs in manifest.graphs.values() for file in graphs.values()]
-        if manifest.default_variant not in manifest.graphs:
-            raise ValueError("default variant missing")
-        if not all("model" in graphs for graphs in manifest.graphs.values()):
-            raise ValueError("a variant has no graph of the role model")
-        if not {"name", "metric", "labels"} <= set(manifest.task) or not isinstance(manifest.sha256, dict):
-            raise ValueError("name, metric or labels of the task, or sha256, missing")
+            raise UserError(f"{path} has schema version {shown(version)}; this distill reads version {BUNDLE_SCHEMA}")
+        manifest = from_plain(Manifest, data)
+        _check(manifest)
         from_section(manifest.task)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); export the bundle again") from error
-    root = directory.resolve()
-    for file in [*files, *manifest.sha256]:
-        if not (root / file).resolve().is_relative_to(root):
-            raise UserError(f"{path} names a file outside of the bundle: {file}")
     return manifest
 
 
+def _check(manifest: Manifest) -> None:
+    """Raises ValueError where values of the right types do not fit each other, or are out of all bounds; UserError for
+    a file outside of the bundle."""
+    if not 1 <= manifest.max_length <= LONGEST:
+        raise ValueError(f"max_length is {shown(manifest.max_length)}")
+    if not 0 <= manifest.pad_id < 2**31:
+        raise ValueError(f"pad_id is {shown(manifest.pad_id)}")
+    if manifest.default_variant not in manifest.graphs:
+        raise ValueError("default variant missing")
+    if not all("model" in graphs for graphs in manifest.graphs.values()):
+        raise ValueError("a variant has no graph of the role model")
+    lengths, second = (manifest.workload.get(name, []) for name in ("token_lengths", "second_lengths"))
+    if not all(1 <= length <= manifest.max_length for length in lengths) or sum(lengths) > WORKLOAD_LIMIT:
+        raise ValueError("the workload has lengths out of bounds")
+    if second and (len(second) != len(lengths) or not all(0 <= n <= m for n, m in zip(second, lengths, strict=True))):
+        raise ValueError("the lengths of second texts do not fit those of the workload")
+    for file in [*(file for graphs in manifest.graphs.values() for file in graphs.values()), *manifest.sha256]:
+        path = PureWindowsPath(file)  # which knows the separators of all systems
+        if path.anchor or ".." in path.parts:
+            raise UserError(f"bundle.json names a file outside of the bundle: {file}")
+        if not file.isprintable() or not path.parts:
+            raise ValueError(f"{shown(file)} is no path")
+
+
 def verify(directory: Path, manifest: Manifest, files: list[str]) -> None:
-    """Raises UserError where one of ``files`` is missing, or is not what ``bundle.json`` says it is."""
+    """Raises UserError where one of ``files`` is missing, or is not what ``bundle.json`` says it is.
+
+    A file may be a link to one elsewhere, as the hub's cache lays them: what it holds is what counts. One of another
+    size than stated, or beyond the limits of this module, is not read.
+    """
     for file in files:
-        if not (directory / file).is_file():
+        path = directory / file
+        if not os.path.isfile(path):  # which is False, too, where a path leads nowhere, such as in a circle
             raise UserError(
                 f"the bundle {directory} is incomplete: {file} is missing; export it again or copy it whole"
             )
-        expected, found = manifest.sha256.get(file), sha256_of(directory / file)
-        if found != expected:
+        size = path.stat().st_size
+        if size > (limit := _limit(file)):
+            raise UserError(f"{path} has {size:,} bytes; at most {limit:,} are read of such a file")
+        if size != manifest.sizes.get(file, size):
             raise UserError(
-                f"{directory / file} was altered: its sha256 is {found}, bundle.json says {expected}; export it again"
+                f"{path} was altered: it has {size:,} bytes, bundle.json says {manifest.sizes[file]:,}; export it again"
             )
+        expected, found = manifest.sha256.get(file), sha256_of(path)
+        if found != expected:
+            raise UserError(f"{path} was altered: its sha256 is {found}, bundle.json says {expected}; export it again")
+
+
+def _limit(file: str) -> int:
+    if file == TOKENIZER:
+        return TOKENIZER_LIMIT
+    return WEIGHTS_LIMIT if file.endswith(weights_file("")) else GRAPH_LIMIT

@@ -1,10 +1,15 @@
 """Opening an ONNX file, the same way wherever a model is run or measured."""
 
+import os
 from pathlib import Path
 
-import onnxruntime
-
 from distill.errors import UserError
+
+# onnxruntime 1.32 contacts an outside host some seconds after its start. It reads this once, when it is imported;
+# disable_telemetry_events turns off less, and does not keep it from contacting that host.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 
 def open_session(path: str | Path, threads: int, arena: bool = True) -> onnxruntime.InferenceSession:
@@ -12,7 +17,7 @@ def open_session(path: str | Path, threads: int, arena: bool = True) -> onnxrunt
 
     ``arena`` keeps memory for the next run. Raises UserError where onnxruntime cannot load the file.
     """
-    onnxruntime.disable_telemetry_events()  # 1.32 on Linux contacts an outside host from a process with a session
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -21,6 +26,11 @@ def open_session(path: str | Path, threads: int, arena: bool = True) -> onnxrunt
     # Spinning threads ruin latency on a busy machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            str(path),
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # there is no other provider: it would print on stdout and try the same again
+        )
     except Exception as error:  # onnxruntime raises classes of its own that derive from Exception alone
         raise UserError(f"onnxruntime cannot load {path}: {error}") from error

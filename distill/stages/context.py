@@ -11,7 +11,7 @@ from distill.config import Config
 from distill.data import Dataset, Part
 from distill.metrics import Statistics
 from distill.results import ArmResult, Candidate, Contrast, Gate, Parity, StageCost, VariantResult
-from distill.runtime import graph_file
+from distill.runtime import graph_file, stored
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.tasks import Task
 from distill.text import Example, Reading
@@ -193,8 +193,8 @@ class Exported:
         return {role: self.artifact.directory / graph_file(role, variant) for role in self.roles}
 
     def size(self, variant: str) -> int:
-        """Bytes of all of them."""
-        return sum(file.stat().st_size for file in self.files(variant).values())
+        """Bytes of all of them, and of weights beside them."""
+        return sum(file.stat().st_size for graph in self.files(variant).values() for file in stored(graph))
 
 
 @dataclass(frozen=True)

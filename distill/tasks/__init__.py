@@ -6,11 +6,14 @@ elsewhere is made known by :func:`register`, before a recipe or a bundle names i
 
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from distill.errors import UserError, nearest
+from distill.results import from_plain
 from distill.tasks.task import Answer, Task, Windows
 
 __all__ = ["TASKS", "Answer", "Task", "Windows", "build", "find", "from_section", "register"]
@@ -54,13 +57,32 @@ def build(name: str, labels: Sequence[str], metric: str = "", windows: Windows |
     return find(name)(tuple(labels), metric, windows)
 
 
+@dataclass(frozen=True)
+class Section:
+    """What :meth:`Task.section` writes."""
+
+    name: str
+    labels: tuple[str, ...]
+    metric: str
+    windows: Windows | None = None
+    thresholds: tuple[float, ...] = ()
+
+
 def from_section(section: Mapping[str, Any]) -> Task:
     """The task that :meth:`Task.section` describes.
 
     Raises UserError for an unknown task or metric, ValueError, TypeError or KeyError for what is no such section.
     """
-    windows = section.get("windows")
-    if TASKS.get(section["name"], Task).labelled and not section["labels"]:
+    said = from_plain(Section, dict(section))
+    if TASKS.get(said.name, Task).labelled and not said.labels:
         raise ValueError("labels missing")
-    task = build(section["name"], section["labels"], section["metric"], Windows(**windows) if windows else None)
-    return task.with_thresholds(section["thresholds"]) if section.get("thresholds") else task
+    if len(set(said.labels)) < len(said.labels):
+        raise ValueError("a label stands twice among the labels")
+    if said.windows is not None and said.windows.stride < 0:
+        raise ValueError(f"windows share {said.windows.stride} tokens")
+    task = build(said.name, said.labels, said.metric, said.windows)
+    if not said.thresholds:
+        return task
+    if task.kind != "bernoulli" or len(said.thresholds) != task.width or not all(map(math.isfinite, said.thresholds)):
+        raise ValueError(f"thresholds do not fit {said.name} with {task.width} labels")
+    return task.with_thresholds(said.thresholds)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.errors import UserError
+from distill.errors import UserError, shown
 from distill.metrics import Metric, span_exact_match, span_f1
 from distill.tasks.cells import spans_of
 from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax
@@ -118,7 +118,9 @@ class QuestionAnswering(Task):
             value = (value.get("question", value.get("text")), value.get("context", value.get("text_pair")))
         if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, str) for v in value):
             return Example(value[0], value[1])
-        raise UserError(f'expected {{"question": …, "context": …}} or a pair of question and passage, got {value!r}')
+        raise UserError(
+            f'expected {{"question": …, "context": …}} or a pair of question and passage, got {shown(value)}'
+        )
 
     def encode(self, reading: Reading, examples: Sequence[Example]) -> list[Encoded]:
         """Question and passage; words as :func:`passage_words` cuts them.

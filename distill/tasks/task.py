@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.errors import UserError, nearest
+from distill.errors import UserError, nearest, shown
 from distill.metrics import Metric
 from distill.results import TaskInWords
 from distill.tasks.cells import Fail, renamed
@@ -284,7 +284,7 @@ def text_question(value: Any) -> Example:
         pair = value.get("text_pair")
         if pair is None or isinstance(pair, str):
             return Example(value["text"], pair)
-    raise UserError(f'expected a text, a pair of texts or {{"text": …, "text_pair": …}}, got {value!r}')
+    raise UserError(f'expected a text, a pair of texts or {{"text": …, "text_pair": …}}, got {shown(value)}')
 
 
 def plain_encoding(paired: bool) -> str:

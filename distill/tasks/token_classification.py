@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.errors import UserError
+from distill.errors import UserError, shown
 from distill.metrics import Metric, entity_f1, token_accuracy
 from distill.metrics.tokens import entities
 from distill.tasks.cells import tags_of
@@ -89,7 +89,7 @@ class TokenClassification(Task):
             return Example(tuple(value.split()))
         if isinstance(value, (list, tuple)) and all(isinstance(w, str) for w in value):
             return Example(tuple(value))
-        raise UserError(f'expected a sentence, a list of words or {{"words": [...]}}, got {value!r}')
+        raise UserError(f'expected a sentence, a list of words or {{"words": [...]}}, got {shown(value)}')
 
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
         """[R, L, C] to one [W, C] an example, at the first piece of each word; NaN where a word has no piece."""

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,21 @@ from distill.text.example import Example
 TOKENIZER_FILE = "tokenizer.json"
 SETTINGS_FILE = "reading.json"
 
+FAILS = "the tokenizer fails on a text"
+
 Piece = tuple[int, int, int]
+
+
+@contextmanager
+def as_user_error(what: str) -> Iterator[None]:
+    """What the tokenizers library raises, as a UserError: bare Exceptions, and panics of Rust, which are not even
+    that."""
+    try:
+        yield
+    except (UserError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise UserError(f"{what}: {error}") from error
 
 
 class Reading:
@@ -66,12 +81,8 @@ class Reading:
         special_tokens: Mapping[str, str] | None = None,
     ) -> "Reading":
         """Reads a ``tokenizer.json``."""
-        try:
+        with as_user_error(f"{path} is not a tokenizer that the tokenizers library reads"):
             return cls(Tokenizer.from_file(str(path)), max_length, pad_id, special_tokens)
-        except UserError:
-            raise
-        except Exception as error:  # tokenizers raises bare Exception
-            raise UserError(f"{path} is not a tokenizer that the tokenizers library reads: {error}") from error
 
     @classmethod
     def load(cls, folder: Path) -> "Reading":
@@ -172,7 +183,8 @@ class Reading:
             raise UserError(f"windows of {self.max_length} tokens cannot share {stride}; give data.stride below {room}")
         self.tokenizer.enable_truncation(self.max_length, stride=stride or 0, strategy=strategy)
         try:
-            encodings: list[Encoding] = self.tokenizer.encode_batch(inputs, is_pretokenized=words)
+            with as_user_error(FAILS):
+                encodings: list[Encoding] = self.tokenizer.encode_batch(inputs, is_pretokenized=words)
         finally:
             self.tokenizer.enable_truncation(self.max_length)
         return encodings
@@ -188,7 +200,8 @@ class Reading:
         firsts = [str(e.text) for e in examples]
         self.tokenizer.enable_truncation(half)
         try:
-            shortened = self.tokenizer.encode_batch(firsts, add_special_tokens=False)
+            with as_user_error(FAILS):
+                shortened = self.tokenizer.encode_batch(firsts, add_special_tokens=False)
         finally:
             self.tokenizer.enable_truncation(self.max_length)
         inputs = [

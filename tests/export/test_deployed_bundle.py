@@ -1,24 +1,32 @@
 """The whole way: a torch model to a bundle on the disk to answers."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from distill import load, tasks
+import distill.cli
+from distill import UserError, load, tasks
 from distill.config.schema import ExportConfig
+from distill.export import onnx_export
 from distill.export.bundle import write_bundle
 from distill.export.onnx_export import export_graphs
 from distill.export.quantize import VARIANTS, Files
 from distill.models.graphs import graphs_of
-from distill.runtime import Manifest, graph_file
+from distill.runtime import Manifest, graph_file, read_manifest
 from distill.text import Example, Reading, train_tokenizer
 
 TEXTS = ["a gorgeous witty seductive movie", "not much of anything", "a mess from start to end", "fine"]
 
 
-def test_a_written_bundle_answers_as_torch_does(tmp_path: Path) -> None:
+Made = tuple[nn.Module, Reading, Manifest, dict[str, Path]]
+
+
+def make(folder: Path) -> Made:
+    """A model, and what its bundle is made of: the files of both variants under ``folder``."""
     torch.manual_seed(0)
     reading = Reading(train_tokenizer([Example(t) for t in TEXTS * 3], 300), 24)
     config = BertConfig(
@@ -32,41 +40,62 @@ def test_a_written_bundle_answers_as_torch_does(tmp_path: Path) -> None:
     model = BertForSequenceClassification(config).eval()
     for parameter in model.parameters():
         parameter.data *= 3
-    sources = tmp_path / "sources"
     task = tasks.build("text-classification", ("bad", "good"))
     specs = graphs_of(model, task)
-    fp32 = export_graphs(specs, sources, ExportConfig(exporter="legacy"))
-    VARIANTS["int8"]({role: Files(file, sources / graph_file(role, "int8")) for role, file in fp32.items()}, ())
-    reading.save_tokenizer(sources / "tokenizer.json")
-    graphs = {"fp32": {"model": "onnx/model.onnx"}, "int8": {"model": "onnx/model_int8.onnx"}}
+    fp32 = export_graphs(specs, folder, ExportConfig(exporter="legacy"))
+    VARIANTS["int8"]({role: Files(file, folder / graph_file(role, "int8")) for role, file in fp32.items()}, ())
+    reading.save_tokenizer(folder / "tokenizer.json")
+    graphs = {variant: {"model": graph_file("model", variant)} for variant in ("fp32", "int8")}
     manifest = Manifest(
-        1,
-        "small",
-        task.section(),
-        graphs,
-        list(specs[0].inputs),
-        ["logits"],
-        24,
-        reading.pad_id,
-        "int8",
-        {},
-        {},
-        {},
+        *(1, "small", task.section(), graphs, list(specs[0].inputs), ["logits"], 24, reading.pad_id, "int8", {}, {}, {})
     )
-    write_bundle(
-        tmp_path / "small",
-        manifest,
-        {
-            "tokenizer.json": sources / "tokenizer.json",
-            "onnx/model.onnx": sources / "onnx/model.onnx",
-            "onnx/model_int8.onnx": sources / "onnx/model_int8.onnx",
-        },
-        {"config.json": config.to_json_string()},
-    )
+    files = {name: folder / name for name in ("tokenizer.json", *(roles["model"] for roles in graphs.values()))}
+    return model, reading, manifest, files
+
+
+def assert_answers_as_torch(folder: Path, model: nn.Module, reading: Reading) -> None:
     for variant, tolerance in (("fp32", 1e-5), (None, 0.05)):
-        bundle = load(tmp_path / "small", variant, threads=1)
+        bundle = load(folder, variant, threads=1)
         for text, answer in zip(TEXTS, bundle(TEXTS), strict=True):
             ids = torch.from_numpy(reading.encode([Example(text)])[0].input_ids)[None]
             with torch.no_grad():
                 expected = model(ids).logits.softmax(-1)[0, 1]
             assert answer.as_dict()["probabilities"]["good"] == pytest.approx(float(expected), abs=tolerance)
+
+
+def test_a_written_bundle_answers_as_torch_does(tmp_path: Path) -> None:
+    model, reading, manifest, files = make(tmp_path / "sources")
+    write_bundle(tmp_path / "small", manifest, files, {"config.json": "{}"})
+    assert_answers_as_torch(tmp_path / "small", model, reading)
+
+
+def test_weights_beside_a_graph_are_part_of_the_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_export, "PROTOBUF_LIMIT", 10_000)
+    model, reading, manifest, files = make(tmp_path / "sources")
+    folder, weights = tmp_path / "small", ["onnx/model.onnx_data", "onnx/model_int8.onnx_data"]
+    write_bundle(folder, manifest, files, {})
+    shutil.rmtree(tmp_path / "sources")
+    assert_answers_as_torch(folder, model, reading)
+    assert all((folder / name).stat().st_size > 30_000 for name in weights)
+    assert sorted(read_manifest(folder).sha256) == sorted([*files, *weights])
+    measured = distill.cli.main(["measure", str(folder), "--seconds", "0.01", "--json"])
+    assert measured == 0
+    content = bytearray((folder / weights[1]).read_bytes())
+    content[100] ^= 1
+    (folder / weights[1]).write_bytes(content)
+    with pytest.raises(UserError, match=r"model_int8\.onnx_data was altered"):
+        load(folder)
+    (folder / weights[1]).unlink()
+    with pytest.raises(UserError, match=r"incomplete: onnx/model_int8\.onnx_data is missing"):
+        load(folder)
+    assert load(folder, "fp32")(TEXTS)
+
+
+def test_what_cannot_answer_is_not_put_in_place(tmp_path: Path) -> None:
+    model, reading, manifest, files = make(tmp_path / "sources")
+    write_bundle(tmp_path / "small", manifest, files, {})
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    with pytest.raises(UserError, match="cannot load"):
+        write_bundle(tmp_path / "small", manifest, {**files, "onnx/model.onnx": tmp_path / "broken.onnx"}, {})
+    assert_answers_as_torch(tmp_path / "small", model, reading)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.onnx", "small", "sources"]

@@ -185,3 +185,8 @@ def test_no_example_stands_where_nothing_is_shipped() -> None:
         report, variants=tuple(dataclasses.replace(v, shipped=False) for v in report.variants)
     )
     assert not any("onnxruntime" in block for block in examples(render_card(unshipped)))
+
+
+def test_the_example_turns_telemetry_off_before_it_imports_onnxruntime() -> None:
+    code = plain_example("text-classification")
+    assert 0 < code.index('os.environ["ORT_DISABLE_TELEMETRY"] = "1"') < code.index("import onnxruntime")

@@ -159,10 +159,11 @@ def test_the_hub_knows_what_the_model_is_for(task: str, tag: str) -> None:
     [
         ("text-classification", 'distill predict FOLDER "text"'),
         ("token-classification", 'distill predict FOLDER "the words of a sentence"'),
-        ("regression", """distill predict FOLDER '{"text": "first text", "text_pair": "second text"}'"""),
+        ("regression", """distill predict FOLDER --input json '{"text": "first text", "text_pair": "second text"}'"""),
         (
             "question-answering",
-            """distill predict FOLDER '{"question": "a question", "context": "the passage to find the answer in"}'""",
+            """distill predict FOLDER --input json """
+            """'{"question": "a question", "context": "the passage to find the answer in"}'""",
         ),
     ],
 )

@@ -55,11 +55,40 @@ def test_a_pair_reaches_the_graph_with_its_segments(make_bundle: MakeBundle) -> 
     assert abs(expected[0] - expected[1]).max() > 0.1  # the order of the two matters
 
 
-def test_one_text_alone_needs_no_list(make_bundle: MakeBundle) -> None:
+def test_a_text_a_tuple_or_an_object_alone_is_one_question(make_bundle: MakeBundle) -> None:
     bundle = load(make_bundle(), threads=1)
-    assert bundle("a mess") == bundle(["a mess"])
+    for question in ("a mess", ("fine", "a mess"), {"text": "fine"}, {"text": "fine", "text_pair": "a mess"}):
+        assert bundle(question) == bundle([question])
+    assert bundle({"text": "fine"}) == bundle("fine")
+    assert bundle(("fine", "a mess")) == bundle({"text": "fine", "text_pair": "a mess"}) == bundle([["fine", "a mess"]])
+
+
+def test_anything_else_holds_questions(make_bundle: MakeBundle) -> None:
+    bundle = load(make_bundle(), threads=1)
     assert bundle([]) == []
-    assert bundle(text for text in TEXTS) == bundle(TEXTS)
+    assert len(bundle(["fine", "a mess"])) == 2
+    for several in ((text for text in TEXTS), np.array(TEXTS), dict.fromkeys(TEXTS).keys()):
+        assert bundle(several) == bundle(TEXTS)
+
+
+def test_a_tuple_of_words_is_one_sentence(make_bundle: MakeBundle) -> None:
+    bundle = load(make_bundle("token-classification", ("B-x", "O")), threads=1)
+    assert [answer.as_dict()["words"] for answer in bundle(("a", "mess"))] == [["a", "mess"]]
+    assert [answer.as_dict()["words"] for answer in bundle(["a", "mess"])] == [["a"], ["mess"]]
+
+
+@pytest.mark.parametrize(
+    "nothing", [3, None, b"fine", ["fine", 3], [["a", "b", "c"]], ("a", "b", "c"), {"txt": "fine"}]
+)
+def test_what_is_no_question_is_refused(make_bundle: MakeBundle, nothing: Any) -> None:
+    with pytest.raises(UserError, match="expected a text"):
+        load(make_bundle(), threads=1)(nothing)
+
+
+@pytest.mark.parametrize("half", ["a \ud800", ("a", "\udfff"), {"text": "a", "text_pair": "\ud800"}])
+def test_half_of_a_character_is_refused(make_bundle: MakeBundle, half: Any) -> None:
+    with pytest.raises(UserError, match="half of a character"):
+        load(make_bundle(), threads=1)(half)
 
 
 def test_an_empty_text_is_a_valid_question(make_bundle: MakeBundle) -> None:
@@ -103,11 +132,6 @@ def test_a_graph_is_fed_the_inputs_it_names_and_no_others(tmp_path: Path) -> Non
     assert graphs.inputs == {"model": ("input_ids", "attention_mask")}
     batch = {name: np.array([[3, 4]]) if name == "input_ids" else np.ones((1, 2), dtype=np.int64) for name in INPUTS}
     np.testing.assert_allclose(graphs.run("model", batch)[0], table[[3, 4]].sum(0)[None], rtol=1e-6)
-
-
-def test_a_question_that_is_none_is_refused_before_anything_runs(make_bundle: MakeBundle) -> None:
-    with pytest.raises(UserError, match="expected a text"):
-        load(make_bundle(), threads=1)(["fine", 3])
 
 
 def test_load_is_what_the_package_offers() -> None:

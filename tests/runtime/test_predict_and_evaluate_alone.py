@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -52,17 +54,74 @@ def test_predict_prints_label_and_probability(make_bundle: MakeBundle) -> None:
     assert done.stdout.splitlines() == [f"{e['label']}\t{e['probability']:.4f}" for e in expected]
 
 
-def test_predict_reads_texts_and_json_lines_from_stdin(make_bundle: MakeBundle) -> None:
+def test_predict_reads_texts_or_json_from_stdin(make_bundle: MakeBundle) -> None:
     folder = make_bundle()
-    lines = ["fine", '{"text": "a mess", "text_pair": "fine"}', '["not", "much"]', '"quoted"', ""]
-    done = _distill("predict", str(folder), "--json", "--variant", "int8", stdin="\n".join(lines) + "\n")
-    assert (done.returncode, done.stderr) == (0, "")
-    questions = ["fine", {"text": "a mess", "text_pair": "fine"}, ["not", "much"], "quoted", ""]
-    expected = [answer.as_dict() for answer in load(folder, "int8")(questions)]
-    shown = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [s["label"] for s in shown] == [e["label"] for e in expected]
-    for s, e in zip(shown, expected, strict=True):
-        assert s["probabilities"] == pytest.approx(e["probabilities"], abs=1e-6)
+    texts = ["fine", "{name}, a mess", '"quoted"', "", '["not", "much"]']
+    lines = ['"fine"', '{"text": "a mess", "text_pair": "fine"}', '["not", "much"]', '""']
+    for given, options, questions in (
+        (texts, (), texts),
+        (lines, ("--input", "json"), ["fine", {"text": "a mess", "text_pair": "fine"}, ("not", "much"), ""]),
+    ):
+        arguments = ("predict", str(folder), "--json", "--variant", "int8", *options)
+        done = _distill(*arguments, stdin="\n".join(given) + "\n")
+        assert (done.returncode, done.stderr) == (0, "")
+        expected = [answer.as_dict() for answer in load(folder, "int8")(questions)]
+        shown = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [s["label"] for s in shown] == [e["label"] for e in expected]
+        for s, e in zip(shown, expected, strict=True):
+            assert s["probabilities"] == pytest.approx(e["probabilities"], abs=1e-6)
+        assert _distill(*arguments, *given).stdout == done.stdout
+
+
+def test_lines_of_any_length_are_answered_in_order_and_a_refused_one_is_named(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices(["fine", "mess", "é", ""], k=rng.choice([0, 1, 3, 9, 3000]))) for _ in range(300)]
+    done = _distill("predict", str(folder), stdin="\n".join(texts))
+    assert done.stdout.splitlines() == [answer.as_line() for answer in load(folder)(texts)]
+    lines = [json.dumps(text) for text in texts[:250]] + ["3", '"fine"']
+    done = _distill("predict", str(folder), "--input", "json", stdin="\n".join(lines))
+    assert done.stdout.splitlines() == [answer.as_line() for answer in load(folder)(texts[:250])]
+    assert (done.returncode, done.stderr.partition(", got")[0][:40]) == (2, "error: line 251 of stdin: expected a tex")
+
+
+def test_an_answer_is_there_before_the_next_question(make_bundle: MakeBundle) -> None:
+    command = [sys.executable, "-c", PROGRAM, "predict", str(make_bundle())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for text in (b"fine\n", b"a mess\n"):
+            process.stdin.write(text)
+            assert select.select([process.stdout], [], [], 60)[0]
+            assert process.stdout.readline().endswith(b"\n")
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("redirection", "complaint"),
+    [
+        ("<&-", "error: stdin is closed; give TEXT, or texts on stdin, one a line\n"),
+        (">&-", "error: stdout is closed; leave it open, or send it to a file or to /dev/null\n"),
+        (">/dev/full", "error: No space left on device; free some space\n"),
+        (">&- 2>&-", ""),
+        ("<&- 2>&-", ""),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_an_error(make_bundle: MakeBundle, redirection: str, complaint: str) -> None:
+    command = [
+        "sh",
+        "-c",
+        f'exec "$@" {redirection}',
+        "sh",
+        sys.executable,
+        "-c",
+        PROGRAM,
+        "predict",
+        str(make_bundle()),
+    ]
+    done = subprocess.run(command, input="fine\n", capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", complaint)
 
 
 def test_predict_tags_words(make_bundle: MakeBundle) -> None:

@@ -85,3 +85,13 @@ def test_a_file_that_is_no_graph_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(UserError, match=r"cannot load .*model\.onnx"):
         Graphs({"model": tmp_path / "model.onnx"})
+
+
+def test_a_graph_that_cannot_be_loaded_says_nothing_on_stdout(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "model.onnx", ("a",), {"minus": ("Neg", ["a"])})
+    path.write_bytes(path.read_bytes().replace(b"Neg", b"\x96eg"))  # onnxruntime's own message is not UTF-8 then
+    with pytest.raises(UserError, match="cannot load"):
+        open_session(path, 1)
+    assert capfd.readouterr().out == ""

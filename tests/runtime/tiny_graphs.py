@@ -55,4 +55,23 @@ def write_graph(path: Path, table: NDArray[np.float32], by_token: bool, inputs: 
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
 
 
+def with_positions(model: onnx.ModelProto, count: int) -> onnx.ModelProto:
+    """The same graph, which looks up a row of zeros for each position, of which there are ``count``."""
+    graph = model.graph
+    for node in graph.node:
+        node.output[:] = ["without" if name == "embedded" else name for name in node.output]
+    width = graph.initializer[0].dims[1]
+    graph.initializer.append(numpy_helper.from_array(np.zeros((count, width), dtype=np.float32), "positions"))
+    nodes = [
+        helper.make_node("CumSum", ["attention_mask", "middle_axis"], ["ordinals"], exclusive=1),
+        helper.make_node("Gather", ["positions", "ordinals"], ["of_positions"]),
+        helper.make_node("Add", ["without", "of_positions"], ["embedded"]),
+    ]
+    graph.initializer.append(numpy_helper.from_array(np.array(1), "middle_axis"))
+    nodes = [graph.node[0], *nodes, *graph.node[1:]]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
+
+
 MakeBundle = Callable[..., Path]
