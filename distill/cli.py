@@ -109,11 +109,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("recipe", metavar="RECIPE", help="a name that `distill recipes` lists, or a YAML file")
     made.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides, such as seeds=[0,1]")
-    made.add_argument("--multirun", "-m", action="store_true", help="one run for each of KEY=VALUE,VALUE")
-    made.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="print the composed recipe and stop")
+    one = made.add_mutually_exclusive_group()
+    one.add_argument("--multirun", "-m", action="store_true", help="one run for each of KEY=VALUE,VALUE")
+    one.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="print the composed recipe and stop")
     made.add_argument("--resolve", action="store_true", help="with --cfg: with references filled in")
     made.add_argument("--package", "-p", metavar="KEY", help="with --cfg: this part alone")
-    made.add_argument("--info", "-i", metavar="WHAT", help="print what Hydra knows (defaults, searchpath …) and stop")
+    one.add_argument("--info", "-i", metavar="WHAT", help="print what Hydra knows (defaults, searchpath …) and stop")
     made.set_defaults(words="overrides")
 
     made = command(

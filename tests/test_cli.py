@@ -460,6 +460,7 @@ def test_incomplete_or_altered_bundle_is_refused(
         (["export", "nowhere"], "not the folder of a run"),
         (["report", "nowhere"], "nowhere has no report.json"),
         (["recipes", "--foo"], "unknown argument --foo"),
+        (["run", "quickstart", "--resolve"], "--resolve says how --cfg prints"),
         (["run", "quickstart", "-m", "name=x", "student=layers,lstm"], "would be the name of every run of --multirun"),
     ],
 )
@@ -491,6 +492,24 @@ def test_damaged_run_is_named(tmp_path: Path, content: str, capsys: pytest.Captu
     told = capsys.readouterr().err.splitlines()
     assert "config.json is damaged, or of another version" in told[0]
     assert "report.json is damaged, or of another version" in told[1]
+
+
+def test_report_of_a_run_that_cannot_be_written_to_is_shown(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = bundle.parents[1] / "outputs/cheap"
+
+    def refused(*given: Any, **named: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "report.html")
+
+    assert main(["report", str(run)]) == 0
+    shown = capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", refused)
+        assert main(["report", str(run)]) == 0
+    told = capsys.readouterr()
+    assert told.out == shown
+    assert "report.html and README.md stay as they were (Read-only file system)" in told.err
 
 
 @pytest.mark.parametrize(
