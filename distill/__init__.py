@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distill.errors import UserError
-from distill.runtime import Bundle, load
 from distill.version import __version__
 
 if TYPE_CHECKING:
     from distill.pipeline import Outcome
+    from distill.runtime import Bundle, load
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when huggingface_hub is imported
 
@@ -35,3 +35,12 @@ def run(recipe: str | Path, overrides: Sequence[str] = ()) -> Outcome:
     outcomes: list[Outcome] = []
     run_with_hydra(str(recipe), list(overrides), [], lambda config: outcomes.append(pipeline.run(config)))
     return outcomes[0]
+
+
+def __getattr__(name: str) -> Any:
+    """The runtime is imported when it is first asked for: commands begin before, and can be stopped meanwhile."""
+    if name in ("Bundle", "load"):
+        from distill import runtime
+
+        return getattr(runtime, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

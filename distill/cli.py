@@ -2,20 +2,29 @@
 
 import argparse
 import errno
+import io
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 from distill import commands
 from distill.errors import UserError
+from distill.progress import speaks
 
 TRAIN_PACKAGES = ("torch", "transformers", "hydra", "accelerate", "sklearn", "rich", "jinja2", "matplotlib", "onnx")
+STOPPED = "stopped; run the same command again to go on"
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns 0 when what was asked for is there, 1 for a missed target, 2 for bad input."""
+    prepare_process()
     parser = make_parser()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options, rest = parser.parse_known_args(given)
@@ -56,8 +65,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(f"error: {error.strerror or error}{where}{mend}")
         return 2
     except KeyboardInterrupt:
-        tell("stopped; run the same command again to go on")
-        return 130
+        tell(STOPPED)
+        return INTERRUPTED
+
+
+def prepare_process() -> None:
+    """What holds for every command: a character that stdout cannot show is replaced, and Ctrl-C ends with a message."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_default and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, stop)
+
+
+def stop(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C. A C library that is being loaded has no place for an exception, and aborts; so the process ends here
+    where a module is imported."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            if speaks():
+                os.write(2, f"{STOPPED}\n".encode())  # print may be in the middle of a line
+            os._exit(INTERRUPTED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def check_streams() -> None:
@@ -129,11 +159,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("recipe", metavar="RECIPE", help="a name that `distill recipes` lists, or a YAML file")
     made.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides, such as seeds=[0,1]")
-    made.add_argument("--multirun", "-m", action="store_true", help="one run for each of KEY=VALUE,VALUE")
-    made.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="print the composed recipe and stop")
+    one = made.add_mutually_exclusive_group()
+    one.add_argument("--multirun", "-m", action="store_true", help="one run for each of KEY=VALUE,VALUE")
+    one.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="print the composed recipe and stop")
     made.add_argument("--resolve", action="store_true", help="with --cfg: with references filled in")
     made.add_argument("--package", "-p", metavar="KEY", help="with --cfg: this part alone")
-    made.add_argument("--info", "-i", metavar="WHAT", help="print what Hydra knows (defaults, searchpath …) and stop")
+    one.add_argument("--info", "-i", metavar="WHAT", help="print what Hydra knows (defaults, searchpath …) and stop")
     made.set_defaults(words="overrides")
 
     made = command(

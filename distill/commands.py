@@ -22,6 +22,8 @@ def run_recipe(options: argparse.Namespace) -> int:
     """``distill run``"""
     from distill.config.compose import run_with_hydra
 
+    if options.resolve and not options.cfg:
+        raise UserError("--resolve says how --cfg prints; give --cfg job, too")
     flags = [f"--{name}" for name in ("multirun", "resolve") if getattr(options, name)]
     for name in ("cfg", "package", "info"):
         if getattr(options, name):
@@ -248,9 +250,14 @@ def export(options: argparse.Namespace) -> int:
         raise UserError(f"{run} is {what}; give the folder of a run, such as outputs/quickstart")
     try:
         values = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        build_config(values)
+        config = build_config(values)
     except (ValueError, UserError) as error:
         raise UserError(f"{run / 'config.json'} is damaged, or of another version of distill: {error}") from error
+    if getattr(config.teacher, "trust_remote_code", False):  # the folder of a run is data, too
+        raise UserError(
+            f"{run} was made with code that comes with its teacher; give `distill run` what made it, "
+            "teacher.trust_remote_code=true and export.variants: nothing is trained again"
+        )
     values["outputs"] = os.path.relpath(run.resolve().parent)  # where the artifacts of the run lie
     if options.variants:
         values["export"]["variants"] = ["fp32", *(v for v in options.variants if v != "fp32")]
@@ -311,6 +318,7 @@ def measure_bundle(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """``distill report``"""
+    from distill.progress import say
     from distill.report import compare, print_table, render_card, render_html
     from distill.results import Report, from_json, to_json, write_aside
 
@@ -324,8 +332,11 @@ def report(options: argparse.Namespace) -> int:
         except (ValueError, TypeError) as error:
             raise UserError(f"{path} is damaged, or of another version of distill: {error}") from error
         if not (run / "bundle.json").is_file():
-            write_aside(run / "report.html", render_html(reports[-1]))
-            write_aside(run / "README.md", render_card(reports[-1]))
+            try:
+                write_aside(run / "report.html", render_html(reports[-1]))
+                write_aside(run / "README.md", render_card(reports[-1]))
+            except OSError as error:  # a disk that is full, or may only be read: the table can be shown all the same
+                say(f"{run}: report.html and README.md stay as they were ({error.strerror or error})")
     if options.json:
         print(json.dumps([json.loads(to_json(r)) for r in reports], indent=2, ensure_ascii=False))
     elif len(reports) == 1:

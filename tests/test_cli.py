@@ -4,8 +4,11 @@ import csv
 import errno
 import io
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -478,6 +481,7 @@ def test_incomplete_or_altered_bundle_is_refused(
         (["export", "nowhere"], "not the folder of a run"),
         (["report", "nowhere"], "nowhere has no report.json"),
         (["recipes", "--foo"], "unknown argument --foo"),
+        (["run", "quickstart", "--resolve"], "--resolve says how --cfg prints"),
         (["run", "quickstart", "-m", "name=x", "student=layers,lstm"], "would be the name of every run of --multirun"),
     ],
 )
@@ -509,6 +513,66 @@ def test_damaged_run_is_named(tmp_path: Path, content: str, capsys: pytest.Captu
     told = capsys.readouterr().err.splitlines()
     assert "config.json is damaged, or of another version" in told[0]
     assert "report.json is damaged, or of another version" in told[1]
+
+
+def test_report_of_a_run_that_cannot_be_written_to_is_shown(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = bundle.parents[1] / "outputs/cheap"
+
+    def refused(*given: Any, **named: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "report.html")
+
+    assert main(["report", str(run)]) == 0
+    shown = capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", refused)
+        assert main(["report", str(run)]) == 0
+    told = capsys.readouterr()
+    assert told.out == shown
+    assert "report.html and README.md stay as they were (Read-only file system)" in told.err
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252", "utf-8"])
+def test_what_a_terminal_cannot_show_is_replaced(bundle: Path, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
+    assert main(["report", str(bundle)]) == 0
+    assert main(["predict", str(bundle), "a film \u4e00", "--json"]) == 0
+    sys.stdout.flush()
+    assert "teacher fp32" in shown.getvalue().decode(encoding)
+
+
+def test_ctrl_c_while_a_module_is_imported_ends_as_it_does_elsewhere(tmp_path: Path) -> None:
+    """The module stands for a C library, which aborts where an exception comes up while it is loaded."""
+    (tmp_path / "hydra.py").write_text(
+        "import os, signal, time\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(5)\n"
+        "except BaseException:\n    os.abort()\n"
+    )
+    root = Path(distill.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "distill", "run", "quickstart"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.splitlines() == ["stopped; run the same command again to go on"]
+
+
+def test_ctrl_c_at_work_ends_with_the_same_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(path: Path) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return ""
+
+    monkeypatch.setattr("distill.config.compose.recipe_summary", interrupted)
+    assert main(["recipes"]) == 130
+    assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """From plain values to the schema's dataclasses, with errors that name the key and the nearest right one."""
 
+import contextlib
 import dataclasses
 import math
 import types
@@ -75,13 +76,11 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 
 
 def _scalar(kind: type, value: Any, where: str) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is float and isinstance(value, str):  # YAML reads 5e-5 as a text
-        try:
-            return float(value)
-        except ValueError:
-            pass
+    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):  # YAML reads 5e-5 as a text
+        with contextlib.suppress(ValueError, OverflowError):
+            value = float(value)
+    if kind is float and isinstance(value, float) and math.isnan(value):
+        raise UserError(f"{where} is {value}; expected a number")
     if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -96,7 +95,7 @@ def _choice(choices: list[Any], value: Any, where: str) -> Any:
     by_name = {typing.get_args(typing.get_type_hints(c)["name"])[0]: c for c in choices}
     if not isinstance(value, dict) or "name" not in value:
         raise UserError(f"{where} is {value!r}; expected a mapping with a name, one of {', '.join(by_name)}")
-    if value["name"] not in by_name:
+    if not isinstance(value["name"], str) or value["name"] not in by_name:
         raise UserError(f"{where}.name is {value['name']!r}{nearest(str(value['name']), by_name)}")
     return _dataclass(by_name[value["name"]], value, where)
 
@@ -221,6 +220,12 @@ def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
             isinstance(student, LayersStudent) and isinstance(config.teacher, PretrainedTeacher),
             "arms has 'pretrained', which starts from layers of a pretrained teacher; choose student=layers and a "
             "teacher that is a checkpoint",
+        )
+        require(
+            isinstance(student, LayersStudent) and student.start == "checkpoint",
+            "arms has 'pretrained', whose students start from layers of the teacher's checkpoint, while student.start "
+            "is 'teacher': the other arms would start from layers that know the task already; set "
+            "student.start=checkpoint",
         )
     if isinstance(student, LayersStudent):
         pretraining = student.pretraining

@@ -5,14 +5,21 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distill.config.build import build_config
+from distill.config.recipe_file import read_recipe
 from distill.config.schema import Config
 from distill.errors import UserError, nearest
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
 PACKAGE = Path(__file__).resolve().parent.parent
+TRUSTS = re.compile(r"\+{0,2}teacher\.trust_remote_code=true", re.IGNORECASE)
+"""The one way to run code that comes with a teacher: said by the person who runs it."""
 
 
 def folder(name: str) -> Path:
@@ -74,31 +81,9 @@ def groups() -> list[str]:
     return sorted(path.name for path in folder("conf").iterdir() if path.is_dir())
 
 
-def check_recipe(node: Any, path: Path, known: Sequence[str]) -> None:
-    """What a recipe may hold besides the schema's keys: choices of groups, and nothing of Hydra's own.
-
-    Hydra makes objects of classes that its own section names, and a recipe from a stranger is data, never code.
-    """
-    teacher = node.get("teacher")
-    if isinstance(teacher, dict) and teacher.get("trust_remote_code"):
-        raise UserError(
-            f"the recipe {path.name} sets teacher.trust_remote_code, which would run code that comes with the teacher; "
-            "a recipe is data: remove it there, and give teacher.trust_remote_code=true on the command line"
-        )
-    if "hydra" in node:
-        raise UserError(f"{path.name} sets 'hydra'; a recipe holds the keys of distill alone, so take it out")
-    defaults = node.get("defaults", [])
-    if not isinstance(defaults, Sequence) or isinstance(defaults, str):
-        raise UserError(f"defaults in {path.name} is {defaults!r}; expected a list such as [override /student: lstm]")
-    for item in defaults:
-        key = str(next(iter(item))) if hasattr(item, "keys") and len(item) == 1 else ""
-        group = key.removeprefix("override ").strip().removeprefix("/")
-        if group in known and key != f"override /{group}":
-            raise UserError(f"defaults in {path.name} has '{key}'; write 'override /{group}: {item[key]}'")
-        if group not in known and item != "_self_":
-            raise UserError(
-                f"defaults in {path.name} has '{group or item}', which is no group of choices{nearest(group, known)}"
-            )
+def choices_of(group: str) -> list[str]:
+    """The names that a group can be set to."""
+    return sorted(path.stem for path in (folder("conf") / group).glob("*.yaml"))
 
 
 def run_with_hydra(recipe: str, overrides: Sequence[str], flags: Sequence[str], task: Callable[[Config], Any]) -> Any:
@@ -108,70 +93,92 @@ def run_with_hydra(recipe: str, overrides: Sequence[str], flags: Sequence[str], 
     the schema rejects what it does not know, with the nearest right key.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting with 1
-    import hydra
     from hydra.core.config_store import ConfigStore
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
-    from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
-    path = recipe_path(recipe)
-    try:
-        node = OmegaConf.load(path)
-    except Exception as error:  # PyYAML's errors have no common base that is worth naming
-        raise UserError(f"the recipe {path.name} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(node, DictConfig):
-        raise UserError(f"the recipe {path.name} is {node!r}; expected a mapping of keys")
-    known = groups()
-    check_recipe(OmegaConf.to_container(node), path, known)
+    path, known = recipe_path(recipe), groups()
+    node = read_recipe(path, {group: choices_of(group) for group in known})
     stored = "recipe_" + re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)  # a name that Hydra's grammar takes for a text
     ConfigStore.instance().store(group="recipe", name=stored, node=node, package="_global_")
     given_name = next((o for o in overrides if o.lstrip("+").startswith("name=")), None)
     if given_name and "," not in given_name and "--multirun" in flags:
         raise UserError(f"{given_name} would be the name of every run of --multirun; leave it out, each gets its own")
+    arguments = [f"recipe={stored}", *(_addable(o, known) for o in overrides)]
+    if "--cfg" in flags:  # Hydra would print what the schema does not know
+        _start(arguments, _Jobs(path, overrides, lambda config: None))
+    return _start([*arguments, *flags], _Jobs(path, overrides, task))
 
-    errors: list[UserError] = []
-    names: set[str] = set()
 
-    def job(composed: DictConfig) -> Any:
+@dataclass
+class _Jobs:
+    """What Hydra calls with each composed recipe. It would print lines of its own about an error, so they are kept."""
+
+    path: Path
+    overrides: Sequence[str]
+    task: Callable[[Config], Any]
+    errors: list[UserError] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+
+    def run(self, composed: "DictConfig") -> Any:
+        """Checks one recipe and runs it."""
+        try:
+            return self.task(self.config_of(composed))
+        except UserError as error:
+            self.errors.append(error)
+            return None
+
+    def config_of(self, composed: "DictConfig") -> Config:
+        """The recipe as its dataclasses. Raises UserError where it is none, or asks for what a recipe may not."""
+        from hydra.core.hydra_config import HydraConfig
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
         try:
             given = list(HydraConfig.get().overrides.task)
         except ValueError:
-            given = list(overrides)
+            given = list(self.overrides)
         try:
-            values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+            found = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:
-            errors.append(UserError(_in_plain_words(error, known)))
-            return None
-        assert isinstance(values, dict)
-        values.pop("hydra", None)
-        values["recipe"] = path.stem
+            raise UserError(_in_plain_words(error, groups())) from error
+        assert isinstance(found, dict)
+        values = {str(key): value for key, value in found.items() if key != "hydra"}
+        values["recipe"] = self.path.stem
         if not values.get("name"):
-            values["name"] = run_name(path, [o for o in given if not o.startswith("recipe=")])
-        if values["name"] in names:
-            errors.append(
-                UserError(f"two runs of --multirun are called '{values['name']}'; take name out of the recipe")
+            values["name"] = run_name(self.path, [o for o in given if not o.startswith("recipe=")])
+        config = build_config(values)
+        if getattr(config.teacher, "trust_remote_code", False) and not any(map(TRUSTS.fullmatch, given)):
+            raise UserError(
+                f"the recipe {self.path.name} sets teacher.trust_remote_code, which would run code that comes with the "
+                "teacher; a recipe is data: remove it there, and give teacher.trust_remote_code=true on the command "
+                "line"
             )
-            return None
-        names.add(values["name"])
-        try:
-            return task(build_config({str(k): v for k, v in values.items()}))
-        except UserError as error:  # Hydra would print its own lines about it
-            errors.append(error)
-            return None
+        if config.name in self.names:
+            raise UserError(f"two runs of --multirun are called '{config.name}'; take name out of the recipe")
+        self.names.add(config.name)
+        return config
 
-    arguments = [f"recipe={stored}", *(_addable(o, known) for o in overrides), *flags]
+
+def _start(arguments: Sequence[str], jobs: _Jobs) -> Any:
+    """Hydra's main function over these arguments."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import DictConfig
+    from omegaconf.errors import OmegaConfBaseException
+
+    def job(composed: DictConfig) -> Any:
+        return jobs.run(composed)
+
     before = sys.argv
     sys.argv = ["distill run", *arguments]
     try:
         main = hydra.main(version_base="1.3", config_path=str(folder("conf")), config_name="config")(job)
         result = main()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_in_plain_words(error, known)) from error
+        raise UserError(_in_plain_words(error, groups())) from error
     finally:
         sys.argv = before
-    if errors:
-        raise errors[0]
+    if jobs.errors:
+        raise jobs.errors[0]
     return result
 
 
@@ -199,6 +206,5 @@ def _in_plain_words(error: Exception, known: Sequence[str]) -> str:
         return f"'{error.full_key}' is missing; set it in the recipe, or add {error.full_key}=VALUE"
     match = re.search(r"Could not find '(\w+)/([^']+)'", text)
     if match and match[1] in known:
-        choices = [p.stem for p in (folder("conf") / match[1]).glob("*.yaml")]
-        return f"unknown choice {match[1]}={match[2]}{nearest(match[2], choices)}"
+        return f"unknown choice {match[1]}={match[2]}{nearest(match[2], choices_of(match[1]))}"
     return "the recipe cannot be composed: " + " ".join(text.split())

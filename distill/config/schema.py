@@ -95,7 +95,8 @@ class TrainConfig:
     batch_size: int = 32
     tokens: int = 16384
     """A step is cut into forward passes of at most this many tokens, padding and windows counted: the memory it takes
-    follows from them, the gradient does not. A single text may be above."""
+    follows from them, the gradient does not. A single text may be above. Where a pass does not fit in memory, half of
+    it is the most from there on."""
     learning_rates: tuple[float, ...] = (5e-5,)
     """Candidates; the best on validation with the first seed is taken, for each arm with the same budget."""
     weight_decay: float = 0.01

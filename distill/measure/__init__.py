@@ -1,8 +1,8 @@
 """Latency, memory and energy: a fresh worker process for each model, given a specification, not a function."""
 
 from distill.measure.energy import EnergyMeter
-from distill.measure.launch import measure
+from distill.measure.launch import measure, not_measured
 from distill.measure.processor import int8_flags, machine, versions
 from distill.measure.specification import Specification
 
-__all__ = ["EnergyMeter", "Specification", "int8_flags", "machine", "measure", "versions"]
+__all__ = ["EnergyMeter", "Specification", "int8_flags", "machine", "measure", "not_measured", "versions"]

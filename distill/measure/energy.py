@@ -96,7 +96,8 @@ class Nvml:
         return (self._millijoules() - self._start) / 1e3
 
     def _millijoules(self) -> int:
-        synchronize()
+        if threading.current_thread() is threading.main_thread():  # elsewhere torch would wait for the first GPU
+            synchronize()
         try:
             return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._device))
         except self._nvml.NVMLError as error:  # before Volta there is no such counter
@@ -144,6 +145,7 @@ class EnergyMeter:
         self._powercap = powercap
         self._counter: Counter | None = None
         self._reason = ""
+        self._one_at_a_time = threading.Lock()
 
     def __enter__(self) -> "EnergyMeter":
         try:
@@ -158,26 +160,32 @@ class EnergyMeter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        cpu_seconds = time.process_time() - self._cpu_start
         self._stop.set()
         if self._poll.is_alive():
             self._poll.join()
-        joules = self._joules()
-        self.seconds = time.perf_counter() - self._start
+        self.seconds, self.figure = self.so_far()
+
+    def so_far(self) -> tuple[float, Figure]:
+        """Wall time and energy since the block began; any thread may ask."""
+        cpu_seconds = time.process_time() - self._cpu_start
+        with self._one_at_a_time:
+            joules = self._joules()
+        seconds = time.perf_counter() - self._start
         if joules is not None and self._counter is not None:
-            self.figure = Figure(joules, "J", "measured", f"{self._counter.method}; over {self.seconds:.1f} s")
-        elif self._device == "cuda":
-            self.figure = Figure(None, "J", "unavailable", self._reason)
-        else:
-            method = (
-                f"{cpu_seconds:.2f} CPU seconds of this process (user and system, child processes not included) "
-                f"x {self._watts_per_core:g} W a core; {self._reason}"
-            )
-            self.figure = Figure(cpu_seconds * self._watts_per_core, "J", "estimated", method)
+            return seconds, Figure(joules, "J", "measured", f"{self._counter.method}; over {seconds:.1f} s")
+        if self._device == "cuda":
+            return seconds, Figure(None, "J", "unavailable", self._reason)
+        method = (
+            f"{cpu_seconds:.2f} CPU seconds of this process (user and system, child processes not included) "
+            f"x {self._watts_per_core:g} W a core; {self._reason}"
+        )
+        return seconds, Figure(cpu_seconds * self._watts_per_core, "J", "estimated", method)
 
     def _keep_up(self) -> None:
-        while not self._stop.wait(POLL_SECONDS) and self._joules() is not None:
-            pass
+        while not self._stop.wait(POLL_SECONDS):
+            with self._one_at_a_time:
+                if self._joules() is None:
+                    return
 
     def _joules(self) -> float | None:
         if self._counter is None or self._reason:

@@ -1,4 +1,4 @@
-"""Resident memory of this process, from the kernel's own accounts."""
+"""Resident memory of this process, from the kernel's own accounts, and what a model takes on the disk."""
 
 import re
 import sys
@@ -19,6 +19,14 @@ def peak_resident_set(status: Path = STATUS) -> Figure:
     return (
         _from_status(status, "VmHWM") or _from_getrusage() or Figure(None, "MB", "unavailable", f"no VmHWM in {status}")
     )
+
+
+def file_size(model: Path) -> Figure:
+    """MB (1e6 bytes) of an ONNX file with the external data beside it (``model.onnx.data``, ``model.onnx_data`` …)."""
+    external = re.compile(rf"({re.escape(model.name)}|{re.escape(model.stem)})[._]data(_\d+)?")
+    files = [model, *(path for path in sorted(model.parent.iterdir()) if external.fullmatch(path.name))]
+    names = " + ".join(path.name for path in files)
+    return Figure(sum(path.stat().st_size for path in files) / 1e6, "MB", "measured", f"bytes of {names}")
 
 
 def _from_status(status: Path, key: str) -> Figure | None:

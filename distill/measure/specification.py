@@ -34,6 +34,8 @@ class Specification:
     """How many tokens at the end of each text are of the second one of a pair. Empty: no text is a pair."""
     memory_only: bool = False
     """Peak memory alone, with onnxruntime's memory arena off."""
+    budget: float = 600.0
+    """Seconds that a process may take. Where one pass over all texts would take longer, it is over fewer of them."""
 
     def __post_init__(self) -> None:
         """Raises UserError where a value cannot be measured with."""
@@ -55,6 +57,6 @@ class Specification:
             raise UserError(
                 f"a text has {longest} tokens, the model takes {self.max_length}; truncate before measuring"
             )
-        for name in ("threads", "seconds", "watts_per_core"):
+        for name in ("threads", "seconds", "watts_per_core", "budget"):
             if getattr(self, name) <= 0:
                 raise UserError(f"measure.{name} is {getattr(self, name)}; it must be more than 0")

@@ -7,7 +7,6 @@ specification says ``memory_only``, a :class:`~distill.results.Figure`.
 
 import dataclasses
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from distill.errors import UserError
 from distill.measure.energy import EnergyMeter
-from distill.measure.memory import peak_resident_set, resident_set
+from distill.measure.memory import file_size, peak_resident_set, resident_set
 from distill.measure.processor import int8_flags
 from distill.measure.specification import Specification
 from distill.results import Figure, Measurement, from_json
@@ -123,12 +122,31 @@ def latency(taken: Sequence[float], method: str) -> tuple[Figure, Figure]:
     )
 
 
-def file_size(model: Path) -> Figure:
-    """MB (1e6 bytes) of an ONNX file with the external data beside it (``model.onnx.data``, ``model.onnx_data`` …)."""
-    external = re.compile(rf"({re.escape(model.name)}|{re.escape(model.stem)})[._]data(_\d+)?")
-    files = [model, *(path for path in sorted(model.parent.iterdir()) if external.fullmatch(path.name))]
-    names = " + ".join(path.name for path in files)
-    return Figure(sum(path.stat().st_size for path in files) / 1e6, "MB", "measured", f"bytes of {names}")
+def within_budget(specification: Specification, run: Run) -> Specification:
+    """The specification with what a process can do in its budget.
+
+    A run of the longest text says what whole passes would take at most, since time grows at least with the number of
+    tokens. Above half of the budget, texts evenly spaced by length stand for all.
+    """
+    texts = sorted(ids_and_second_lengths(specification), key=lambda text: len(text[0]))
+    lengths = [len(ids) for ids, _ in texts]
+    batch = padded([texts[-1][0]], specification.pad_id, [texts[-1][1]])
+    run(batch)  # the first run takes memory, too
+    start = time.perf_counter()
+    run(batch)
+    a_token = (time.perf_counter() - start) / lengths[-1]
+    fixed = WARM_UP_RUNS * lengths[-1] + (WARM_UP_RUNS + 1) * min(FIXED_LENGTH, specification.max_length)
+    tokens = 2 * sum(lengths) + WARM_UP_RUNS * sum(lengths[-BATCH_SIZE:])  # one at a time, in batches, warming up
+    share = (specification.budget / 2 - a_token * fixed) / (a_token * tokens)
+    count = max(1, min(len(texts), int(share * len(texts))))
+    kept = texts if count == len(texts) else [texts[int((i + 0.5) * len(texts) / count)] for i in range(count)]
+    ids, seconds = zip(*kept, strict=True)
+    return dataclasses.replace(
+        specification,
+        token_ids=specification.token_ids if kept is texts else ids,
+        second_lengths=specification.second_lengths if kept is texts else seconds,
+        seconds=min(specification.seconds, specification.budget / 8),
+    )
 
 
 def measurement(specification: Specification) -> Measurement:
@@ -137,9 +155,15 @@ def measurement(specification: Specification) -> Measurement:
     run = run_of(specification)
     after_load = resident_set()
 
+    all_texts = len(specification.token_ids)
+    specification = within_budget(specification, run)
     seconds, lengths = specification.seconds, [len(ids) for ids in specification.token_ids]
     n, threads = len(lengths), f"{specification.threads} thread{'s' * (specification.threads > 1)}"
     texts = f"{n:,} texts of {min(lengths)} to {max(lengths)} tokens (mean {np.mean(lengths):.1f})"
+    if n < all_texts:
+        texts += (
+            f", evenly spaced by length among {all_texts:,}, as all would take more than {specification.budget:g} s"
+        )
     how = f"after warm-up, {threads}, no spinning, perf_counter, tokenization not included"
 
     singles = [padded([ids], specification.pad_id, [second]) for ids, second in ids_and_second_lengths(specification)]
@@ -184,7 +208,7 @@ def measurement(specification: Specification) -> Measurement:
 def peak_without_arena(specification: Specification) -> Figure:
     """MB: peak resident set after one pass in batches of 32, the arena as ``memory_only`` says."""
     run = run_of(specification)
-    for batch in batches_by_length(specification):
+    for batch in batches_by_length(within_budget(specification, run)):
         run(batch)
     return noted(peak_resident_set(), f"one pass in batches of {BATCH_SIZE}, sorted by length; memory arena off")
 

@@ -9,7 +9,6 @@ import errno
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,11 @@ import numpy as np
 from distill.errors import UserError
 from distill.progress import say
 from distill.results import Figure, StageCost, write_aside
+from distill.stages.costs import counted, energy_of, of_processes
 from distill.stages.stage import Stage
 from distill.tasks.task import Logits
 from distill.training.devices import Machine
+from distill.training.memory import is_out_of_memory
 
 DONE = "done.json"
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
@@ -49,7 +50,7 @@ class Artifacts:
         self.root = root
         self.machine = machine
         self.meter = meter
-        """Makes a context manager with ``seconds`` and ``figure`` (energy)."""
+        """Makes a context manager with ``seconds``, ``figure`` (energy), and both ``so_far``."""
 
     def get(self, stage: Stage) -> Artifact:
         """The artifact of a stage, computed where it is not there yet.
@@ -66,28 +67,41 @@ class Artifacts:
             if self.machine.is_main:
                 partial.mkdir(parents=True, exist_ok=True)
                 with alone(partial, stage.what):
+                    sweep(partial)
                     cached = (directory / DONE).is_file()  # another run was at it
                     if self.machine.decide(cached):
                         shutil.rmtree(partial, ignore_errors=True)
                     else:
-                        self._compute(stage, directory)
+                        self._finish(stage, directory)
             elif not self.machine.decide(False) and stage.together:
-                with self.meter() as meter:
-                    stage.compute(partial, self.machine)
-                self.machine.gathered([meter.figure], self.machine.processes)
+                self._compute(stage, partial)
             self.machine.barrier()
         done = json.loads((directory / DONE).read_text(encoding="utf-8"))
         cost = StageCost(stage.what, done["seconds"], Figure(**done["energy"]), cached)
         return Artifact(directory, fingerprint, cost)
 
-    def _compute(self, stage: Stage, directory: Path) -> None:
+    def _finish(self, stage: Stage, directory: Path) -> None:
+        """Computes a stage, and gives its folder the name when it is done."""
         content = stage.content(self.machine)
         partial = directory.with_name(directory.name + ".partial")
         say(stage.what)
-        start = time.monotonic()
+        seconds, energy = self._compute(stage, partial)
+        for spent in partial.glob("spent-*.json"):
+            spent.unlink()
+        took = {"seconds": seconds, "energy": dataclasses.asdict(energy)}
+        write_aside(partial / DONE, json.dumps({**took, **content}, indent=1))
+        shutil.rmtree(directory, ignore_errors=True)
+        partial.rename(directory)
+
+    def _compute(self, stage: Stage, partial: Path) -> tuple[float, Figure]:
+        """Fills a folder. Gives seconds and energy of all stretches, and of all processes where they share the stage.
+
+        Raises UserError where the disk or the memory is full.
+        """
+        machine = self.machine
         try:
-            with self.meter() as meter:
-                stage.compute(partial, self.machine)
+            with counted(partial / f"spent-{machine.rank}.json", self.meter(), machine.processes) as stretches:
+                stage.compute(partial, machine)
         except UserError:
             raise
         except Exception as error:  # torch and safetensors have errors of their own for a full disk
@@ -96,27 +110,26 @@ class Artifacts:
                 raise UserError(
                     f"{stage.what}: cannot write to {self.root} ({reason}); free space or set outputs=FOLDER"
                 ) from error
+            if is_out_of_memory(error):
+                said = " ".join(str(error).split())[:200] or type(error).__name__
+                raise UserError(
+                    f"{stage.what}: out of memory on this {machine.device} ({said}); take a smaller model, or lower "
+                    "train.tokens, teacher.train.tokens or data.max_length"
+                ) from error
             raise
-        energy = meter.figure
+        energy = energy_of(stretches)
         if stage.together:
-            energy = of_processes(self.machine.gathered([energy], self.machine.processes), self.machine.device)
-        took = {"seconds": time.monotonic() - start, "energy": dataclasses.asdict(energy)}
-        write_aside(partial / DONE, json.dumps({**took, **content}, indent=1))
-        shutil.rmtree(directory, ignore_errors=True)
-        partial.rename(directory)
+            energy = of_processes(machine.gathered([energy], machine.processes), machine.device)
+        return sum(one.seconds for one in stretches), energy
 
 
-def of_processes(figures: Sequence[Figure], device: str) -> Figure:
-    """Energy of a stage that each of P processes computed, from what each found: the sum, but for a counter of the
-    processor, which counts the work of all processes anyway."""
-    first = figures[0]
-    if len(figures) == 1 or (device == "cpu" and first.how == "measured"):
-        return first
-    values = [figure.value for figure in figures if figure.value is not None]
-    if len(values) < len(figures) or len({figure.how for figure in figures}) > 1:
-        return Figure(None, first.unit, "unavailable", f"not in each of {len(figures)} processes could it be found")
-    method = f"sum over {len(figures)} processes; the main one's: {first.method}"
-    return Figure(sum(values), first.unit, first.how, method)
+def sweep(folder: Path) -> None:
+    """Removes what a process was about to write when it was killed: until it is whole, its name begins with a dot."""
+    for path in list(folder.rglob(".*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

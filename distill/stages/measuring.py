@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from distill.config import MeasureConfig
 from distill.data import Part
+from distill.progress import say
 from distill.results import Measurement, from_json, to_json
 from distill.runtime import graph_file
 from distill.stages.artifacts import Artifact
@@ -14,6 +15,9 @@ from distill.stages.stage import Stage
 from distill.tasks import Task
 from distill.text import Reading, rows_of
 from distill.training.devices import Machine
+
+if TYPE_CHECKING:
+    from distill.measure import Specification
 
 MEASURED_TEXTS = 256
 """Test texts that a variant is measured on."""
@@ -46,11 +50,23 @@ class MeasureVariant(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``measurement.json``."""
-        from distill.measure import Specification, measure
+        from distill.measure import measure, not_measured
+
+        model = self.exported.directory / graph_file(self.role, self.variant)
+        try:
+            figures = measure(self.specification(model.resolve()))
+        except Exception as error:  # the models are there all the same, and so is all else that the run found out
+            say(f"{self.what}: no figures ({error})")
+            figures = not_measured(model, self.settings.threads, str(error))
+        (folder / "measurement.json").write_text(to_json(figures), encoding="utf-8")
+
+    def specification(self, model: Path) -> "Specification":
+        """The model with the first of the texts."""
+        from distill.measure import Specification
 
         encoded = rows_of(self.task.encode(self.reading, self.texts.examples[:MEASURED_TEXTS]))
-        specification = Specification(
-            model=str((self.exported.directory / graph_file(self.role, self.variant)).resolve()),
+        return Specification(
+            model=str(model),
             inputs=self.inputs,
             token_ids=tuple(tuple(map(int, e.input_ids)) for e in encoded),
             pad_id=self.reading.pad_id,
@@ -60,7 +76,6 @@ class MeasureVariant(Stage):
             max_length=self.reading.max_length,
             second_lengths=tuple(e.second_length for e in encoded),
         )
-        (folder / "measurement.json").write_text(to_json(measure(specification)))
 
 
 def measure_variant(this: Run, exported: Exported, variant: str) -> Measurement:
@@ -82,4 +97,4 @@ def measure_variant(this: Run, exported: Exported, variant: str) -> Measurement:
             texts=texts.dataset.part("test"),
         )
     )
-    return from_json(Measurement, (artifact.directory / "measurement.json").read_text())
+    return from_json(Measurement, (artifact.directory / "measurement.json").read_text(encoding="utf-8"))

@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from distill.config import LayersStudent, PretrainedTeacher
 from distill.data import Part
@@ -15,6 +16,9 @@ from distill.stages.context import Run, Texts
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.text import Reading
 from distill.training.devices import Machine
+
+if TYPE_CHECKING:
+    from distill.training import Problem
 
 MOST_HELD_OUT = 500
 """Texts that masked tokens are looked for in afterwards."""
@@ -68,8 +72,7 @@ class PretrainStudent(Stage):
         seen, unseen = (Corpus(part, reading, settings.masked) for part in (found[held_out:], found[:held_out]))
         teacher, has_head = load_masked_lm(self.teacher, self.seed)
         if not has_head:
-            learns = masked_problem(teacher, None, seen, settings, self.seed, machine)
-            train(learns, State(folder / "work" / "teacher"), machine)
+            learn_head(masked_problem(teacher, None, seen, settings, self.seed, machine), folder / "work", machine)
         small = student_from_layers(teacher, chosen_layers(self.student, teacher.config.num_hidden_layers))
         scores = {"teacher": masked_score(teacher, unseen, machine)}
         scores["student before"] = masked_score(small, unseen, machine)
@@ -84,6 +87,25 @@ class PretrainStudent(Stage):
         in_numbers = {who: dataclasses.asdict(score) for who, score in scores.items()}
         result = {"texts": len(seen.encoded), "tokens": sum(seen.lengths), "scores": in_numbers}
         (folder / "result.json").write_text(json.dumps(result))
+
+
+def learn_head(problem: "Problem", work: Path, machine: Machine) -> None:
+    """Trains the teacher's head for masked tokens, or takes what it has learnt where the student's training was
+    stopped."""
+    import torch
+
+    from distill.training import State, train
+
+    learnt = work / "teacher.pt"
+    if machine.decide(learnt.is_file()):
+        problem.model.load_state_dict(torch.load(learnt, map_location="cpu", weights_only=True))
+        return
+    train(problem, State(work / "teacher"), machine)
+    if machine.is_main:
+        work.mkdir(parents=True, exist_ok=True)
+        aside = learnt.with_name(".teacher.pt")
+        torch.save(problem.model.state_dict(), aside)
+        os.replace(aside, learnt)
 
 
 def pretrain_student(this: Run, texts: Texts) -> Artifact | None:

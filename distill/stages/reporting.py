@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from distill.config import Config, Source
-from distill.results import SCHEMA_VERSION, DataSummary, Figure, Provenance, Report, StageCost
+from distill.results import SCHEMA_VERSION, DataSummary, Provenance, Report, StageCost
 from distill.stages.context import Findings, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
+from distill.stages.costs import added
 from distill.stages.pretraining import in_words
 from distill.tasks import Task
 from distill.text import Label, Span, rows_of
@@ -121,16 +122,8 @@ def costs_of(findings: Findings) -> tuple[StageCost, ...]:
 
 def cost_of_arm(arm: TrainedArm) -> StageCost:
     """All trainings of an arm together, those of the learning rates that were not chosen, too."""
-    figures = [cost.energy for cost in arm.costs]
-    values = [figure.value for figure in figures if figure.value is not None]
-    trainings = f"{len(figures)} trainings" if len(figures) > 1 else "one training"
-    energy = figures[0]
-    if len(values) == len(figures) and len({figure.how for figure in figures}) == 1:
-        energy = dataclasses.replace(
-            energy, value=sum(values), method=f"sum of {trainings}; the first: {energy.method}"
-        )
-    else:
-        energy = Figure(None, energy.unit, "unavailable", f"not every one of {trainings} could be measured")
+    trainings = f"{len(arm.costs)} trainings" if len(arm.costs) > 1 else "one training"
+    energy = added([cost.energy for cost in arm.costs], trainings)
     cached = all(cost.cached for cost in arm.costs)
     return StageCost(f"student {arm.name}: {trainings}", sum(c.seconds for c in arm.costs), energy, cached)
 

@@ -1,6 +1,7 @@
 """What the teacher says of every text, computed once."""
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +47,15 @@ class LabelTexts(Stage):
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``store``."""
         from distill.models import load_model
-        from distill.training import SoftLabelStore, predict
+        from distill.training import Answers, SoftLabelStore, ask, forward_on
 
         loaded = load_model(self.model.directory / "model", self.task)
-        units = predict(loaded.model, self.reading, self.task, self.texts.encoded, machine, self.what)
+        work = folder / "work" / f"{machine.rank}-of-{machine.processes}"
+        forward = Answers(forward_on(machine, loaded.model), work)
+        units = ask(forward, self.reading, self.task, self.texts.encoded, machine, self.what)
         if machine.is_main:
             SoftLabelStore.write(folder / "store", self.texts.examples, units)
+            shutil.rmtree(folder / "work")
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ class TrainTeacher(Stage):
                 self.rate,
                 self.seed,
                 self.what,
+                "teacher.train.learning_rates",
             )
             trained = train(problem, State(folder / "work"), machine)
             what = f"seed {self.seed}" + (", pooler re-initialised" if renewed else "")

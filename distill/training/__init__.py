@@ -10,21 +10,21 @@ if TYPE_CHECKING:
     from distill.training.arms import DIFFERS_IN, objective_of
     from distill.training.devices import Machine, find_machine, make_accelerator, resolve_device
     from distill.training.linear import LinearFloor, fit_linear
-    from distill.training.loop import TrainingResult, predict, train
+    from distill.training.loop import TrainingResult, ask, forward_on, predict, train
     from distill.training.problem import Problem, Rows
     from distill.training.signal import Beside, Stored
     from distill.training.soft_labels import SoftLabelStore
-    from distill.training.state import State
+    from distill.training.state import Answers, State
 
 _FILES = {
     "arms": ("DIFFERS_IN", "objective_of"),
     "devices": ("Machine", "find_machine", "make_accelerator", "resolve_device"),
     "linear": ("LinearFloor", "fit_linear"),
-    "loop": ("TrainingResult", "predict", "train"),
+    "loop": ("TrainingResult", "ask", "forward_on", "predict", "train"),
     "problem": ("Problem", "Rows"),
     "signal": ("Beside", "Stored"),
     "soft_labels": ("SoftLabelStore",),
-    "state": ("State",),
+    "state": ("Answers", "State"),
 }
 
 
@@ -37,6 +37,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "DIFFERS_IN",
+    "Answers",
     "Beside",
     "LinearFloor",
     "Machine",
@@ -46,8 +47,10 @@ __all__ = [
     "State",
     "Stored",
     "TrainingResult",
+    "ask",
     "find_machine",
     "fit_linear",
+    "forward_on",
     "make_accelerator",
     "objective_of",
     "predict",

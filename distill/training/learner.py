@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from distill.objectives import Objective, Seen
 from distill.training.batching import Batch, each_tensor
 from distill.training.devices import Machine
+from distill.training.memory import is_out_of_memory
 from distill.training.problem import Problem, Step
 from distill.training.signal import Autocast, Signal, look
 
@@ -35,18 +36,36 @@ class Learner(nn.Module):
 def add_gradients(learner: Learner, signal: Signal | None, step: Step, machine: Machine) -> Tensor:
     """Leaves the gradient of a whole step in the learner's parameters, the same in every process.
 
-    Returns this process's part of the loss, a number of float64 on the device: nothing waits for it here.
+    Returns this process's part of the loss, a number of float64 on the device: nothing waits for it here. What does not
+    fit in memory is done again in smaller forward passes.
     """
     device = machine.place
     total = machine.total(step.counts.to(device, non_blocking=True))
     totals = [one if own else None for one, own in zip(total.unbind(), step.counts.tolist(), strict=True)]
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    for batch in step.batches:
-        batch = each_tensor(batch, lambda tensor: tensor.to(device, non_blocking=True))
-        part = learner(batch, None if signal is None else signal.of(batch), totals)
-        part.backward()
-        loss += part.detach()
+    step = step.fitted()
+    while (loss := passes(learner, signal, step, totals, device)) is None:
+        learner.zero_grad(set_to_none=True)
+        step = step.smaller()
     machine.sum_gradients(learner.parameters())
+    return loss
+
+
+def passes(
+    learner: Learner, signal: Signal | None, step: Step, totals: Sequence[Tensor | float | None], device: torch.device
+) -> Tensor | None:
+    """Adds up the gradients of the forward passes of a step. Returns their loss; None where one did not fit in
+    memory, and all are to be done again."""
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    try:
+        for batch in step.batches:
+            batch = each_tensor(batch, lambda tensor: tensor.to(device, non_blocking=True))
+            part = learner(batch, None if signal is None else signal.of(batch), totals)
+            part.backward()
+            loss += part.detach()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
     return loss
 
 

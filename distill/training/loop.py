@@ -16,12 +16,14 @@ from distill.models.answers import forward_of
 from distill.progress import track
 from distill.results import CurvePoint
 from distill.runtime import in_order, respond
+from distill.runtime.forward import Forward
 from distill.tasks import Task
 from distill.tasks.task import Logits
 from distill.text import Encoded, Example, Reading
 from distill.training.ahead import ahead
 from distill.training.devices import Machine
 from distill.training.learner import Learner, add_gradients, make_optimizer
+from distill.training.memory import Room, halving
 from distill.training.problem import Problem, Rows, steps_of
 from distill.training.state import State
 
@@ -63,7 +65,8 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
         torch.manual_seed(int(np.random.default_rng([problem.seed, machine.rank, state.step]).integers(2**63)))
     evaluate_at = {math.ceil(budget.steps * (i + 1) / budget.evaluations) for i in range(budget.evaluations)}
     unread: list[Tensor] = []
-    with closing(ahead(steps_of(problem, state.step, machine, device.type == "cuda"))) as steps:
+    room = Room(state.tokens or budget.tokens)
+    with closing(ahead(steps_of(problem, state.step, machine, device.type == "cuda", room))) as steps:
         for step in track(steps, problem.what, budget.steps - state.step):
             learner.train()
             unread.append(add_gradients(learner, problem.signal, step, machine))
@@ -81,6 +84,7 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
             if is_due(state, problem, machine):
                 read_losses(unread, problem, state, machine)
                 if machine.is_main:
+                    state.tokens = room.tokens
                     state.save(parts)
     if state.best_weights:
         problem.model.load_state_dict(state.best_weights)
@@ -98,16 +102,25 @@ def read_losses(unread: list[Tensor], problem: Problem, state: State, machine: M
     found = machine.total(torch.stack(unread)).tolist()
     for step, loss in enumerate(found, start=state.step - len(found) + 1):
         if not math.isfinite(loss):
-            raise UserError(
-                f"{problem.what}: the loss is {loss} at step {step} of {problem.budget.steps} with learning rate "
-                f"{problem.rate:g}; lower train.learning_rates, or lower train.clip"
-            )
+            raise UserError(diverged(problem, f"the loss is {loss}", step, machine))
     state.losses += found
     unread.clear()
 
 
+def diverged(problem: Problem, what: str, step: int, machine: Machine) -> str:
+    """Why a training ends whose numbers are none, and which settings mend it."""
+    low = ", or set precision=fp32" if machine.precision != "fp32" else ""
+    return (
+        f"{problem.what}: {what} at step {step} of {problem.budget.steps} with learning rate {problem.rate:g}; lower "
+        f"{problem.rate_key}, or lower {problem.rate_key.rpartition('.')[0]}.clip{low}"
+    )
+
+
 def evaluate(problem: Problem, state: State, machine: Machine) -> None:
-    """One more point of the curve; the weights are kept where they are the best so far. One process decides."""
+    """One more point of the curve; the weights are kept where they are the best so far. One process decides.
+
+    Raises UserError where the model answers with what is no number.
+    """
     loss = sum(state.losses) / len(state.losses)
     state.losses = []
     if problem.validation is None:
@@ -115,6 +128,9 @@ def evaluate(problem: Problem, state: State, machine: Machine) -> None:
         state.best_step, state.best = state.step, math.nan
         return
     reached, chosen = machine.decide(score(problem.model, problem.validation, machine))
+    if not math.isfinite(reached):
+        what = f"{problem.validation.task.metric.title} on validation is {reached}"
+        raise UserError(diverged(problem, what, state.step, machine))
     state.curve.append(CurvePoint(state.step, loss, reached))
     if reached <= state.best:
         state.bad += 1
@@ -134,8 +150,11 @@ def is_due(state: State, problem: Problem, machine: Machine) -> bool:
 
 
 def score(model: nn.Module, rows: Rows, machine: Machine) -> tuple[float, tuple[float, ...]]:
-    """The task's primary metric, and the thresholds it was reached with."""
+    """The task's primary metric, and the thresholds it was reached with; NaN where an answer is no number."""
     units = predict(model, rows.reading, rows.task, rows.encoded, machine)
+    seen = (u[e.word_starts >= 0] if rows.task.words else u for u, e in zip(units, rows.encoded, strict=True))
+    if not all(np.isfinite(unit).all() for unit in seen):
+        return math.nan, ()
     fitted = rows.task.fit(units, rows.examples)
     return rows.task.metric.score(
         fitted.predictions(units, rows.examples), rows.task.gold(rows.examples)
@@ -154,7 +173,23 @@ def predict(
 
     Examples are texts, or what was read of them. Several processes share them, and each gets all answers.
     """
-    forward = forward_of(model.to(machine.place).eval(), machine.autocast)
+    return ask(forward_on(machine, model), reading, task, examples, machine, what)
+
+
+def forward_on(machine: Machine, model: nn.Module) -> Forward:
+    """The model, put into eval mode, where the machine computes; what does not fit in memory is cut in two."""
+    return halving(forward_of(model.to(machine.place).eval(), machine.autocast))
+
+
+def ask(
+    forward: Forward,
+    reading: Reading,
+    task: Task,
+    examples: Sequence[Example] | Sequence[Encoded],
+    machine: Machine,
+    what: str = "",
+) -> list[Logits]:
+    """The same of a model that is ready to answer."""
     own: Any = examples
     if machine.processes > 1:
         own = [examples[i] for i in range(machine.rank, len(examples), machine.processes)]

@@ -110,11 +110,13 @@ def masked_problem(
     weights of the last step are kept, as DistilBERT keeps them.
     """
     epochs, rate, what = settings.epochs, settings.learning_rate, "pretraining of the student"
+    key = "student.pretraining.learning_rate"
     terms: list[Term] = [OnLabels(settings.mlm, cross_entropy)]
     signal = None
     if teacher is None:
         epochs, rate = settings.teacher_epochs, settings.teacher_learning_rate
         terms, what = [OnLabels(1.0, cross_entropy)], "the teacher learns to find masked tokens"
+        key = "student.pretraining.teacher_learning_rate"
     else:
         terms.append(OnTeacher(settings.kl, partial(kl_divergence, temperature=settings.temperature)))
         terms.append(OnHidden(settings.cosine, cosine_distance))
@@ -122,7 +124,7 @@ def masked_problem(
     per_epoch = math.ceil(len(corpus.encoded) / settings.batch_size)
     steps = max(1, round(per_epoch * epochs))
     budget = TrainConfig(steps=steps, batch_size=settings.batch_size, evaluations=POINTS)
-    return Problem(student, Objective(terms), signal, corpus, None, budget, rate, seed, what)
+    return Problem(student, Objective(terms), signal, corpus, None, budget, rate, seed, what, key)
 
 
 @torch.no_grad()

@@ -1,9 +1,9 @@
 """What is trained on what, and the steps that follow from it."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Protocol, Self
 
 import numpy as np
@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from distill.config import TrainConfig
+from distill.errors import UserError
 from distill.objectives import Objective
 from distill.tasks import Task
 from distill.text import Encoded, Example, Reading, rows_of
 from distill.training.batching import Batch, each_tensor, make_batch
 from distill.training.devices import Machine
+from distill.training.memory import MEND, Room
 from distill.training.planning import Index, cut, plan_epoch
 from distill.training.signal import Signal, Stored
 
@@ -93,6 +95,8 @@ class Problem:
     """Order, dropout and all else follow from it."""
     what: str
     """In words, for progress and messages."""
+    rate_key: str = "train.learning_rates"
+    """The setting that ``rate`` comes from, for messages."""
 
 
 @dataclass(frozen=True)
@@ -103,15 +107,44 @@ class Step:
     """Forward passes; none where fewer texts are left than there are processes."""
     counts: Tensor
     """[T], what each term counts in them, on the CPU"""
+    tokens: int
+    """Of a forward pass, at most. A single text may be above."""
+    room: Room
+    """Of all steps of the training."""
+    cut: Callable[[int], list[Batch]]
+    """The same texts in passes of at most so many tokens."""
+
+    def smaller(self) -> "Step":
+        """The same step in smaller passes, as all that come after it. Raises UserError where each pass is one text."""
+        largest = max(pass_size(batch) for batch in self.batches)
+        self.room.shrink(largest)
+        smaller = self.fitted()
+        if max(pass_size(batch) for batch in smaller.batches) == largest:
+            raise UserError(f"out of memory with one text of {largest:,} tokens in a forward pass; {MEND}")
+        return smaller
+
+    def fitted(self) -> "Step":
+        """The step in passes that there is room for, which may have become less since it was made."""
+        tokens = self.room.tokens
+        return self if self.tokens <= tokens else replace(self, batches=self.cut(tokens), tokens=tokens)
 
 
-def steps_of(problem: Problem, first: int, machine: Machine, pin: bool = False) -> Iterator[Step]:
+def pass_size(batch: Batch) -> int:
+    """Padded tokens."""
+    return batch.inputs["input_ids"].numel()
+
+
+def steps_of(
+    problem: Problem, first: int, machine: Machine, pin: bool = False, room: Room | None = None
+) -> Iterator[Step]:
     """This process's share of each step from ``first`` on.
 
     A step is ``batch_size`` texts, whatever their length and however many processes there are: they are dealt out, and
-    each share is cut into forward passes of at most ``tokens``. ``pin`` keeps tensors where a GPU copies them from.
+    each share is cut into forward passes of at most ``tokens``, or what there is ``room`` for. ``pin`` keeps tensors
+    where a GPU copies them from.
     """
     budget, texts = problem.budget, problem.texts
+    room = room or Room(budget.tokens)
     per_epoch = math.ceil(len(texts.lengths) / budget.batch_size)
     plan: list[Index] = []
     for step in range(first, budget.steps):
@@ -120,9 +153,16 @@ def steps_of(problem: Problem, first: int, machine: Machine, pin: bool = False) 
             plan = plan_epoch(texts.lengths, budget.batch_size, problem.seed, epoch)
         rows = plan[in_epoch]
         own = np.arange(machine.rank, len(rows), machine.processes)
-        parts = [own[part] for part in cut(*texts.sizes(rows[own]), budget.tokens)]
-        batches = texts.batches(rows, parts, np.random.default_rng([problem.seed, step]), problem.signal)
+        cut_again = partial(batches_of, problem, step, rows, own)
+        tokens = room.tokens
+        batches = cut_again(tokens)
         counts = torch.zeros(len(problem.objective.terms), dtype=torch.int64)
         for batch in batches:
             counts += problem.objective.counts(batch)
-        yield Step(each_tensor(batches, Tensor.pin_memory) if pin else batches, counts)
+        yield Step(each_tensor(batches, Tensor.pin_memory) if pin else batches, counts, tokens, room, cut_again)
+
+
+def batches_of(problem: Problem, step: int, rows: Index, own: Index, tokens: int) -> list[Batch]:
+    """A process's ``own`` of the ``rows`` of a step, in forward passes of at most ``tokens``."""
+    parts = [own[part] for part in cut(*problem.texts.sizes(rows[own]), tokens)]
+    return problem.texts.batches(rows, parts, np.random.default_rng([problem.seed, step]), problem.signal)

@@ -1,19 +1,26 @@
-"""How far a training is: what it goes on from after a crash."""
+"""How far a training or a labelling is: what it goes on from after a crash."""
 
 import dataclasses
 import math
 import os
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from distill.results import CurvePoint
+from distill.runtime.forward import Forward
+from distill.tasks.task import Logits
+from distill.text.encoding import Ids
 
 STATE_FILE = "state.pt"
+ANSWERS_SECONDS = 60.0
+"""Answers are written about this often."""
 
 
 @dataclass
@@ -36,6 +43,8 @@ class State:
     curve: list[CurvePoint] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     """Of the steps since the last point of the curve."""
+    tokens: int = 0
+    """Of a forward pass, at most, where there was no memory for the budget's. 0: the budget's."""
     before: float = 0.0
     """Seconds that earlier processes took."""
     started: float = field(default_factory=time.monotonic)
@@ -65,7 +74,7 @@ class State:
         torch.set_rng_state(saved["random"])
         if saved["random_cuda"] is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(saved["random_cuda"])
-        for name in ("step", "best", "best_step", "best_weights", "bad", "losses"):
+        for name in ("step", "best", "best_step", "best_weights", "bad", "losses", "tokens"):
             setattr(self, name, saved[name])
         self.thresholds, self.before = tuple(saved["thresholds"]), saved["seconds"]
         self.curve = [CurvePoint(*point) for point in saved["curve"]]
@@ -76,7 +85,7 @@ class State:
         assert self.path is not None
         self.folder.mkdir(parents=True, exist_ok=True)
         aside = self.folder / f".{STATE_FILE}.tmp"
-        kept = ("step", "best", "best_step", "best_weights", "bad", "losses", "seconds")
+        kept = ("step", "best", "best_step", "best_weights", "bad", "losses", "tokens", "seconds")
         torch.save(
             {
                 **{name: getattr(self, name) for name in kept},
@@ -94,3 +103,41 @@ class State:
         """Removes what was saved."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+class Answers:
+    """A forward that keeps what it answered in a folder: asked again for the same batches in the same order, it goes on
+    behind the last that was written."""
+
+    def __init__(self, forward: Forward, folder: Path) -> None:
+        self.forward = forward
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.files = sorted(folder.glob("[0-9]*.npz"))
+        self.known: deque[Logits] = deque(answer for file in self.files for answer in _arrays(file))
+        self.unsaved: list[Logits] = []
+        self.saved = time.monotonic()
+
+    def __call__(self, arrays: dict[str, Ids]) -> Logits:
+        """The answer to the next batch."""
+        if self.known:
+            return self.known.popleft()
+        self.unsaved.append(self.forward(arrays))
+        answer = self.unsaved[-1]
+        if time.monotonic() - self.saved > ANSWERS_SECONDS:
+            self.save()
+        return answer
+
+    def save(self) -> None:
+        """Writes what is new under another name and renames: what is there is whole."""
+        aside, file = self.folder / ".answers.npz", self.folder / f"{len(self.files):06}.npz"
+        np.savez(aside, *self.unsaved)
+        os.replace(aside, file)
+        self.files.append(file)
+        self.unsaved.clear()
+        self.saved = time.monotonic()
+
+
+def _arrays(file: Path) -> list[Logits]:
+    with np.load(file, allow_pickle=False) as data:
+        return [data[f"arr_{i}"] for i in range(len(data.files))]

@@ -128,7 +128,7 @@ def test_a_recipe_that_is_no_mapping_is_refused() -> None:
         ({"train": {"learning_rates": []}}, r"train\.learning_rates is empty"),
         ({"train": {"learning_rates": [5]}}, r"train\.learning_rates has 5\.0"),
         ({"train": {"learning_rates": [-1e-3]}}, r"train\.learning_rates has -0\.001"),
-        ({"train": {"learning_rates": ["nan"]}}, r"train\.learning_rates has nan"),
+        ({"train": {"learning_rates": ["nan"]}}, r"train\.learning_rates\[0\] is nan"),
         ({"train": {"warmup": 1}}, r"train\.warmup is 1"),
         ({"train": {"clip": 0}}, r"train\.clip is 0"),
         (
@@ -149,6 +149,10 @@ def test_a_recipe_that_is_no_mapping_is_refused() -> None:
                 "teacher": {"name": "probabilities", "source": {"path": "x"}},
             },
             "pairs that no file of probabilities knows",
+        ),
+        (
+            {"arms": ["linear", "hard", "pretrained"], "student": {"name": "layers", "start": "teacher"}},
+            "layers that know the task already; set student.start=checkpoint",
         ),
         ({"name": ""}, "name is ''"),
         ({"name": "a/b"}, "it names a folder"),

@@ -196,7 +196,7 @@ def test_a_file_of_a_shipped_recipes_name_does_not_stay(tmp_path: Path) -> None:
         ("data: {train: {path: x}}\nsedes: [1]\n", r"unknown key 'sedes'; did you mean 'seeds'\?"),
         ("defaults: [override /student: lstn]\n", r"unknown choice student=lstn; did you mean 'lstm'\?"),
         ("defaults: [override /studnet: lstm]\n", r"'studnet', which is no group of choices; did you mean 'student'\?"),
-        ("data: {train: {path: '${nowhere}'}}\n", "cannot be composed.*nowhere"),
+        ("data: {train: {path: '${nowhere}'}}\n", r"has '\$\{nowhere\}'; a recipe says its values"),
     ],
 )
 def test_a_recipe_file_that_is_wrong_is_told_in_words(tmp_path: Path, text: str, message: str) -> None:
@@ -276,6 +276,22 @@ def test_different_overrides_give_different_names(one: str, other: str) -> None:
 def test_cfg_job_prints_the_configuration_and_runs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert _compose("quickstart", flags=["--cfg", "job"]) == []
     assert "rotten_tomatoes_corpus_full" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("studnet.layers=2", r"unknown key 'studnet'; did you mean 'student'\?"),
+        ("student.layers=two", r"student\.layers\[0\] is 'two'"),
+        ("train.steps=0", r"train\.steps is 0"),
+        ("data=files", r"'data\.train\.path' is missing"),
+    ],
+)
+def test_cfg_prints_nothing_that_would_not_run(override: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for what in ("job", "all"):
+        with pytest.raises(UserError, match=message):
+            _compose("quickstart", override, flags=["--cfg", what])
+    assert capsys.readouterr().out == ""
 
 
 def test_composing_leaves_the_command_line_and_directory_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 import dataclasses
 import json
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import onnxruntime
 import pytest
 
 from distill.errors import UserError
-from distill.measure import Specification, measure
+from distill.measure import Specification, launch, measure, not_measured
 from distill.measure.worker import (
     Batch,
     batches_by_length,
@@ -22,6 +24,7 @@ from distill.measure.worker import (
     padded,
     row_of_length,
     run_of,
+    within_budget,
 )
 from distill.results import Figure, Measurement, from_json, to_json
 
@@ -212,4 +215,63 @@ def test_inputs_that_differ_from_the_graph(specification: Specification) -> None
 
 def test_a_worker_that_takes_too_long(specification: Specification) -> None:
     with pytest.raises(UserError, match="took more than"):
-        measure(specification, timeout=0.01)
+        measure(dataclasses.replace(specification, budget=0.01))
+
+
+def test_work_is_cut_to_the_budget(specification: Specification, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run takes 2 ms a token, so that all texts would take some 4 s."""
+    sizes: list[int] = []
+
+    def run(batch: Batch) -> None:
+        sizes.append(len(batch["input_ids"]))
+        time.sleep(0.002 * batch["input_ids"].size)
+
+    monkeypatch.setattr("distill.measure.worker.run_of", lambda _: run)
+    short = dataclasses.replace(specification, budget=1.5, second_lengths=(1,) * 40)
+    start = time.monotonic()
+    found = measurement(short)
+    assert time.monotonic() - start < 1.5
+    assert re.search(r"over \d texts of .*, evenly spaced by length among 40, as all would", found.latency_p50.method)
+    assert 1 < max(sizes) < 10
+    whole = within_budget(dataclasses.replace(short, budget=60.0), run)
+    assert whole == dataclasses.replace(short, budget=60.0)
+
+
+def test_texts_that_stand_for_all_are_of_their_lengths(specification: Specification) -> None:
+    lengths = sorted(len(ids) for ids in specification.token_ids)
+    for budget in (0.8, 1.5):
+        found = within_budget(
+            dataclasses.replace(specification, budget=budget), lambda batch: time.sleep(0.002 * batch["input_ids"].size)
+        )
+        kept = [len(ids) for ids in found.token_ids]
+        assert 0 < len(kept) < 40
+        assert abs(np.mean(kept) - np.mean(lengths)) < 3
+
+
+def test_memory_alone_may_be_missing(specification: Specification, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = launch._work
+
+    def fails_the_second_time(given: Specification) -> str:
+        if given.memory_only:
+            raise UserError("no memory left")
+        return work(given)
+
+    monkeypatch.setattr(launch, "_work", fails_the_second_time)
+    found = measure(specification)
+    assert found.memory_peak_no_arena == Figure(None, "MB", "unavailable", "no memory left")
+    assert found.latency_p50.how == "measured"
+
+
+def test_a_model_that_was_not_measured_has_its_size(specification: Specification) -> None:
+    found = not_measured(Path(specification.model), 1, "it took too long")
+    figures = [value for name, value in vars(found).items() if isinstance(value, Figure) and name != "file_size"]
+    assert {(figure.value, figure.how, figure.method) for figure in figures} == {
+        (None, "unavailable", "it took too long")
+    }
+    assert from_json(Measurement, to_json(found)) == found
+    measured = measure(specification)
+    assert found.file_size == measured.file_size
+    assert found.runtime == measured.runtime
+    for name, value in vars(found).items():
+        if isinstance(value, Figure):
+            assert value.unit == getattr(measured, name).unit, name

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from workplace import Copier, Workplace
 
-from distill import load
+from distill import UserError, load
 
 pytestmark = pytest.mark.usefixtures("plots_stay_undrawn")
 
@@ -188,6 +188,30 @@ def test_export_makes_other_variants_without_training(
     assert place.distill("export", "outputs/small", "--variants", "int8", "--json") == 0
     assert {v["variant"] for v in json.loads(place.out)["variants"]} == {"fp32", "int8"}
     assert load(place.folder / "exports/small").variant == "int8"
+
+
+@pytest.mark.parametrize(
+    "error", [UserError("measuring took more than 600 s"), OSError("no memory to start a process")]
+)
+def test_measurement_that_fails_ends_no_run(
+    error: Exception, finished: Workplace, copy: Copier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(specification: object) -> str:
+        raise error
+
+    monkeypatch.setattr("distill.measure.launch._work", fail)
+    place = copy(finished)
+    assert place.run("measure.seconds=0.03") == 0, place.err
+    assert f"measure the teacher in fp32: no figures ({error})" in place.err
+    for variant in place.report().variants:
+        assert variant.measurement is not None
+        assert variant.measurement.latency_p50.how == "unavailable"
+        assert variant.measurement.latency_p50.method == str(error)
+        assert variant.measurement.file_size.value == pytest.approx(variant.file_bytes / 1e6)
+    assert "times smaller" in place.out
+    assert "times faster" not in place.out
+    assert str(error) in (place.folder / "outputs/small/report.html").read_text(encoding="utf-8")
+    assert load(place.folder / "exports/small")(["a gorgeous film"])
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import pytest
 
 from distill.results import Figure
-from distill.stages.artifacts import of_processes
+from distill.stages.costs import of_processes
 
 
 def joules(value: float | None, how: str = "estimated") -> Figure:

@@ -1,0 +1,114 @@
+"""Stages that were stopped: they go on where they were, to the same bits, and say all that they cost."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from little_world import review
+from tokenizers import Tokenizer
+
+from distill import tasks, training
+from distill.config import Architecture, LayersStudent, PretrainedTeacher, PretrainingConfig, Source
+from distill.data import Dataset, Part
+from distill.measure import EnergyMeter
+from distill.models import build_transformer, save_model
+from distill.results import Figure, StageCost
+from distill.stages.artifacts import Artifact, Artifacts
+from distill.stages.pretraining import PretrainStudent
+from distill.stages.signal import LabelTexts
+from distill.stages.tokens import ReadTexts, Tokens
+from distill.text import Example, Reading
+from distill.training import Answers, loop, state
+from distill.training.devices import Machine
+
+CPU = Machine("cpu", "fp32", "as asked for", 1)
+
+
+@pytest.fixture
+def reading(encoder: Path) -> Reading:
+    return Reading(Tokenizer.from_file(str(encoder / "tokenizer.json")), 24)
+
+
+def artifacts_in(folder: Path) -> Artifacts:
+    return Artifacts(folder, CPU, lambda: EnergyMeter("cpu", 1.0))
+
+
+def texts(count: int) -> Part:
+    generator = random.Random(4)
+    examples = tuple(Example(review(generator)[0]) for _ in range(count))
+    return Dataset(examples, (), (), (), (), {}, "", "", ()).part("train", "validation", "test")
+
+
+def test_labels_go_on_behind_those_that_were_written(
+    reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = tasks.build("text-classification", ("fresh", "rotten"))
+    small = Architecture(layers=1, hidden_size=16, heads=2, intermediate_size=32)
+    save_model(build_transformer(small, reading.tokenizer, {}, task, 24, 0), tmp_path / "teacher/model", 24)
+    teacher = Artifact(tmp_path / "teacher", "teacher", StageCost("", 0.0, Figure(0.0, "J", "estimated", "")))
+    monkeypatch.setattr(loop, "TOKENS", 200)
+    monkeypatch.setattr(state, "ANSWERS_SECONDS", -1)
+    saves: list[int] = []
+    save = Answers.save
+
+    def counted(answers: Answers) -> None:
+        save(answers)
+        saves.append(len(answers.files))
+        if len(saves) == 3:
+            raise KeyboardInterrupt
+
+    def label(artifacts: Artifacts) -> Artifact:
+        part = texts(80)
+        return artifacts.get(
+            LabelTexts(teacher, reading, task, Tokens(part, artifacts.get(ReadTexts(reading, task, part))))
+        )
+
+    whole = label(artifacts_in(tmp_path / "whole"))
+    monkeypatch.setattr(Answers, "save", counted)
+    artifacts = artifacts_in(tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        label(artifacts)
+    found = label(artifacts)
+    assert saves == list(range(1, saves[-1] + 1))  # no batch a second time
+    assert saves[-1] > 4
+    for file in ("logits.npy", "keys.npy", "offsets.npy"):
+        assert (found.directory / "store" / file).read_bytes() == (whole.directory / "store" / file).read_bytes()
+    assert sorted(path.name for path in found.directory.iterdir()) == ["done.json", "store"]
+    assert "sum of 2 stretches" in found.cost.energy.method
+    assert "stretches" not in whole.cost.energy.method
+
+
+def test_a_pretraining_that_was_stopped_does_not_train_the_teacher_again(
+    encoder: Path, reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = texts(60)
+    stage = PretrainStudent(
+        PretrainedTeacher("pretrained", Source(path=str(encoder))),
+        LayersStudent("layers", layers=(1,), pretraining=PretrainingConfig(batch_size=8, max_length=16)),
+        0,
+        reading,
+        part,
+        part.whole.part("validation", "test"),
+    )
+    trained: list[str] = []
+    train = training.train
+
+    def stopped_once(problem: Any, *given: Any) -> Any:
+        trained.append(problem.what)
+        if len(trained) == 4:
+            raise InterruptedError
+        return train(problem, *given)
+
+    monkeypatch.setattr("distill.training.train", stopped_once)
+    whole = artifacts_in(tmp_path / "whole").get(stage)
+    artifacts = artifacts_in(tmp_path / "stopped")
+    with pytest.raises(InterruptedError):
+        artifacts.get(stage)
+    found = artifacts.get(stage)
+    teacher, student = "the teacher learns to find masked tokens", "pretraining of the student"
+    assert trained == [teacher, student, teacher, student, student]
+    assert found.read("result.json") == whole.read("result.json")
+    weights = "model/model.safetensors"
+    assert (found.directory / weights).read_bytes() == (whole.directory / weights).read_bytes()
+    assert sorted(path.name for path in found.directory.iterdir()) == ["done.json", "model", "result.json"]
