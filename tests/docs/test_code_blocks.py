@@ -17,7 +17,7 @@ from distill.config.compose import recipe_names, run_with_hydra
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OTHER_PROGRAMS = {".", ".ci/run", "pip", "pytest", "python", "accelerate", "sphinx-build", "pre-commit", "ruff", "mypy", "git"}
+OTHER_PROGRAMS = {".", ".ci/run", "accelerate", "git", "mypy", "pip", "pre-commit", "pytest", "python", "sphinx-build"}
 """Not run here: what they start is run by tests of its own, or it installs something."""
 
 
