@@ -11,7 +11,7 @@ from distill.stages.checks import check_before
 from distill.stages.comparison import evaluate
 from distill.stages.context import Findings, Lesson, open_run
 from distill.stages.delivery import Outcome, deliver
-from distill.stages.exporting import export_models, variant_results
+from distill.stages.exporting import export_student, export_teacher, variant_results
 from distill.stages.floor import fit_floor
 from distill.stages.pretraining import pretrain_student
 from distill.stages.reporting import make_report
@@ -33,14 +33,15 @@ def run(config: Config) -> Outcome:
     teacher = prepare_teacher(this, texts)
     signal = ask_teacher(this, texts, teacher)
     texts = label_by_teacher(texts, signal)
+    teachers = export_teacher(this, texts, signal)
     own = prepare_student(this, texts)
     lesson = Lesson(own, signal, pretrain_student(this, texts))
     arms = train_arms(this, lesson)
     linear = fit_floor(this, texts)
     comparison = evaluate(this, lesson, linear, arms)
     chosen = choose(arms)
-    exported = export_models(this, texts, lesson, chosen)
-    variants = variant_results(this, exported)
+    exported = export_student(this, lesson, chosen)
+    variants = variant_results(this, (*teachers, exported))
     findings = Findings(lesson, linear, arms, comparison, chosen, variants)
     report = make_report(this, findings, started)
-    return deliver(this, report, findings, exported[-1])
+    return deliver(this, report, findings, exported)

@@ -75,5 +75,6 @@ def write_bert(folder: Path, texts: Sequence[str], labels: Sequence[str] | None 
         sep_token="[SEP]",
         mask_token="[MASK]",
         model_max_length=64,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     ).save_pretrained(folder)
     return folder

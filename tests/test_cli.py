@@ -238,7 +238,7 @@ def test_teacher_with_other_labels(
 ) -> None:
     from little_world import write_bert
 
-    write_bert(Path("classifier"), ["a gorgeous film"], labels)
+    write_bert(Path("classifier"), ["a gorgeous film", "abcdefghijklmnopqrstuvwxyz 0123456789 , -"], labels)
     assert complaint in refused("teacher.source.path=classifier", *overrides)
 
 

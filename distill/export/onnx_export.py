@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import onnx
 import torch
@@ -134,8 +135,10 @@ def _quiet() -> Iterator[None]:
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")  # "torchvision is not installed"
     level = registration.level
     registration.setLevel(logging.ERROR)
+    # where an operator has no counterpart, torch prints the whole graph
+    unlogged = mock.patch.object(torch._C, "_jit_onnx_log")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), unlogged:
             ignore = warnings.filterwarnings
             ignore("ignore", message=".*legacy TorchScript-based ONNX export", category=DeprecationWarning)
             ignore("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]

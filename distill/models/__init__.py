@@ -3,7 +3,6 @@
 from distill.models.loading import (
     LoadedModel,
     load_model,
-    load_tokenizer,
     load_with_new_head,
     parameter_count,
     save_model,
@@ -42,7 +41,6 @@ __all__ = [
     "build_transformer",
     "load_model",
     "load_teacher",
-    "load_tokenizer",
     "load_with_new_head",
     "parameter_count",
     "save_model",

@@ -1,14 +1,14 @@
 """What of a model becomes ONNX graphs: one for each role that the runtime runs."""
 
 import copy
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from distill.models.answers import sentence_embedding
+from distill.models.answers import named_output
+from distill.models.loading import takes_types
 from distill.tasks import Task
 
 Axes = dict[int, str]
@@ -54,23 +54,13 @@ class _Named(nn.Module):
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
         output = self.model(**inputs)
-        return tuple(
-            sentence_embedding(output.last_hidden_state, attention_mask)
-            if name == "sentence_embedding"
-            else getattr(output, name)
-            for name in self.outputs
-        )
+        return tuple(named_output(self.model, output, attention_mask, name) for name in self.outputs)
 
 
 def graph_inputs(model: nn.Module) -> tuple[str, ...]:
-    """Names of the inputs that the graph of this model has.
-
-    ``token_type_ids`` is one where the model's ``forward`` takes it and its configuration knows more than one type.
-    """
-    types = getattr(getattr(model, "config", None), "type_vocab_size", 0) or 0
-    if types > 1 and "token_type_ids" in inspect.signature(model.forward).parameters:
-        return ("input_ids", "attention_mask", "token_type_ids")
-    return ("input_ids", "attention_mask")
+    """Names of the inputs that the graph of this model has."""
+    both = ("input_ids", "attention_mask")
+    return (*both, "token_type_ids") if takes_types(model) else both
 
 
 def graphs_of(model: nn.Module, task: Task) -> list[GraphSpec]:
@@ -93,5 +83,10 @@ def graphs_of(model: nn.Module, task: Task) -> list[GraphSpec]:
     values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
     example = {name: values[name] for name in graph_inputs(model)}
     axes = dict.fromkeys(example, BY_TOKEN)
-    axes |= {name: BY_TOKEN if task.words or name == "last_hidden_state" else {0: "batch"} for name in task.outputs}
+    axes |= {name: BY_TOKEN if by_token(task, name) else {0: "batch"} for name in task.outputs}
     return [GraphSpec("model", module, example, axes, task.outputs)]
+
+
+def by_token(task: Task, output: str) -> bool:
+    """Whether an output of the task's graph has a row for each token, not for the whole text."""
+    return task.words or output == "last_hidden_state"

@@ -1,5 +1,6 @@
 """Models with their tokenizers, to a folder and back, in the layout of ``save_pretrained``."""
 
+import inspect
 import json
 import shutil
 from collections.abc import Sequence
@@ -11,17 +12,15 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from distill.errors import UserError
+from distill.models.checkpoints import SPECIAL_ROLES
 from distill.tasks import Task
 from distill.text.encoding import PAD_TOKENS
 
 transformers_logging.disable_progress_bar()  # bars of a few milliseconds, between our own
 transformers_logging.set_verbosity_error()  # a new head is what fine-tuning is for, not a warning
-
-SPECIAL_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class LoadedModel:
     """Role, such as ``cls_token``, to token."""
 
 
-def auto_class(task: Task) -> Any:
+def auto_class(task: Task | type[Task]) -> Any:
     """transformers' auto class for the task's head."""
     return getattr(transformers, f"AutoModelFor{task.head}" if task.head else "AutoModel")
 
@@ -47,27 +46,6 @@ def label_settings(task: Task) -> dict[str, Any]:
     if names := task.output_names:
         settings |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     return settings
-
-
-def load_tokenizer(
-    location: str, revision: str | None = None, trust: bool = False
-) -> tuple[Tokenizer, dict[str, str], int]:
-    """The tokenizer of a folder or hub id, the roles of its special tokens, and the longest input it states.
-
-    Raises UserError where there is none that the ``tokenizers`` library runs.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(location, revision=revision, trust_remote_code=trust)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"no tokenizer can be loaded from {location}: {error}") from error
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise UserError(
-            f"the tokenizer of {location} is written in Python; one with a tokenizer.json is needed, so that the "
-            "exported model can read text without transformers"
-        )
-    roles = {role: str(token) for role in SPECIAL_ROLES if (token := getattr(tokenizer, role, None)) is not None}
-    return backend, roles, int(min(tokenizer.model_max_length, 10**6))
 
 
 def load_model(directory: Path, task: Task) -> LoadedModel:
@@ -111,8 +89,13 @@ def save_model(loaded: LoadedModel, directory: Path, max_length: int) -> None:
 
 
 def takes_types(model: nn.Module) -> bool:
-    """Whether the model tells first from second text by ``token_type_ids``."""
-    return int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
+    """Whether the model is given ``token_type_ids``: where it knows more than one type and, if it is a checkpoint, its
+    own tokenizer gives them to it (its configuration then says so as ``reads_token_types``)."""
+    config = getattr(model, "config", None)
+    known = getattr(config, "type_vocab_size", None)
+    given = getattr(config, "reads_token_types", known is not None)
+    accepted = "token_type_ids" in inspect.signature(model.forward).parameters
+    return bool(accepted and given and (known is None or known > 1))
 
 
 def vector_size(model: nn.Module) -> int:
@@ -141,11 +124,3 @@ def special_tokens_of(tokenizer: Tokenizer) -> dict[str, str]:
         if present is not None:
             found[role] = present
     return found
-
-
-def load_config(location: str, revision: str | None, trust: bool) -> Any:
-    """The configuration of a folder or hub id. Raises UserError where there is none."""
-    try:
-        return AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=trust)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"no model can be loaded from {location}: {error}") from error

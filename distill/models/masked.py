@@ -6,9 +6,8 @@ import torch
 from transformers import AutoModelForMaskedLM
 
 from distill.config import PretrainedTeacher
-from distill.errors import UserError
-from distill.models.loading import load_config
-from distill.sources import locate
+from distill.models.checkpoints import Checkpoint
+from distill.models.teachers import new_in_training, unused
 
 
 def load_masked_lm(config: PretrainedTeacher, seed: int) -> tuple[Any, bool]:
@@ -17,14 +16,9 @@ def load_masked_lm(config: PretrainedTeacher, seed: int) -> tuple[Any, bool]:
     A head that is missing starts from random weights, which the seed fixes. Raises UserError where there is no such
     model of this kind.
     """
-    location, revision = config.source.hub or str(locate(config.source)), config.source.revision
-    settings = load_config(location, revision, config.trust_remote_code)
-    has_head = any(str(a).endswith("ForMaskedLM") for a in settings.architectures or ())
+    checkpoint = Checkpoint.of(config.source, config.trust_remote_code)
+    has_head = any(str(a).endswith("ForMaskedLM") for a in checkpoint.config().architectures or ())
     torch.manual_seed(seed)
-    try:
-        model = AutoModelForMaskedLM.from_pretrained(
-            location, revision=revision, trust_remote_code=config.trust_remote_code, dtype=torch.float32
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{location} cannot be loaded as a masked language model: {error}") from error
+    model = checkpoint.weights(AutoModelForMaskedLM, unused if has_head else new_in_training)
+    model.config.reads_token_types = "token_type_ids" in checkpoint.tokenizer().inputs
     return model, has_head

@@ -18,6 +18,15 @@ def masked_max(x_BLD: Tensor, mask_BL: Tensor) -> Tensor:
     return x_BLD.masked_fill(mask_BL.unsqueeze(-1) == 0, -1e4).amax(1)
 
 
+def first_token(x_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+    """[B, L, D] to [B, D]: the state of the first token, such as ``[CLS]``."""
+    return x_BLD[:, 0]
+
+
+POOLINGS = {"mean": masked_mean, "cls": first_token, "max": masked_max}
+"""By the names that sentence-transformers has for them."""
+
+
 def read_apart(
     input_ids_BL: Tensor, mask_BL: Tensor, token_type_ids_BL: Tensor | None, opening: int, pad_id: int
 ) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Students: layers of the teacher, the in-repo transformer, or a recurrent network."""
 
 import copy
+import json
 import re
 from typing import Any
 
@@ -8,14 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distill.config import Architecture, LayersStudent, RecurrentArchitecture, RecurrentStudent, TransformerStudent
 from distill.errors import UserError
 from distill.models.loading import LoadedModel, auto_class, label_settings, special_tokens_of
+from distill.models.longest import first_position
 from distill.models.recurrent import RecurrentConfig
-from distill.models.teachers import OFFSET_POSITIONS
 from distill.models.transformer import EncoderConfig
 from distill.tasks import Task
 from distill.text import Reading
@@ -51,7 +53,7 @@ def build_student(
         return LoadedModel(model, tokenizer, special_tokens)
     if isinstance(config, TransformerStudent):
         return build_transformer(config.architecture, tokenizer, special_tokens, task, max_length, seed, paired)
-    embeddings = None if config.embeddings == "random" else teacher_embeddings(teacher, tokenizer, kept)
+    embeddings = None if config.embeddings == "random" else teacher_embeddings(teacher, tokenizer, special_tokens)
     return build_recurrent(config.architecture, tokenizer, special_tokens, task, max_length, seed, paired, embeddings)
 
 
@@ -69,21 +71,42 @@ def pair_settings(architecture: Architecture | RecurrentArchitecture, reading: R
     return {"pairs": "apart", "pair_opening": opening}
 
 
-def teacher_embeddings(teacher: LoadedModel | None, tokenizer: Tokenizer, kept: NDArray[np.int64] | None) -> Tensor:
-    """[V, D], the teacher's word embeddings of each id of ``tokenizer``.
+def teacher_embeddings(teacher: LoadedModel | None, tokenizer: Tokenizer, special_tokens: dict[str, str]) -> Tensor:
+    """[V, D], the teacher's word embedding of each piece of ``tokenizer``, NaN where the teacher has no such piece.
 
-    Raises UserError where there is no teacher to take them from, or where the tokenizer is not the teacher's.
+    Raises UserError where there is no teacher to take them from.
     """
     if teacher is None:
         raise UserError("student.embeddings=teacher takes word embeddings, but the teacher is no model; choose random")
-    rows = kept if kept is not None else np.arange(max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1)
-    old: nn.Embedding = teacher.model.get_input_embeddings()
-    if int(rows.max()) >= old.num_embeddings or (tokenizer.to_str() != teacher.tokenizer.to_str() and kept is None):
-        raise UserError(
-            "student.embeddings=teacher needs the teacher's tokenizer, whose ids they belong to; choose "
-            "tokenizer=teacher or student.embeddings=random"
-        )
-    return old.weight[torch.from_numpy(rows)].detach().clone()
+    old: Tensor = teacher.model.get_input_embeddings().weight.detach()
+    theirs = ids_by_piece(teacher.tokenizer, teacher.special_tokens)
+    own = ids_by_piece(tokenizer, special_tokens)
+    embeddings = old.new_full((max(own.values()) + 1, old.shape[1]), torch.nan)
+    for piece, index in own.items():
+        if piece in theirs:
+            embeddings[index] = old[theirs[piece]]
+    return embeddings
+
+
+def ids_by_piece(tokenizer: Tokenizer, special_tokens: dict[str, str]) -> dict[str, int]:
+    """The id of each piece, written alike for all kinds of tokenizers, with ``▁`` where a word begins; of special
+    tokens by their roles."""
+    settings = json.loads(tokenizer.to_str())
+    bytewise = '"ByteLevel"' in json.dumps([settings["pre_tokenizer"], settings["decoder"]])
+    inner = settings["model"].get("continuing_subword_prefix") if settings["model"]["type"] == "WordPiece" else None
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    roles = special_tokens or special_tokens_of(tokenizer)
+    found = {role: vocabulary[token] for role, token in roles.items() if token in vocabulary}
+    for piece in vocabulary.keys() - set(roles.values()):
+        index = vocabulary[piece]
+        if bytewise:
+            text = ByteLevel().decode([piece])
+            if "\ufffd" not in text:  # else a part of a character
+                piece = f"▁{text[1:]}" if text.startswith(" ") else text
+        elif inner is not None:
+            piece = piece.removeprefix(inner) if piece.startswith(inner) else f"▁{piece}"
+        found[piece] = index
+    return found
 
 
 def build_recurrent(
@@ -96,9 +119,10 @@ def build_recurrent(
     paired: bool = False,
     embeddings: Tensor | None = None,
 ) -> LoadedModel:
-    """The recurrent network from random weights, as teacher or student, with ``embeddings`` [V, D] where given."""
+    """The recurrent network from random weights, as teacher or student, with ``embeddings`` [V, D] where they are given
+    and not NaN."""
     torch.manual_seed(seed)
-    reading = Reading(tokenizer, max_length)
+    reading = Reading(tokenizer, max_length, special_tokens=special_tokens)
     settings = RecurrentConfig(
         cell=architecture.cell,
         vocab_size=reading.vocabulary_size,
@@ -115,7 +139,8 @@ def build_recurrent(
     model = auto_class(task).from_config(settings)
     if embeddings is not None:
         with torch.no_grad():
-            model.get_input_embeddings().weight.copy_(embeddings)
+            weight = model.get_input_embeddings().weight
+            weight.copy_(torch.where(embeddings.isnan(), weight, embeddings))
     return LoadedModel(model, tokenizer, special_tokens or special_tokens_of(tokenizer))
 
 
@@ -130,7 +155,7 @@ def build_transformer(
 ) -> LoadedModel:
     """The in-repo transformer encoder from random weights, as teacher or student."""
     torch.manual_seed(seed)
-    reading = Reading(tokenizer, max_length)
+    reading = Reading(tokenizer, max_length, special_tokens=special_tokens)
     if architecture.hidden_size % architecture.heads:
         raise UserError(
             f"hidden_size is {architecture.hidden_size} and heads is {architecture.heads}; hidden_size must be a "
@@ -173,8 +198,9 @@ def student_from_layers(teacher: PreTrainedModel, layers: list[int]) -> PreTrain
     """A model of the teacher's kind with only these layers, all weights copied, embeddings and head included."""
     settings = copy.deepcopy(teacher.config)
     settings.num_hidden_layers = len(layers)
-    if getattr(settings, "layer_types", None):  # ModernBERT alternates local and global attention
-        settings.layer_types = [settings.layer_types[i] for i in layers]
+    for key, value in teacher.config.to_dict().items():  # such as ModernBERT's layer_types, Longformer's windows
+        if isinstance(value, list) and len(value) == teacher.config.num_hidden_layers:
+            setattr(settings, key, [value[i] for i in layers])
     student = type(teacher)(settings)
     prefix = _layer_prefix(teacher)
     position = {old: new for new, old in enumerate(layers)}
@@ -215,7 +241,8 @@ def keep_vocabulary(model: PreTrainedModel, kept: NDArray[np.int64]) -> None:
             f"the tokenizer has id {int(kept.max())}, but the teacher only {old.num_embeddings} word embeddings"
         )
     pad_id = getattr(model.config, "pad_token_id", None)
-    if model.config.model_type in OFFSET_POSITIONS and pad_id is not None and new_id.get(pad_id) != pad_id:
+    moved = pad_id is not None and new_id.get(pad_id) != pad_id
+    if moved and first_position(model, old.num_embeddings) > 0:
         raise UserError(
             f"{type(model).__name__} numbers positions from its padding id {pad_id}, which trimming would move; "
             "set student.vocabulary.trim=false"

@@ -1,27 +1,23 @@
 """Teachers that transformers' auto classes load: fine-tuned already, or to be fine-tuned by the recipe."""
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.utils import cached_file
 
 from distill.config import PretrainedTeacher
 from distill.errors import UserError, nearest
-from distill.models.loading import LoadedModel, auto_class, label_settings, load_config, load_tokenizer
-from distill.sources import locate
-from distill.tasks import Task
+from distill.models.checkpoints import Checkpoint, FoundTokenizer, label_names
+from distill.models.loading import LoadedModel, auto_class, label_settings
+from distill.models.longest import longest_input
+from distill.models.sentence_modules import read_as_sentences
+from distill.tasks import TASKS, Task
 from distill.text import Example
-
-OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
-"""Families that number positions from the padding id + 1 on."""
 
 
 @dataclass(frozen=True)
@@ -37,58 +33,70 @@ class Teacher:
 def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
     """Loads a teacher for a task, its logits in the order of the task's labels. Weights are read in float32.
 
-    Raises UserError where nothing is there, where the checkpoint's labels are not the data's, or where they are
-    ``LABEL_0`` … without a map.
+    Raises UserError where nothing is there or weights are missing, where the checkpoint's labels are not the data's, or
+    where they are ``LABEL_0`` … without a map.
     """
-    location, revision = (
-        (config.source.hub, config.source.revision) if config.source.hub else (str(locate(config.source)), None)
-    )
-    trust = config.trust_remote_code
-    settings = load_config(str(location), revision, trust)
-    tokenizer, roles, stated = load_tokenizer(str(location), revision, trust)
-    longest = min(stated, longest_input(settings))
+    checkpoint = Checkpoint.of(config.source, config.trust_remote_code)
+    settings = checkpoint.config()
     if task is None:
         raise ValueError("a task is needed to load a teacher")
     has_head = has_head_for(settings, type(task))
     fine_tuned = config.fine_tune == "never" or (config.fine_tune == "auto" and has_head)
     if task.kind == "vector":  # its vectors are what it is for; there is nothing to fine-tune it on
         fine_tuned = has_head = True
-        check_pooling(str(location), revision)
     if config.fine_tune == "never" and not has_head:
-        raise UserError(
-            f"teacher.fine_tune is never, but {location} has no head for {task.name} "
-            f"(it is {', '.join(settings.architectures or ['of no stated architecture'])}); set it to auto"
-        )
+        raise UserError(no_head(checkpoint.location, settings, task))
     matched = fine_tuned and task.labelled
-    order = match_labels(settings.id2label, config.label_map, task, str(location)) if matched else None
-    extra = {} if fine_tuned else {**label_settings(task), "ignore_mismatched_sizes": True}
-    try:
-        model = auto_class(task).from_pretrained(
-            location, revision=revision, trust_remote_code=trust, dtype=torch.float32, **extra
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"the teacher {location} cannot be loaded for {task.name}: {error}") from error
+    order = match_labels(label_names(settings), config.label_map, task, checkpoint.location) if matched else None
+    model = checkpoint.weights(
+        auto_class(task), new_in_training if not fine_tuned else unused, **({} if fine_tuned else label_settings(task))
+    )
+    reads = reading_of(checkpoint, model, task.kind == "vector")
     if order is not None:
         permute_labels(model, order)
         for key, value in label_settings(task).items():
             setattr(model.config, key, value)
-    return Teacher(LoadedModel(model.eval(), tokenizer, roles), fine_tuned, longest)
+    return Teacher(LoadedModel(model, reads.tokenizer, reads.special_tokens), fine_tuned, reads.longest)
 
 
-def check_pooling(location: str, revision: str | None) -> None:
-    """Raises UserError for a sentence-transformers model whose vectors are not the mean over its tokens."""
-    found = cached_file(
-        location, "1_Pooling/config.json", revision=revision, _raise_exceptions_for_missing_entries=False
-    )
-    if found is None:
-        return
-    settings = json.loads(Path(found).read_text(encoding="utf-8"))
-    modes = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on is True]
-    if modes and modes != ["pooling_mode_mean_tokens"]:
+def new_in_training(model: PreTrainedModel, name: str) -> bool:
+    """Whether a weight may start from a random value where the model is fine-tuned: those of its head, and the pooler
+    below it, which masked language models have not."""
+    return not _of_encoder(model, name) or "pooler" in name.split(".")
+
+
+def unused(model: PreTrainedModel, name: str) -> bool:
+    """Whether a weight may be missing in a model that is taken as it is: the pooler of a bare encoder is never read."""
+    return model.base_model is model and "pooler" in name.split(".")
+
+
+def _of_encoder(model: PreTrainedModel, name: str) -> bool:
+    return model.base_model is model or name.startswith(f"{model.base_model_prefix}.")
+
+
+def reading_of(checkpoint: Checkpoint, model: PreTrainedModel, vectors: bool) -> FoundTokenizer:
+    """How a checkpoint reads texts. What its files say of padding, token types and pooling (``vectors``: as
+    sentence-transformers reads them) goes into the model's configuration.
+
+    The padding is the model's own, which it may look for in its input. Raises UserError where the tokenizer has ids
+    that the model has no embeddings for.
+    """
+    found = checkpoint.tokenizer()
+    ids = max(found.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    rows = len(model.get_input_embeddings().weight)
+    if ids > rows:
         raise UserError(
-            f"{location} makes its vectors by {', '.join(modes)} (1_Pooling/config.json); teachers of sentence "
-            "embeddings are read by the mean over their tokens alone: take one with pooling_mode_mean_tokens"
+            f"the tokenizer of {checkpoint.location} has {ids:,} ids, but the model {rows:,} word embeddings: they do "
+            "not belong together, or tokens were added without resize_token_embeddings; save both anew"
         )
+    pad_id = getattr(model.config, "pad_token_id", None)
+    pad = None if pad_id is None else found.tokenizer.id_to_token(pad_id)
+    longest = min(found.longest, longest_input(model, ids))
+    model.config.reads_token_types = "token_type_ids" in found.inputs
+    found = replace(
+        found, special_tokens={**found.special_tokens, **({"pad_token": pad} if pad else {})}, longest=longest
+    )
+    return read_as_sentences(checkpoint, model, found) if vectors else found
 
 
 def has_head_for(settings: Any, task: type[Task]) -> bool:
@@ -103,28 +111,37 @@ def has_head_for(settings: Any, task: type[Task]) -> bool:
     return bool(kind == task.problem_type)
 
 
-def longest_input(settings: object) -> int:
-    """Tokens that the position embeddings allow."""
-    positions = int(getattr(settings, "max_position_embeddings", None) or 10**6)
-    if getattr(settings, "model_type", "") in OFFSET_POSITIONS:
-        positions -= int(getattr(settings, "pad_token_id", None) or 0) + 1
-    return positions
+def no_head(location: str, settings: Any, task: Task) -> str:
+    """Why a checkpoint that is not to be trained does not answer a task, and which task it answers."""
+    why = f"teacher.fine_tune is never, but {location} has no head for {task.name}"
+    other = next((name for name, one in TASKS.items() if one.problem_type and has_head_for(settings, one)), None)
+    if other is not None:
+        kind = f"problem_type {settings.problem_type}" if settings.problem_type else f"{settings.num_labels} outputs"
+        return f"{why}: by its config.json it has {kind}; set task={other.replace('-', '_')}, or mend config.json"
+    heads = ", ".join(settings.architectures or ["of no stated architecture"])
+    return f"{why} (it is {heads}); give one that has, or set teacher.fine_tune=auto and give labels to train it on"
 
 
-def match_labels(id2label: dict[int, str], label_map: dict[str, str], task: Task, location: str) -> list[int]:
-    """For each label of the task, its index in the checkpoint. Labels are matched by name, never by index."""
-    names = [label_map.get(id2label[i], id2label[i]) for i in sorted(id2label)]
-    unknown = sorted(set(label_map) - set(id2label.values()))
+def match_labels(own: Sequence[str], label_map: dict[str, str], task: Task, location: str) -> list[int]:
+    """For each label of the task, its index among the checkpoint's ``own``. Labels are matched by name, never by
+    index."""
+    names = [label_map.get(name, name) for name in own]
+    unknown = sorted(set(label_map) - set(own))
     if unknown:
         raise UserError(
-            f"teacher.label_map names '{unknown[0]}', which is no label of {location}"
-            f"{nearest(unknown[0], id2label.values())}"
+            f"teacher.label_map names '{unknown[0]}', which is no label of {location}{nearest(unknown[0], own)}"
         )
     unnamed = [name for name in names if re.fullmatch(r"LABEL_\d+", name) and name not in task.output_names]
     if unnamed:
         raise UserError(
             f"the teacher {location} calls its labels {', '.join(unnamed[:3])}: nothing says which is which; name them "
             f"with teacher.label_map, such as {{{unnamed[0]}: {task.output_names[0]}}}"
+        )
+    if set(task.output_names) < set(names) and len(set(names)) == len(names):
+        raise UserError(
+            f"the teacher {location} knows labels that no text of the data has: "
+            f"{', '.join(name for name in names if name not in task.output_names)}; name all of its labels with "
+            f"task.labels=[{','.join(names)}]"
         )
     if sorted(names) != sorted(task.output_names):
         raise UserError(

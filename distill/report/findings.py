@@ -33,10 +33,11 @@ def why_it_fell(variant: VariantResult) -> str:
     reasons = []
     if variant.parity is not None and not variant.parity.passed:
         parity = variant.parity
-        reasons.append(
-            f"parity: differs from torch by {parity.max_abs_difference:.2g} (at most {parity.tolerance:.2g} allowed), "
-            f"answers {'equal' if parity.answers_equal else 'not equal'}; {parity.detail}"
+        found = (
+            f"differs from torch by {parity.max_abs_difference:.2g} (at most {parity.tolerance:.2g} allowed), "
+            f"answers {'equal' if parity.answers_equal else 'not equal'}; "
         )
+        reasons.append(f"parity: {found if math.isfinite(parity.max_abs_difference) else ''}{parity.detail}")
     if variant.gate is not None and not variant.gate.passed:
         reasons.append(f"gate: {variant.gate.reason}")
     return "; ".join(reasons)

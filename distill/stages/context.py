@@ -183,10 +183,12 @@ class Exported:
     """What graphs it has."""
     inputs: tuple[str, ...]
     """Of the first of them."""
+    made: tuple[str, ...]
+    """Variants that run; none where the model could not be exported."""
 
     def shipped(self, variant: str) -> bool:
         """Whether a variant kept what it must."""
-        return self.parity.passed and (variant == "fp32" or self.gates[variant].passed)
+        return variant in self.made and self.parity.passed and (variant == "fp32" or self.gates[variant].passed)
 
     def files(self, variant: str) -> dict[str, Path]:
         """The ONNX file of each role."""

@@ -82,7 +82,8 @@ def copy_student(model: Path, folder: Path, exported: Exported) -> None:
     if exported.texts.task.kind == "vector":
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         twice = 2 if settings.get("bidirectional") else 1  # a recurrent network gives the states of both directions
-        write_layout(folder, twice * settings["hidden_size"], exported.texts.reading.max_length)
+        size, pooling = twice * settings["hidden_size"], settings.get("sentence_pooling", "mean")
+        write_layout(folder, size, exported.texts.reading.max_length, pooling)
 
 
 def missed_target(config: Config, report: Report) -> str:

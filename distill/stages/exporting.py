@@ -2,16 +2,18 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from distill.config import ExportConfig
+from distill.config import ExportConfig, LayersStudent
 from distill.data import Part
-from distill.results import Gate, Parity, VariantResult, from_json
+from distill.errors import UserError
+from distill.results import Estimate, Gate, Parity, VariantResult, from_json
 from distill.runtime import graph_file
 from distill.stages.artifacts import Artifact, load_units, save_units
-from distill.stages.context import Chosen, Exported, Lesson, Run, Texts
+from distill.stages.context import Chosen, Exported, Lesson, Run, Signal, Texts
 from distill.stages.measuring import measure_variant
 from distill.stages.stage import Stage
 from distill.tasks import Task
@@ -28,6 +30,7 @@ FP32_TOKENS = 2048
 """Padded tokens of a batch in fp32."""
 PARITY_QUESTIONS = 24
 """Validation texts that answers of torch and of the graph are compared on."""
+NOT_KNOWN = Estimate(math.nan, math.nan, math.nan, "not evaluated")
 
 
 @dataclass(frozen=True)
@@ -52,43 +55,54 @@ class ExportModel(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves the graphs and ``exported.json``."""
-        from distill.export.onnx_export import export_graphs
-        from distill.export.parity import check_parity
         from distill.export.quantize import VARIANTS, Files
-        from distill.models import load_model
-        from distill.models.graphs import graphs_of
         from distill.runtime import Graphs
 
-        loaded = load_model(self.model.directory / "model", self.task)
-        specs = graphs_of(loaded.model, self.task)
-        sources = export_graphs(specs, folder, self.settings)
-        parity = check_parity(
-            loaded.model,
-            Graphs(sources),
-            self.reading,
-            self.task,
-            list(self.validation.examples[:PARITY_QUESTIONS]),
-            self.reading.vocabulary_size,
-            self.settings.tolerance,
-        )
+        parity, sources, inputs = self.fp32(folder)
         answers: dict[str, list[Logits]] = {}
         gates: dict[str, Gate] = {}
-        for variant in self.settings.variants:
+        for variant in self.settings.variants if math.isfinite(parity.max_abs_difference) else ():
             files = {role: folder / graph_file(role, variant) for role in sources}
-            if variant != "fp32":
-                VARIANTS[variant]({role: Files(sources[role], file) for role, file in files.items()}, ())
-            what = f"{self.who} {variant} on validation"
-            graphs = Graphs(files)
-            answers[variant] = answers_of(graphs, variant, self.reading, self.task, self.validation, what)
+            try:
+                if variant != "fp32":
+                    VARIANTS[variant]({role: Files(sources[role], file) for role, file in files.items()}, ())
+                what = f"{self.who} {variant} on validation"
+                answers[variant] = answers_of(Graphs(files), variant, self.reading, self.task, self.validation, what)
+            except Exception as error:
+                if variant == "fp32":
+                    raise
+                gates[variant] = Gate(False, NOT_KNOWN, self.settings.max_drop / 100, 0.0, f"not made: {cause(error)}")
+                continue
             if variant != "fp32":
                 gates[variant] = self.gate_of(answers["fp32"], answers[variant])
         content = {
             "roles": list(sources),
-            "inputs": specs[0].inputs,
+            "inputs": inputs,
+            "made": list(answers),
             "parity": dataclasses.asdict(parity),
             "gates": {variant: dataclasses.asdict(gate) for variant, gate in gates.items()},
         }
         (folder / "exported.json").write_text(json.dumps(content))
+
+    def fp32(self, folder: Path) -> tuple[Parity, dict[str, Path], tuple[str, ...]]:
+        """(parity, the file of each role, inputs). A model that cannot be exported, or whose graph does not run, has
+        not passed parity: that is a result, and the run goes on."""
+        from distill.export.onnx_export import export_graphs
+        from distill.export.parity import check_parity
+        from distill.models import load_model
+        from distill.models.graphs import graphs_of
+        from distill.runtime import Graphs
+
+        model = load_model(self.model.directory / "model", self.task).model
+        tolerance, questions = self.settings.tolerance, list(self.validation.examples[:PARITY_QUESTIONS])
+        try:
+            specs = graphs_of(model, self.task)
+            sources = export_graphs(specs, folder, self.settings)
+            size = self.reading.vocabulary_size
+            parity = check_parity(model, Graphs(sources), self.reading, self.task, questions, size, tolerance)
+            return parity, sources, specs[0].inputs
+        except Exception as error:
+            return Parity(False, math.inf, tolerance, 0, False, f"it could not be exported: {cause(error)}"), {}, ()
 
     def gate_of(self, fp32: list[Logits], variant: list[Logits]) -> Gate:
         """What a variant loses against fp32."""
@@ -132,6 +146,14 @@ class AnswerByGraph(Stage):
         save_units(folder / "test.npz", units)
 
 
+def cause(error: Exception) -> str:
+    """The first line of what torch or ONNX says, which has many kinds of errors for a model that they do not take.
+    Raises the error where it is the machine's."""
+    if isinstance(error, (OSError, MemoryError)):
+        raise error
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
 def answers_of(graphs: "Graphs", variant: str, reading: Reading, task: Task, texts: Part, what: str) -> list[Logits]:
     """In fp32 many at once; else one at a time: int8 scales activations over a batch, and an answer must not depend on
     its neighbours."""
@@ -141,15 +163,27 @@ def answers_of(graphs: "Graphs", variant: str, reading: Reading, task: Task, tex
     return in_order(respond(graphs.forward(task), reading, task, texts.examples, tokens, what))
 
 
-def export_models(this: Run, texts: Texts, lesson: Lesson, chosen: Chosen) -> tuple[Exported, ...]:
-    """The teacher, where it is a model, and the student."""
-    own, signal = lesson.texts, lesson.signal
-    student = replace(own, task=own.task.with_thresholds(chosen.thresholds))
+def export_teacher(this: Run, texts: Texts, signal: Signal) -> tuple[Exported, ...]:
+    """The teacher, where it is a model.
+
+    Raises UserError, before any student is trained, where it cannot be exported and students are made of its layers.
+    """
     teacher = signal.teacher.model
-    return (
-        *(() if teacher is None else (export(this, "teacher", teacher, replace(texts, task=signal.task)),)),
-        export(this, "student", chosen.model, student),
-    )
+    if teacher is None:
+        return ()
+    exported = export(this, "teacher", teacher, replace(texts, task=signal.task))
+    if not exported.made and isinstance(this.config.student, LayersStudent):
+        raise UserError(
+            f"the teacher does not run in ONNX, so a student of its layers does not either: {exported.parity.detail}; "
+            "choose student=transformer or student=lstm"
+        )
+    return (exported,)
+
+
+def export_student(this: Run, lesson: Lesson, chosen: Chosen) -> Exported:
+    """The student."""
+    own = lesson.texts
+    return export(this, "student", chosen.model, replace(own, task=own.task.with_thresholds(chosen.thresholds)))
 
 
 def export(this: Run, who: str, model: Artifact, texts: Texts) -> Exported:
@@ -159,14 +193,17 @@ def export(this: Run, who: str, model: Artifact, texts: Texts) -> Exported:
     left = artifact.read("exported.json")
     gates = {name: from_json(Gate, json.dumps(gate)) for name, gate in left["gates"].items()}
     parity = from_json(Parity, json.dumps(left["parity"]))
-    return Exported(who, texts, artifact, parity, gates, tuple(left["roles"]), tuple(left["inputs"]))
+    roles, inputs, made = (tuple(left[key]) for key in ("roles", "inputs", "made"))
+    return Exported(who, texts, artifact, parity, gates, roles, inputs, made)
 
 
 def variant_results(this: Run, exported: tuple[Exported, ...]) -> tuple[VariantResult, ...]:
     """Every variant of every model."""
     from distill.progress import track
 
-    files = [(one, variant) for one in exported for variant in this.config.export.variants]
+    files = [
+        (one, variant) for one in exported for variant in this.config.export.variants if one.made or variant == "fp32"
+    ]
     return tuple(variant_result(this, one, variant) for one, variant in track(files, "measure every variant"))
 
 
@@ -175,17 +212,25 @@ def variant_result(this: Run, exported: Exported, variant: str) -> VariantResult
     from distill.evaluation import score_over_seeds
     from distill.evaluation.summary import statistics
 
+    result = VariantResult(
+        model="teacher" if exported.who == "teacher" else "student",
+        variant=variant,
+        shipped=False,
+        parity=exported.parity if variant == "fp32" else None,
+        gate=exported.gates.get(variant),
+        score=None,
+        measurement=None,
+    )
+    if variant not in exported.made:
+        return result
     texts, test = exported.texts, exported.texts.dataset.part("test")
     answers = this.artifacts.get(
         AnswerByGraph(exported.who, exported.artifact, exported.roles, variant, texts.reading, texts.task, test)
     )
     units = load_units(answers.directory / "test.npz")
-    return VariantResult(
-        model="teacher" if exported.who == "teacher" else "student",
-        variant=variant,
+    return replace(
+        result,
         shipped=exported.who == "student" and exported.shipped(variant),
-        parity=exported.parity if variant == "fp32" else None,
-        gate=exported.gates.get(variant),
         score=score_over_seeds(texts.task.metric, statistics(texts.task, units, test.examples)[None]),
         measurement=measure_variant(this, exported, variant) if this.config.measure.enabled else None,
         file_bytes=exported.size(variant),

@@ -68,7 +68,8 @@ class PretrainStudent(Stage):
         held_out = max(1, min(MOST_HELD_OUT, len(found) // 20))
         if len(found) <= held_out:
             raise UserError(f"pretraining has {len(found)} texts; give more in student.pretraining.texts")
-        reading = Reading(self.reading.tokenizer, settings.max_length)
+        own = self.reading
+        reading = Reading(own.tokenizer, settings.max_length, own.pad_id, own.special_tokens)
         seen, unseen = (Corpus(part, reading, settings.masked) for part in (found[held_out:], found[:held_out]))
         teacher, has_head = load_masked_lm(self.teacher, self.seed)
         if not has_head:

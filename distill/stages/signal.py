@@ -47,12 +47,15 @@ class LabelTexts(Stage):
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``store``."""
         from distill.models import load_model
+        from distill.models.answers import check_finite
         from distill.training import Answers, SoftLabelStore, ask, forward_on
 
-        loaded = load_model(self.model.directory / "model", self.task)
+        loaded, encoded = load_model(self.model.directory / "model", self.task), self.texts.encoded
+        alone = bool(self.model.read("result.json")["padding"])
         work = folder / "work" / f"{machine.rank}-of-{machine.processes}"
         forward = Answers(forward_on(machine, loaded.model), work)
-        units = ask(forward, self.reading, self.task, self.texts.encoded, machine, self.what)
+        units = ask(forward, self.reading, self.task, encoded, machine, self.what, alone)
+        check_finite(units, encoded, self.task, "the teacher")
         if machine.is_main:
             SoftLabelStore.write(folder / "store", self.texts.examples, units)
             shutil.rmtree(folder / "work")
@@ -112,6 +115,8 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
         if task.kind != "vector":
             train = texts.dataset.train
             warnings = overfit_warning(task, train, units_of(open_store(answers), train), score)
+    if teacher.result.get("padding"):
+        warnings += (f"the teacher was asked about one text at a time: {teacher.result['padding']}",)
     return Signal(teacher, answers, task, on_validation, on_held_out, score, warnings)
 
 

@@ -26,6 +26,11 @@ from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
 
+PADDING_MEND = (
+    "state pad_token_id in its config.json where that is missing, or take a teacher that is fine-tuned already, which "
+    "is asked about one text at a time, and student=transformer or student=lstm"
+)
+
 
 @dataclass(frozen=True)
 class TrainTeacher(Stage):
@@ -62,8 +67,9 @@ class TrainTeacher(Stage):
         return f"teacher, seed {self.seed}, learning rate {self.rate:g}{', new pooler' if self.new_pooler else ''}"
 
     def compute(self, folder: Path, machine: Machine) -> None:
-        """Leaves ``model`` and ``result.json``."""
+        """Leaves ``model`` and ``result.json``; its ``padding`` says why texts cannot be padded, where that is so."""
         from distill.models import save_model, start_at_the_mean
+        from distill.models.answers import fault_of_padding
         from distill.models.students import chosen_layers
         from distill.models.teachers import renew_pooler
         from distill.objectives import Objective
@@ -73,6 +79,9 @@ class TrainTeacher(Stage):
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
         if self.layers is not None:
             chosen_layers(self.layers, loaded.model.config.num_hidden_layers)  # fails now, not after training
+        result["padding"] = fault_of_padding(loaded.model, self.reading, self.task, self.texts.encoded)
+        if result["padding"] and not fine_tuned:
+            raise UserError(f"{result['padding']}, so it cannot be trained in batches; {PADDING_MEND}")
         if not fine_tuned:
             if not self.texts.examples:
                 raise UserError("the teacher is not fine-tuned and there are no labels to fine-tune it on")
@@ -135,8 +144,11 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
     tried: list[Artifact] = []
     for rate in settings.train.learning_rates:
         tried.append(this.artifacts.get(training_of(this, texts, settings, rate, seed, False)))
-        if tried[0].read("result.json")["fine_tuned_before"]:
-            return Teacher(tried[0], (), tried[0].read("result.json"), (tried[0].cost,))
+        found = tried[0].read("result.json")
+        if found["fine_tuned_before"]:
+            if found["padding"] and isinstance(this.config.student, LayersStudent):
+                raise UserError(f"{found['padding']}, so its layers cannot be trained in batches; {PADDING_MEND}")
+            return Teacher(tried[0], (), found, (tried[0].cost,))
     rate = best_of(tried).read("result.json")["learning_rate"]
     for more in range(1, settings.tries):
         tried.append(this.artifacts.get(training_of(this, texts, settings, rate, seed + more, True)))

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -16,11 +16,15 @@ from distill.data import Dataset, Part, load_data
 from distill.data.examples import single_texts
 from distill.errors import UserError, nearest
 from distill.progress import say
+from distill.sources import describe
 from distill.stages.context import Run, StudentTexts, Texts
 from distill.stages.stage import Stage
 from distill.tasks.task import AGREEMENT
-from distill.text import Example, Reading, with_leading_blanks
+from distill.text import Example, Reading, check_known, with_leading_blanks
 from distill.training.devices import Machine
+
+if TYPE_CHECKING:
+    from distill.models.checkpoints import FoundTokenizer
 
 SHORTEST_MAXIMUM = 16
 """The maximum length is never set below this many tokens."""
@@ -59,8 +63,8 @@ class MakeReading(Stage):
     """A tokenizer, and the maximum length: the 99th percentile of the training texts, as far as its model reads."""
 
     name: ClassVar[str] = "tokenizer"
-    rooms: ClassVar[tuple[str, ...]] = ("text", "data/examples.py", "models/loading.py", "models/teachers.py")
-    libraries: ClassVar[tuple[str, ...]] = ("tokenizers", "transformers")
+    rooms: ClassVar[tuple[str, ...]] = ("text", "data/examples.py", "models", "tasks")
+    libraries: ClassVar[tuple[str, ...]] = ("tokenizers", "torch", "transformers")
 
     trained: TrainedTokenizer | None
     """How it is trained on the texts, where it is."""
@@ -70,8 +74,7 @@ class MakeReading(Stage):
     """There is a model at the source that reads with it, and says how much."""
     trust: bool
     max_length: int | None
-    as_words: bool
-    """Texts are lists of words."""
+    task_name: str
     texts: Part
 
     @property
@@ -81,45 +84,48 @@ class MakeReading(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves a :class:`Reading`."""
-        from distill.text import train_tokenizer
-
-        special: dict[str, str] = {}
-        longest = 10**6
-        if self.trained is not None:
-            texts = each_text_once(self.texts.examples)
-            tokenizer = train_tokenizer(texts, self.trained.vocabulary_size, self.trained.model)
-        else:
-            tokenizer, special, longest = self.found()
-        if self.as_words:
+        found = self.found()
+        tokenizer, longest, maximum = found.tokenizer, found.longest, self.max_length
+        if tasks.find(self.task_name).tagged:
             tokenizer = with_leading_blanks(tokenizer)
-        maximum = self.max_length
         if maximum is not None and maximum > longest:
             raise UserError(f"data.max_length is {maximum}, but the teacher reads at most {longest} tokens; lower it")
+        reading = Reading(tokenizer, maximum or min(longest, 4096), special_tokens=found.special_tokens)
+        if self.source is not None:
+            check_known(reading, self.texts.examples, describe(self.source))
         if maximum is None:
-            reading = Reading(tokenizer, min(longest, 4096))
             lengths = [len(e.input_ids) for e in reading.encode(self.texts.examples)]
             maximum = min(longest, max(SHORTEST_MAXIMUM, math.ceil(np.percentile(lengths, 99))))
-        Reading(tokenizer, maximum, special_tokens=special).save(folder / "reading")
+        Reading(tokenizer, maximum, special_tokens=found.special_tokens).save(folder / "reading")
 
-    def found(self) -> tuple[Any, dict[str, str], int]:
-        """The tokenizer of the source, the roles of its special tokens, and the longest input."""
+    def found(self) -> "FoundTokenizer":
+        """The tokenizer, the roles of its special tokens, and the longest input of the model that reads with it."""
         from tokenizers import Tokenizer
 
-        from distill.models.loading import load_config, load_tokenizer
-        from distill.models.teachers import longest_input
+        from distill.models.checkpoints import UNLIMITED, Checkpoint, FoundTokenizer
+        from distill.models.loading import auto_class
+        from distill.models.teachers import reading_of
         from distill.sources import locate
+        from distill.text import train_tokenizer
 
-        assert self.source is not None
-        location, revision = self.source.hub or str(locate(self.source)), self.source.revision
-        if Path(location).is_file():
+        if self.source is None:
+            assert self.trained is not None
+            texts = each_text_once(self.texts.examples)
+            trained = train_tokenizer(texts, self.trained.vocabulary_size, self.trained.model)
+            return FoundTokenizer(trained, {}, UNLIMITED, ())
+        if not self.source.hub and locate(self.source).is_file():
+            file = locate(self.source)
             try:
-                return Tokenizer.from_file(location), {}, 10**6
+                return FoundTokenizer(Tokenizer.from_file(str(file)), {}, UNLIMITED, ())
             except Exception as error:  # tokenizers raises bare Exception
-                raise UserError(f"{location} is not a tokenizer.json: {error}") from error
-        tokenizer, special, longest = load_tokenizer(location, revision, self.trust)
-        if self.of_model:
-            longest = min(longest, longest_input(load_config(location, revision, self.trust)))
-        return tokenizer, special, longest
+                raise UserError(f"{file} is not a tokenizer.json: {error}") from error
+        checkpoint = Checkpoint.of(self.source, self.trust)
+        if not self.of_model:
+            return checkpoint.tokenizer()
+        checkpoint.config()
+        task = tasks.find(self.task_name)
+        model = checkpoint.weights(auto_class(task), lambda *_: True)  # which are missing is looked at with the task
+        return reading_of(checkpoint, model, task.kind == "vector")
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,8 @@ class MakeVocabulary(Stage):
 
         tokenizer, reading = self.reading.tokenizer, self.reading
         if self.vocabulary.trim:
-            trimmed = trim_vocabulary(tokenizer, each_text_once(self.texts.examples), self.vocabulary.min_count)
+            texts, roles = each_text_once(self.texts.examples), reading.special_tokens.values()
+            trimmed = trim_vocabulary(tokenizer, texts, self.vocabulary.min_count, roles)
             np.save(folder / "kept.npy", trimmed.kept)
             reading = Reading(trimmed.tokenizer, reading.max_length, special_tokens=reading.special_tokens)
         reading.save(folder / "reading")
@@ -179,7 +186,7 @@ def make_reading(this: Run, dataset: Dataset, chosen: TeacherTokenizer | Trained
             of_model=of_teacher,
             trust=of_teacher and isinstance(teacher, PretrainedTeacher) and teacher.trust_remote_code,
             max_length=this.config.data.max_length,
-            as_words=tasks.find(this.config.task.name).tagged,
+            task_name=this.config.task.name,
             texts=dataset.part("train", "transfer"),
         )
     )
@@ -220,13 +227,12 @@ def prepare_student(this: Run, texts: Texts) -> StudentTexts:
 
 def teacher_labels(config: Config) -> tuple[str, ...]:
     """The labels of a fine-tuned teacher, for data that has none."""
-    from distill.models.loading import load_config
-    from distill.sources import locate
+    from distill.models.checkpoints import Checkpoint, label_names
 
-    assert isinstance(config.teacher, PretrainedTeacher)
-    source = config.teacher.source
-    settings = load_config(source.hub or str(locate(source)), source.revision, config.teacher.trust_remote_code)
-    return tuple(config.teacher.label_map.get(name, name) for _, name in sorted(settings.id2label.items()))
+    teacher = config.teacher
+    assert isinstance(teacher, PretrainedTeacher)
+    names = label_names(Checkpoint.of(teacher.source, teacher.trust_remote_code).config())
+    return tuple(teacher.label_map.get(name, name) for name in names)
 
 
 def each_text_once(examples: Sequence[Example]) -> list[Example]:

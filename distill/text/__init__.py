@@ -2,7 +2,7 @@
 
 from distill.text.encoding import Encoded, pad, rows_of
 from distill.text.example import Example, Label, Span
-from distill.text.reading import Reading, with_leading_blanks
+from distill.text.reading import Reading, check_known, with_leading_blanks
 from distill.text.token_store import TokenStore
 from distill.text.training import train_tokenizer
 from distill.text.vocabulary import TrimmedVocabulary, trim_vocabulary
@@ -15,6 +15,7 @@ __all__ = [
     "Span",
     "TokenStore",
     "TrimmedVocabulary",
+    "check_known",
     "pad",
     "rows_of",
     "train_tokenizer",

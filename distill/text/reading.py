@@ -15,11 +15,16 @@ from tokenizers import Encoding, Tokenizer
 from distill.errors import UserError
 from distill.text.encoding import EMPTY, PAD_TOKENS, Encoded
 from distill.text.example import Example
+from distill.text.vocabulary import texts_of
 
 TOKENIZER_FILE = "tokenizer.json"
 SETTINGS_FILE = "reading.json"
 
 FAILS = "the tokenizer fails on a text"
+MOST_UNKNOWN = 0.2
+"""A tokenizer that does not know a larger share of the pieces of its texts is not for these texts."""
+LOOKED_AT = 1000
+"""Texts that are looked at for pieces that it does not know."""
 
 Piece = tuple[int, int, int]
 
@@ -66,6 +71,8 @@ class Reading:
         """Role, such as ``cls_token``, to token; empty where the tokenizer states none."""
         self.max_length = max_length
         """In tokens, special tokens counted."""
+        if pad_id is None and "pad_token" in self.special_tokens:
+            pad_id = self.tokenizer.token_to_id(self.special_tokens["pad_token"])
         if pad_id is None:
             known = [self.tokenizer.token_to_id(token) for token in PAD_TOKENS]
             found = next((token_id for token_id in known if token_id is not None), 0)
@@ -241,6 +248,25 @@ class Reading:
             for row in rows
         ]
         return replace(made[0], word_rows=where[0], word_starts=where[1], word_ends=where[2], more=tuple(made[1:]))
+
+
+def check_known(reading: Reading, examples: Sequence[Example], whose: str) -> None:
+    """Raises UserError where many pieces of the texts are unknown to the tokenizer, or texts have no piece at all."""
+    settings = json.loads(reading.tokenizer.to_str())["model"]
+    unknown = reading.tokenizer.token_to_id(settings.get("unk_token") or reading.special_tokens.get("unk_token") or "")
+    if settings.get("unk_id") is not None:
+        unknown = settings["unk_id"]
+    texts = [text for text in texts_of(examples[:: max(1, len(examples) // LOOKED_AT)]) if text.strip()]
+    if not texts:
+        return
+    ids = [encoding.ids for encoding in reading.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    lost = sum(sum(piece == unknown for piece in own) if own else 1 for own in ids)
+    share = lost / sum(max(1, len(own)) for own in ids)
+    if share > MOST_UNKNOWN:
+        raise UserError(
+            f"the tokenizer of {whose} does not know {share:.0%} of the pieces of the texts: it is not the one that "
+            "the model was trained with, or the texts are in another language or script; check its files and the texts"
+        )
 
 
 def with_leading_blanks(tokenizer: Tokenizer) -> Tokenizer:

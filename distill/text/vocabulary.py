@@ -7,7 +7,7 @@ instead of 30,522 is the largest saving there is.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +38,12 @@ def texts_of(examples: Iterable[Example]) -> Iterable[str]:
             yield example.pair
 
 
-def trim_vocabulary(tokenizer: Tokenizer, examples: Sequence[Example], min_count: int = 1) -> TrimmedVocabulary:
-    """Keeps special tokens, pieces that occur at least ``min_count`` times in the texts, and what is needed to still
-    write every word (single characters; for BPE all base symbols and the merges that lead to a kept piece).
+def trim_vocabulary(
+    tokenizer: Tokenizer, examples: Sequence[Example], min_count: int = 1, roles: Collection[str] = ()
+) -> TrimmedVocabulary:
+    """Keeps special tokens, those that have ``roles`` in the model (such as its padding), pieces that occur at least
+    ``min_count`` times in the texts, and what is needed to still write every word (single characters; for BPE all base
+    symbols and the merges that lead to a kept piece).
 
     With ``min_count=1`` the texts themselves are cut into the same pieces as before. Raises UserError for a kind of
     tokenizer that cannot be trimmed.
@@ -64,7 +67,7 @@ def trim_vocabulary(tokenizer: Tokenizer, examples: Sequence[Example], min_count
     special = {token["content"] for token in data["added_tokens"]}
     if model.get("unk_token"):
         special.add(model["unk_token"])
-    special |= _named(data.get("post_processor")) & set(vocabulary)
+    special |= (_named(data.get("post_processor")) | set(roles)) & set(vocabulary)
     used = {token for token, token_id in vocabulary.items() if counts[token_id] >= min_count}
     kind = model.get("type")
     if kind == "WordPiece":

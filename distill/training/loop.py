@@ -15,7 +15,7 @@ from distill.errors import UserError
 from distill.models.answers import forward_of
 from distill.progress import track
 from distill.results import CurvePoint
-from distill.runtime import in_order, respond
+from distill.runtime import ALONE, in_order, respond
 from distill.runtime.forward import Forward
 from distill.tasks import Task
 from distill.tasks.task import Logits
@@ -168,12 +168,14 @@ def predict(
     examples: Sequence[Example] | Sequence[Encoded],
     machine: Machine,
     what: str = "",
+    alone: bool = False,
 ) -> list[Logits]:
     """Logits of each example, [U, C] of float32, in the order given. The model is put into eval mode.
 
-    Examples are texts, or what was read of them. Several processes share them, and each gets all answers.
+    Examples are texts, or what was read of them. Several processes share them, and each gets all answers. ``alone``:
+    no batch holds more than one of them, for a model whose answers depend on padding.
     """
-    return ask(forward_on(machine, model), reading, task, examples, machine, what)
+    return ask(forward_on(machine, model), reading, task, examples, machine, what, alone)
 
 
 def forward_on(machine: Machine, model: nn.Module) -> Forward:
@@ -188,9 +190,11 @@ def ask(
     examples: Sequence[Example] | Sequence[Encoded],
     machine: Machine,
     what: str = "",
+    alone: bool = False,
 ) -> list[Logits]:
     """The same of a model that is ready to answer."""
     own: Any = examples
     if machine.processes > 1:
         own = [examples[i] for i in range(machine.rank, len(examples), machine.processes)]
-    return machine.gathered(in_order(respond(forward, reading, task, own, TOKENS, what)), len(examples))
+    tokens = ALONE if alone else TOKENS
+    return machine.gathered(in_order(respond(forward, reading, task, own, tokens, what)), len(examples))

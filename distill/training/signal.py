@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distill.models.answers import answer_of
-from distill.models.loading import takes_types
+from distill.models.answers import answer, model_inputs
 from distill.objectives import Seen
 from distill.tasks.task import Logits
 from distill.text import Example
@@ -76,7 +75,7 @@ def look(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = n
             return Seen(logits.float(), (hidden.float(),) if "hidden" in needs else ())
         if "hidden" in needs:
             raise ValueError("hidden states are read where a model answers at chosen positions")
-        logits = answer_of(model(**model_inputs(model, batch.inputs)), batch.inputs["attention_mask"])
+        logits = answer(model, batch.inputs)
     return Seen(batch.gather(logits.float()))
 
 
@@ -99,10 +98,3 @@ def answers_at(model: Any, inputs: dict[str, Tensor], positions: Positions) -> t
     finally:
         hook.remove()
     return logits, hidden[0]
-
-
-def model_inputs(model: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Segment ids only for models that have more than one segment."""
-    if takes_types(model):
-        return inputs
-    return {name: tensor for name, tensor in inputs.items() if name != "token_type_ids"}

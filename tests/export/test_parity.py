@@ -5,8 +5,9 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
+from torch import Tensor, nn
+from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertModel
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from distill import tasks
 from distill.config.schema import ExportConfig
@@ -134,3 +135,47 @@ def test_without_questions_random_ids_are_compared(reading: Reading, tmp_path: P
     parity = check_parity(model, graphs, reading, task, [], reading.vocabulary_size, 1e-4)
     assert parity.passed
     assert parity.cases == 18
+
+
+def test_every_output_of_a_sentence_encoder_is_compared(reading: Reading, tmp_path: Path) -> None:
+    task = tasks.build("sentence-embedding", ())
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    model = BertModel(BertConfig(vocab_size=reading.vocabulary_size, max_position_embeddings=24, **sizes))
+    export_onnx(*graphs_of(model, task), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
+    graph = onnx.load(tmp_path / "model.onnx")
+    node = next(node for node in graph.graph.node if "last_hidden_state" in node.output)
+    output = list(node.output).index("last_hidden_state")
+    node.output[output] = "inside"  # what the vector is made of
+    for later in graph.graph.node:
+        later.input[:] = ["inside" if name == "last_hidden_state" else name for name in later.input]
+    graph.graph.node.append(onnx.helper.make_node("Add", ["inside", "inside"], ["last_hidden_state"]))
+    onnx.save(graph, tmp_path / "doubled.onnx")
+    for name, passes in (("model", True), ("doubled", False)):
+        graphs = Graphs({"model": tmp_path / f"{name}.onnx"}, 1)
+        examples = [Example(text) for text in TEXTS]
+        assert check_parity(model, graphs, reading, task, examples, reading.vocabulary_size, 1e-4).passed == passes
+
+
+class LooksAtTheLastPlace(nn.Module):
+    """Answers by the last token of the batch, which is padding where another text is longer."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.classifier = nn.Linear(3, 3)
+        nn.init.normal_(self.classifier.weight)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SequenceClassifierOutput:
+        ids = input_ids[:, -1:].repeat(1, 2)
+        return SequenceClassifierOutput(logits=self.classifier(self.model(ids, torch.ones_like(ids)).logits))
+
+
+def test_a_graph_whose_answers_depend_on_padding_has_not_passed(reading: Reading, tmp_path: Path) -> None:
+    task = tasks.build("text-classification", ("O", "bad", "good"))
+    model = LooksAtTheLastPlace(build(task, reading).eval())
+    export_onnx(*graphs_of(model, task), tmp_path / "model.onnx", ExportConfig(exporter="legacy"))
+    graphs = Graphs({"model": tmp_path / "model.onnx"}, 1)
+    parity = check_parity(model, graphs, reading, task, questions(task), reading.vocabulary_size, 1e-4)
+    assert not parity.passed
+    assert "answered otherwise where it is padded" in parity.detail

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertForTokenClassification,
+    Data2VecTextForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    LongformerConfig,
+    LongformerForSequenceClassification,
     ModernBertConfig,
     ModernBertForSequenceClassification,
     MPNetConfig,
@@ -260,7 +263,10 @@ def test_a_tokenizer_with_more_ids_than_the_teacher_has_rows_is_refused() -> Non
         keep_vocabulary(bert(), np.array([0, 1, 60]))
 
 
-@pytest.mark.parametrize("kind", [RobertaForSequenceClassification, MPNetForSequenceClassification])
+@pytest.mark.parametrize(
+    "kind",
+    [RobertaForSequenceClassification, MPNetForSequenceClassification, Data2VecTextForSequenceClassification],
+)
 def test_positions_stay_where_they_were_when_the_padding_id_moves(kind: Any, tmp_path: Any) -> None:
     """RoBERTa and MPNet number positions from the padding id + 1: a moved padding id would shift them all."""
     torch.manual_seed(0)
@@ -345,22 +351,62 @@ def test_an_lstm_has_the_sizes_of_the_recipe(tokenizer: Tokenizer) -> None:
     assert parameter_count(built.model) == tokenizer.get_vocab_size() * 16 + directions + 3 * 17
 
 
-def test_a_recurrent_student_reads_with_the_teachers_word_embeddings() -> None:
+def _byte_pairs(texts: list[Example]) -> Tokenizer:
+    return train_tokenizer(texts, 400, "bpe")
+
+
+def _unigram(texts: list[Example]) -> Tokenizer:
+    words = sorted({f"▁{word}" for text in texts for word in str(text.text).split()})
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    return Tokenizer(models.Unigram([(piece, -1.0) for piece in [*special, "▁z", "a", *words]], unk_id=1))
+
+
+@pytest.mark.parametrize("trim", [False, True])
+def test_a_recurrent_student_reads_with_the_teachers_word_embeddings(trim: bool) -> None:
     texts = [Example("the cat sat on the mat"), Example("a dog sat")]
     tokenizer = train_tokenizer(texts * 3, VOCABULARY)
-    teacher = LoadedModel(_shaken(BertForSequenceClassification(BertConfig(**SIZES))), tokenizer)
+    teacher = LoadedModel(_shaken(BertForSequenceClassification(BertConfig(**SIZES))), tokenizer, {})
     config = RecurrentStudent("recurrent", RecurrentArchitecture("gru", 1, 16, 8), embeddings="teacher")
-    whole = build_student(config, teacher, tokenizer, {}, TASK, None, 16, 0).model
-    size = Reading(tokenizer, 16).vocabulary_size
-    old = teacher.model.get_input_embeddings().weight
-    assert whole.config.embedding_size == 32
-    torch.testing.assert_close(whole.get_input_embeddings().weight, old[:size])
     trimmed = trim_vocabulary(tokenizer, texts[1:])
-    small = build_student(config, teacher, trimmed.tokenizer, {}, TASK, trimmed.kept, 16, 0).model
-    torch.testing.assert_close(small.get_input_embeddings().weight, old[torch.from_numpy(trimmed.kept)])
-    assert len(trimmed.kept) < size
+    kept = trimmed.kept if trim else None
+    own = Reading(trimmed.tokenizer if trim else tokenizer, 16).tokenizer  # with a maximum length of its own
+    student = build_student(config, teacher, own, {}, TASK, kept, 16, 0).model
+    old = teacher.model.get_input_embeddings().weight
+    assert student.config.embedding_size == 32
+    rows = trimmed.kept if trim else np.arange(tokenizer.get_vocab_size())
+    torch.testing.assert_close(student.get_input_embeddings().weight, old[torch.from_numpy(rows)])
     with pytest.raises(UserError, match="no model; choose random"):
         build_student(config, None, tokenizer, {}, TASK, None, 16, 0)
-    other = train_tokenizer([Example("something else altogether")] * 3, VOCABULARY)
-    with pytest.raises(UserError, match="needs the teacher's tokenizer"):
-        build_student(config, teacher, other, {}, TASK, None, 16, 0)
+
+
+@pytest.mark.parametrize("make", [_byte_pairs, _unigram])
+def test_word_embeddings_are_matched_by_piece_over_kinds_of_tokenizers(make: Callable[..., Tokenizer]) -> None:
+    texts = [Example("the cat sat on the mat"), Example("a dog sat on the cat"), Example("the dog the dog the mat")]
+    theirs = train_tokenizer(texts * 3, VOCABULARY)
+    teacher = LoadedModel(_shaken(BertForSequenceClassification(BertConfig(**SIZES))), theirs, {})
+    own = make([Example("dog of the sea"), *texts, Example("zebra zebra")] * 3)
+    config = RecurrentStudent("recurrent", RecurrentArchitecture("gru", 1, 16, 8), embeddings="teacher")
+    found = build_student(config, teacher, own, {}, TASK, None, 16, 0).model.get_input_embeddings().weight
+    old = teacher.model.get_input_embeddings().weight
+
+    def is_theirs(piece: str, other: str) -> bool:
+        return torch.equal(found[own.token_to_id(piece)], old[theirs.token_to_id(other)])
+
+    start = "Ġ" if own.token_to_id("Ġthe") is not None else "▁"
+    shared = [word for word in ("the", "cat", "sat", "mat", "dog", "on") if own.token_to_id(start + word) is not None]
+    assert len(shared) >= 4
+    assert all(is_theirs(start + word, word) for word in shared if theirs.token_to_id(word) is not None)
+    assert is_theirs("[PAD]", "[PAD]")
+    assert is_theirs("[CLS]", "[CLS]")
+    assert not any(torch.equal(found[own.token_to_id(start + "z")], row) for row in old)  # a word's first letter
+    assert found.isfinite().all()
+
+
+def test_lists_that_have_an_entry_for_each_layer_follow_the_chosen_layers() -> None:
+    settings = LongformerConfig(**SIZES, attention_window=[4, 8, 4, 16], pad_token_id=1)
+    teacher = _shaken(LongformerForSequenceClassification(settings))
+    student = student_from_layers(teacher, [0, 3])
+    assert student.config.attention_window == [4, 16]
+    for own, old in zip(student.longformer.encoder.layer, (0, 3), strict=True):
+        expected = teacher.longformer.encoder.layer[old].state_dict()
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in own.state_dict().items())

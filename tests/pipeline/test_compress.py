@@ -122,20 +122,31 @@ def test_compress_answers_bad_input(place: Workplace, arguments: list[str], comp
     assert place.err.splitlines()[-1].startswith("error: ")
 
 
+def texts_of(place: Workplace) -> list[str]:
+    """What the tokenizers of further teachers are made of."""
+    return (place.folder / "texts.txt").read_text().splitlines()
+
+
+def test_a_teacher_whose_tokenizer_does_not_know_the_texts_is_refused(place: Workplace) -> None:
+    write_bert(place.folder / "foreign", ["ἐν ἀρχῇ ἦν ὁ λόγος"], ("rotten", "fresh"))
+    assert place.distill("compress", "foreign", "--texts", "texts.txt") == 2
+    assert "the tokenizer of folder foreign does not know" in place.err
+
+
 def test_teacher_with_one_answer_to_everything_teaches_nothing(place: Workplace) -> None:
-    write_bert(place.folder / "random", ["a film"], ("rotten", "fresh"))
+    write_bert(place.folder / "random", texts_of(place), ("rotten", "fresh"))
     assert place.distill("compress", "random", "--texts", "texts.txt") == 2
     assert "the teacher gives one answer" in place.err
 
 
 def test_encoder_without_a_head_cannot_be_compressed(place: Workplace) -> None:
-    write_bert(place.folder / "encoder", ["a film"])
+    write_bert(place.folder / "encoder", texts_of(place))
     assert place.distill("compress", "encoder", "--texts", "texts.txt") == 2
     assert "no head for text-classification" in place.err
 
 
 def test_labels_called_label_0_need_a_map(place: Workplace) -> None:
-    write_bert(place.folder / "unnamed", ["a film"], ("LABEL_0", "LABEL_1"))
+    write_bert(place.folder / "unnamed", texts_of(place), ("LABEL_0", "LABEL_1"))
     command = ["compress", "unnamed", "--texts", "texts.txt", "--labelled", "labelled.csv", "--text-column", "sentence"]
     assert place.distill(*command, "--label-column", "opinion") == 2
     assert "calls its labels LABEL_0, LABEL_1" in place.err

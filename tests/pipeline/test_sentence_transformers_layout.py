@@ -9,14 +9,16 @@ import pytest
 from distill.export.sentence_transformers import write_layout
 
 
-def test_the_layout_names_mean_pooling_and_normalisation(tmp_path: Path) -> None:
-    write_layout(tmp_path, 384, 64)
+@pytest.mark.parametrize("how", ["mean", "cls", "max"])
+def test_the_layout_names_pooling_and_normalisation(tmp_path: Path, how: str) -> None:
+    write_layout(tmp_path, 384, 64, how)
     modules = json.loads((tmp_path / "modules.json").read_text())
     assert [m["type"].rsplit(".", 1)[1] for m in modules] == ["Transformer", "Pooling", "Normalize"]
     assert all((tmp_path / m["path"]).is_dir() for m in modules)
     pooling = json.loads((tmp_path / "1_Pooling/config.json").read_text())
     assert pooling["word_embedding_dimension"] == 384
-    assert pooling["pooling_mode_mean_tokens"] is True
+    on = [name for name, value in pooling.items() if value is True]
+    assert on == [f"pooling_mode_{how}_token{'' if how == 'cls' else 's'}"]
     assert json.loads((tmp_path / "sentence_bert_config.json").read_text())["max_seq_length"] == 64
 
 

@@ -34,7 +34,8 @@ STEPS = (
     "fit_floor",
     "evaluate",
     "choose",
-    "export_models",
+    "export_teacher",
+    "export_student",
     "variant_results",
 )
 """Of the pipeline, whose values are remembered."""

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,32 @@ import pytest
 from small_runs import config_of, teacher_in
 
 from distill import tasks
-from distill.config import Config, LayersStudent, ObjectiveConfig, PretrainedTeacher, TrainConfig
+from distill.config import (
+    Config,
+    ExportConfig,
+    LayersStudent,
+    MeasureConfig,
+    ObjectiveConfig,
+    PretrainedTeacher,
+    RecurrentStudent,
+    TrainConfig,
+)
 from distill.data import Dataset
 from distill.errors import UserError
+from distill.export.quantize import VARIANTS
+from distill.report.findings import why_it_fell
 from distill.results import Estimate, Figure, Gate, Parity, StageCost
 from distill.stages.artifacts import Artifact, save_units
 from distill.stages.comparison import AnswerHeldOut, evaluate
 from distill.stages.context import Chosen, Comparison, Lesson, Run, Signal, StudentTexts, Teacher, TrainedArm
-from distill.stages.exporting import AnswerByGraph, ExportModel, export_models, variant_result
+from distill.stages.exporting import (
+    AnswerByGraph,
+    ExportModel,
+    export_student,
+    export_teacher,
+    variant_result,
+    variant_results,
+)
 from distill.stages.floor import FitLinear, fit_floor
 from distill.stages.measuring import MeasureVariant, measure_variant
 from distill.stages.signal import LabelTexts, ask_teacher, check_floor
@@ -82,6 +102,9 @@ def config(reviews: Path, encoder: Path, tmp_path: Path) -> Config:
         student={"name": "layers", "layers": [1]},
         arms=list(ARMS),
     )
+
+
+FINE_TUNED = {"result.json": {"fine_tuned_before": True, "validation": None, "parameters": 10, "padding": ""}}
 
 
 @dataclasses.dataclass
@@ -150,9 +173,32 @@ def test_first_try_stays_the_teacher_where_it_is_best(given: Callable[..., Given
 
 
 def test_teacher_that_was_fine_tuned_before_is_not_trained(given: Callable[..., Given]) -> None:
-    now = given(lambda stage: {"result.json": {"fine_tuned_before": True, "validation": None, "parameters": 10}})
+    now = given(lambda stage: FINE_TUNED)
     assert prepare_teacher(now.this, now.texts).candidates == ()
     assert len(now.shelf.asked) == 1
+
+
+def test_teacher_that_does_not_bear_padding_is_asked_one_text_at_a_time(given: Callable[..., Given]) -> None:
+    """Its layers would be trained in batches; that is said before, also where the teacher was used before."""
+    result = {**FINE_TUNED["result.json"], "padding": "it answers otherwise where padded"}
+    with pytest.raises(
+        UserError, match="it answers otherwise where padded, so its layers cannot be trained in batches"
+    ):
+        prepare_teacher(*of_texts(given(lambda stage: {"result.json": result})))
+    lstm = RecurrentStudent("recurrent")
+    now = given(lambda stage: {"result.json": result}, student=lstm)
+    teacher = prepare_teacher(*of_texts(now))
+
+    def leaves(stage: Any) -> dict[str, Any]:
+        return {"store": (stage.texts.examples, answers_right(stage.texts.examples, 100))}
+
+    signal = ask_teacher(given(leaves, student=lstm).this, now.texts, teacher)
+    assert signal.warnings == ("the teacher was asked about one text at a time: it answers otherwise where padded",)
+
+
+def of_texts(now: Given) -> tuple[Run, StudentTexts]:
+    """What the steps before the students take."""
+    return now.this, now.texts
 
 
 @pytest.mark.parametrize("best", [SLOW, FAST])
@@ -275,6 +321,7 @@ def exported_leaves(stage: Any) -> dict[str, Any]:
         "exported.json": {
             "roles": ["model"],
             "inputs": [f"inputs of the {stage.who}"],
+            "made": ["fp32", "int8"],
             "parity": dataclasses.asdict(parity),
             "gates": {"int8": dataclasses.asdict(gate)},
         }
@@ -295,7 +342,8 @@ def test_each_model_is_exported_with_its_own_reading_and_thresholds(
     texts = dataclasses.replace(now.texts, reading=of_teacher)
     signal = dataclasses.replace(now.signal, task=now.texts.task.with_thresholds((9.0, 9.5)))
     arm = arm_of("soft", tmp_path, 0.7, 0.8)
-    teacher, student = export_models(now.this, texts, Lesson(now.texts, signal, None), Chosen(arm, 1))
+    (teacher,) = export_teacher(now.this, texts, signal)
+    student = export_student(now.this, Lesson(now.texts, signal, None), Chosen(arm, 1))
     asked: list[ExportModel] = now.shelf.asked
     assert [one.who for one in asked] == ["teacher", "student"]
     assert [one.model.identity for one in asked] == ["teacher", "soft, seed 1"]
@@ -307,14 +355,75 @@ def test_each_model_is_exported_with_its_own_reading_and_thresholds(
     assert student.gates["int8"].reason == "gate of the student"
 
 
+def test_a_teacher_that_is_not_exported_is_reported_and_the_student_ships(
+    given: Callable[..., Given], tmp_path: Path
+) -> None:
+    def leaves(stage: Any) -> dict[str, Any]:
+        left = exported_leaves(stage)
+        if getattr(stage, "who", "") == "teacher":
+            parity = Parity(False, math.inf, 1e-4, 0, False, "it could not be exported: no such operator")
+            left["exported.json"] |= {"parity": dataclasses.asdict(parity), "made": [], "roles": [], "gates": {}}
+        return left
+
+    now = given(leaves, student=RecurrentStudent("recurrent"))
+    (teacher,) = export_teacher(now.this, now.texts, now.signal)
+    student = export_student(now.this, Lesson(now.texts, now.signal, None), Chosen(arm_of("soft", tmp_path, 0.7), 0))
+    for file in student.files("fp32").values():
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"x")
+    this = Run(dataclasses.replace(now.this.config, measure=MeasureConfig(enabled=False)), CPU)
+    this.__dict__["artifacts"] = now.shelf
+    one_variant = dataclasses.replace(student, made=("fp32",), gates={"int8": student.gates["int8"]})
+    fallen, fp32, int8 = variant_results(this, (teacher, one_variant))
+    assert (fallen.model, fallen.variant, fallen.shipped, fallen.score) == ("teacher", "fp32", False, None)
+    assert why_it_fell(fallen) == "parity: it could not be exported: no such operator"
+    assert fp32.shipped
+    assert (int8.shipped, int8.score) == (False, None)  # it could not be made
+    now = given(leaves)
+    with pytest.raises(UserError, match="a student of its layers does not either: it could not be exported"):
+        export_teacher(now.this, now.texts, now.signal)
+
+
+def test_a_model_that_torch_does_not_export_has_not_passed(
+    given: Callable[..., Given], encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = given(exported_leaves)
+    (tmp_path / "trained").mkdir()
+    shutil.copytree(encoder, tmp_path / "trained" / "model")
+    model = Artifact(tmp_path / "trained", "trained", COST)
+    stage = ExportModel(
+        "teacher", model, ExportConfig(), now.texts.reading, now.texts.task, now.texts.dataset.part("validation")
+    )
+
+    def left() -> dict[str, Any]:
+        stage.compute(tmp_path, CPU)
+        found: dict[str, Any] = json.loads((tmp_path / "exported.json").read_text())
+        return found
+
+    whole = left()
+    assert whole["parity"]["passed"]
+    assert whole["made"] == ["fp32", "int8"]
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError("no such operator\nin a graph of many lines")
+
+    monkeypatch.setitem(VARIANTS, "int8", fails)
+    found = left()
+    assert found["made"] == ["fp32"]
+    assert found["gates"]["int8"]["reason"] == "not made: no such operator"
+    monkeypatch.setattr("distill.export.onnx_export.export_graphs", fails)
+    found = left()
+    assert (found["parity"]["passed"], found["made"]) == (False, [])
+    assert found["parity"]["detail"] == "it could not be exported: no such operator"
+
+
 def test_each_variant_answers_with_its_own_graph(
     given: Callable[..., Given], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = given(exported_leaves)
     texts = dataclasses.replace(now.texts, reading=Reading(now.texts.reading.tokenizer, 40))
-    exported = export_models(
-        now.this, texts, Lesson(now.texts, now.signal, None), Chosen(arm_of("soft", tmp_path, 0.7), 0)
-    )
+    student = export_student(now.this, Lesson(now.texts, now.signal, None), Chosen(arm_of("soft", tmp_path, 0.7), 0))
+    exported = (*export_teacher(now.this, texts, now.signal), student)
     for one in exported:
         for variant in ("fp32", "int8"):
             for file in one.files(variant).values():
@@ -343,9 +452,8 @@ def test_a_variant_is_measured_with_its_own_graph_reading_and_texts(
 ) -> None:
     now = given(exported_leaves)
     texts = dataclasses.replace(now.texts, reading=Reading(now.texts.reading.tokenizer, 40))
-    exported = export_models(
-        now.this, texts, Lesson(now.texts, now.signal, None), Chosen(arm_of("soft", tmp_path, 0.7), 0)
-    )
+    student = export_student(now.this, Lesson(now.texts, now.signal, None), Chosen(arm_of("soft", tmp_path, 0.7), 0))
+    exported = (*export_teacher(now.this, texts, now.signal), student)
     monkeypatch.setattr(now.shelf, "leaves", lambda stage: {})
     for one in exported:
         with pytest.raises(FileNotFoundError, match=r"measurement\.json"):

@@ -115,7 +115,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
     teacher = PretrainedTeacher("pretrained", source("teacher"), label_map={"LABEL_0": "bad"})
     student = LayersStudent("layers", (1,), pretraining=PretrainingConfig((source("corpus"),), limit=5))
     made: list[Stage] = [
-        MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, False, training),
+        MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, "text-classification", training),
         MakeVocabulary(Vocabulary(True), reading, training),
         ReadTexts(reading, task, training),
         TrainTeacher(teacher, 0, False, reading, task, read(train), read(validation), False, student),
@@ -513,7 +513,8 @@ def test_a_tokenizer_that_is_replaced_in_place_is_read_anew(reviews: Path, encod
     folder = Path(shutil.copytree(encoder, tmp_path / "checkpoint"))
     texts = texts_in(reviews, "train")
     dataset = Dataset(tuple(map(Example, texts)), (), (), (), (), {}, "", "", ())
-    stage = MakeReading(None, Source(path=str(folder)), True, False, None, False, dataset.part("train", "transfer"))
+    training = dataset.part("train", "transfer")
+    stage = MakeReading(None, Source(path=str(folder)), False, False, None, "text-classification", training)
     artifacts = Artifacts(tmp_path / "artifacts", CPU, lambda: EnergyMeter("cpu", 1.0))
 
     def vocabulary() -> set[str]:
@@ -522,7 +523,8 @@ def test_a_tokenizer_that_is_replaced_in_place_is_read_anew(reviews: Path, encod
     assert "film" in vocabulary()
     assert artifacts.get(stage).cost.cached
     shutil.copy(folder / "tokenizer.json", tmp_path / "before.json")
-    word_pieces(["another world altogether"]).save(str(folder / "tokenizer.json"))
+    others = [text.replace("film", "world altogether") for text in texts]
+    word_pieces(others).save(str(folder / "tokenizer.json"))
     assert "altogether" in vocabulary()
     assert "film" not in vocabulary()
 
