@@ -74,7 +74,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _too_large(path: Path, most: str) -> UserError:
-    return UserError(f"{path} has more than {most}, unfolded; give a part of it, more than one run learns from")
+    return UserError(
+        f"{path} has more than {most}, unfolded; give a part of it: a run learns from train.steps times "
+        "train.batch_size texts"
+    )
 
 
 def encoding_of(data: bytes) -> str:
