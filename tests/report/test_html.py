@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import re
 from html.parser import HTMLParser
 
@@ -7,7 +8,7 @@ import pytest
 from example_report import example_report
 
 from distill.report import render_html
-from distill.results import Report, from_json, to_json
+from distill.results import Parity, Report, from_json, to_json
 
 VOID = {"meta", "link", "br", "path", "use", "rect"}
 
@@ -107,6 +108,16 @@ def test_failed_parity_is_shown_with_its_difference(report: Report) -> None:
     variants = (*report.variants[:2], broken, *report.variants[3:])
     text = Page(render_html(dataclasses.replace(report, variants=variants))).text
     assert "student fp32: parity: differs from torch by 0.031 (at most 0.0001 allowed), answers not equal" in text
+
+
+@pytest.mark.usefixtures("plots_stay_undrawn")
+def test_a_model_that_could_not_be_exported_shows_why_and_no_difference(report: Report) -> None:
+    parity = Parity(False, math.nan, 1e-4, 0, False, "it could not be exported: no such operator")
+    variant = dataclasses.replace(report.variants[0], shipped=False, parity=parity)
+    text = render_html(dataclasses.replace(report, variants=(variant, *report.variants[1:])))
+    assert "it could not be exported: no such operator" in text
+    assert "differs by at most nan" not in text
+    assert "0 cases" not in text
 
 
 def test_verdict_intervals_and_data_are_there(page: str) -> None:
