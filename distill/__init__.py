@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from distill.pipeline import Outcome
     from distill.runtime import Bundle, load
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when huggingface_hub is imported
+# Nothing calls home. Each is read once, when the library is imported. onnxruntime 1.32 contacts an outside host some
+# seconds after its start, which disable_telemetry_events does not keep it from.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 __all__ = ["Bundle", "UserError", "__version__", "load", "run"]
 

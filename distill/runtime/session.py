@@ -1,15 +1,10 @@
 """Opening an ONNX file, the same way wherever a model is run or measured."""
 
-import os
 from pathlib import Path
 
-from distill.errors import UserError
-
-# onnxruntime 1.32 contacts an outside host some seconds after its start. It reads this once, when it is imported;
-# disable_telemetry_events turns off less, and does not keep it from contacting that host.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
 import onnxruntime
+
+from distill.errors import UserError
 
 
 def open_session(path: str | Path, threads: int, arena: bool = True) -> onnxruntime.InferenceSession:

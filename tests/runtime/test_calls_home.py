@@ -54,6 +54,6 @@ def test_a_process_that_loads_a_bundle_and_answers_for_40_seconds_opens_no_inter
     assert status_of(ANSWER, str(make_bundle())) == 0
 
 
-def test_the_hub_is_told_nothing_either() -> None:
-    program = "import os, distill; assert os.environ['HF_HUB_DISABLE_TELEMETRY'] == '1'"
-    assert status_of(program) == 0
+@pytest.mark.parametrize("name", ["HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY"])
+def test_importing_distill_turns_telemetry_off(name: str) -> None:
+    assert status_of(f"import os, distill; assert os.environ['{name}'] == '1'") == 0
