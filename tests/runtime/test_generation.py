@@ -45,7 +45,9 @@ class CountingGraphs:
         sums = (kept[:, 0, :, 0] * arrays["attention_mask"]).cumsum(1)[:, past.shape[2] :]
         if "encoder" in self.inputs:
             sums = sums + arrays["cross.0.key"][:, None]
-        return [kept, self.table[sums.astype(int) % SIZE]]
+        logits = self.table[sums.astype(int) % SIZE]
+        logits[arrays["attention_mask"][:, past.shape[2] :] == 0] = np.nan  # what stands at padding says nothing
+        return [kept, logits]
 
 
 def written(
@@ -123,6 +125,15 @@ def test_beams_enough_for_every_text_find_the_best(penalty: float, encodes: bool
         best = max(texts, key=lambda ids: texts[ids] / len(ids) ** penalty)
         assert generated.ids == best
         assert generated.finish == ("end" if best[-1] in ends else "length")
+
+
+def test_when_beam_search_ends() -> None:
+    table = np.full((SIZE, SIZE), -20, dtype=np.float32)
+    table[4, [10, 11, 1]] = np.log([0.5, 0.4, 0.1])  # two texts end at once, and a third goes on
+    table[5:, 1] = 0.0  # with certainty
+    how = {"beams": 2, "end_ids": (10, 11), "max_new_tokens": 6}
+    for early_stopping, ids in ((True, (10,)), (False, (10,)), ("never", (1,) * 6)):  # log(0.1) / 6 > log(0.5)
+        assert written([[4]], CountingGraphs(table), early_stopping=early_stopping, **how)[0].ids == ids
 
 
 def test_sampling_repeats_with_its_seed() -> None:
