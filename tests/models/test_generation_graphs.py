@@ -1,7 +1,7 @@
 """Graphs of models that write: the cache is plain tensors, and one graph reads the prompt and writes on."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -81,9 +81,12 @@ def test_encoder_and_decoder_write_as_torch_does(family: str, tmp_path: Path) ->
         np.testing.assert_allclose(np.concatenate(found, axis=1), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("exporter", ["legacy", "dynamo"])
 @pytest.mark.parametrize("family", ["GPT2", "Marian"])
-def test_graphs_have_no_loops_and_free_axes_alone(family: str, tmp_path: Path) -> None:
-    files = export_graphs(graphs_of(tiny_writer(family)), tmp_path, LEGACY)
+def test_graphs_have_no_loops_and_free_axes_alone(
+    family: str, exporter: Literal["legacy", "dynamo"], tmp_path: Path
+) -> None:
+    files = export_graphs(graphs_of(tiny_writer(family)), tmp_path, ExportConfig(exporter=exporter))
     for path in files.values():
         graph = onnx.load(path).graph
         assert not {"Scan", "Loop", "If"} & {node.op_type for node in graph.node}
