@@ -15,8 +15,6 @@ from distill.text.encoding import Ids
 
 NEVER = -1e9
 """The score of a beam that cannot win, as in transformers."""
-
-
 Finish = Literal["end", "stop", "length"]
 """Why a text ends: an end-of-text token, a stop string, or no room for more."""
 
@@ -69,12 +67,8 @@ class BeamSearch:
         ]
         self._end([candidate for candidate in candidates[:beams] if candidate.finish is not None])
         order = sorted(range(len(candidates)), key=lambda i: candidates[i].finish is not None)[:beams]
-        self.running = [
-            candidates[i]
-            if candidates[i].finish is None
-            else Hypothesis(candidates[i].ids, NEVER, candidates[i].stream)
-            for i in order
-        ]
+        running = [candidates[i] for i in order]
+        self.running = [c if c.finish is None else replace(c, score=NEVER, finish=None) for c in running]
         full = len(self._ended) == beams
         self._can_improve = self._can_improve and self._improvable(full)
         all_ended = all(candidate.finish is not None for candidate in candidates)
@@ -97,7 +91,7 @@ class BeamSearch:
             stream.add(token)
             if stream.stopped:
                 return Hypothesis(ids, score, stream, "stop")
-        return Hypothesis(ids, score, stream, "length" if len(ids) == room(self.beginning, self.settings) else None)
+        return Hypothesis(ids, score, stream, "length" if len(ids) >= room(self.beginning, self.settings) else None)
 
     def _end(self, candidates: list[Hypothesis]) -> None:
         """Keeps the best of those that have ended before and of ``candidates``, as many as there are beams."""

@@ -58,14 +58,8 @@ class Decoder:
 
     def _run(self, ids_RL: Ids) -> NDArray[np.float32]:
         """Raises UserError where a row has no finite logits."""
-        names = self._graphs.outputs["decoder"]
-        outputs = dict(
-            zip(
-                names,
-                self._graphs.run("decoder", {"input_ids": ids_RL, **self._shared, **self._cache}),
-                strict=True,
-            )
-        )
+        arrays = self._graphs.run("decoder", {"input_ids": ids_RL, **self._shared, **self._cache})
+        outputs = dict(zip(self._graphs.outputs["decoder"], arrays, strict=True))
         logits_RV: NDArray[np.float32] = outputs["logits"][:, -1].astype(np.float32)
         self._cache = {name: outputs[name.replace("past", "present")] for name in self._cache}
         broken = ~np.isfinite(logits_RV.max(axis=-1))
@@ -82,22 +76,20 @@ def beginnings(graphs: Graphs, prompts: Sequence[Ids], settings: GenerationSetti
     encodes = "encoder" in graphs.inputs
     if encodes and settings.start_id is None:
         raise UserError("an encoder-decoder starts its texts with a token of its own; give start_id")
-    start = np.array([settings.start_id], dtype=np.int64) if settings.start_id is not None else None
+    start = np.array([] if settings.start_id is None else [settings.start_id], dtype=np.int64)
     limit = settings.max_length
     found = []
     for number, prompt in enumerate(prompts, start=1):
-        if not len(prompt) and (encodes or start is None):
+        if not len(prompt) and (encodes or not len(start)):
             mend = "an encoder needs one token to read" if encodes else "give a text, or start_id, which it starts with"
             raise UserError(f"prompt {number} is empty; {mend}")
         if limit is not None and len(prompt) + (not encodes) > limit:
-            room = "" if encodes else ", and one is left to write"
+            why = "" if encodes else ", and one is left to write"
             raise UserError(
                 f"prompt {number} has {len(prompt)} tokens, but the model holds {limit}; shorten it to "
-                f"{limit - (not encodes)}{room}"
+                f"{limit - (not encodes)}{why}"
             )
-        beginning = start if encodes or not len(prompt) else np.asarray(prompt, dtype=np.int64)
-        assert beginning is not None
-        found.append(beginning)
+        found.append(start if encodes or not len(prompt) else np.asarray(prompt, dtype=np.int64))
     return found
 
 
@@ -109,7 +101,7 @@ def room(beginning: Ids, settings: GenerationSettings) -> int:
 
 def _padded(rows: Sequence[Ids], left: bool) -> tuple[Ids, Ids]:
     """Ids and mask [B, L]; the id of padding is 0, which the mask hides."""
-    width = max(map(len, rows), default=0)
+    width = max(map(len, rows))
     ids, mask = np.zeros((len(rows), width), dtype=np.int64), np.zeros((len(rows), width), dtype=np.int64)
     for number, row in enumerate(rows):
         place = slice(width - len(row), width) if left else slice(len(row))

@@ -34,13 +34,16 @@ def generate(
     """What the model writes behind each prompt, one batch together, each as it ends.
 
     ``prompts`` are ids [L] of any length, of which an encoder-decoder's are the sources. An answer does not depend on
-    the prompts beside it, apart from rounding. Greedy and beam search write what transformers' ``generate`` writes.
+    the prompts beside it, but for an int8 graph, which scales its activations over the batch. Greedy and beam search
+    write what transformers' ``generate`` writes.
 
     Raises UserError where a prompt is empty or fills the model, where stop strings are asked for without a
     ``tokenizer``, and where the model gives NaN.
     """
     if settings.stop and tokenizer is None:
         raise UserError("stop strings are looked for in text; give a tokenizer")
+    if not len(prompts):
+        return
     decoder = Decoder(graphs, prompts, settings)
     if settings.beams > 1:
         yield from _search(decoder, settings, tokenizer)
@@ -88,7 +91,7 @@ class _Text:
         elif self.stream is not None:
             piece = self.stream.add(token)
             self.finish = "stop" if self.stream.stopped else None
-        if self.finish is None and len(self.ids) == room(self.beginning, self.settings):
+        if self.finish is None and len(self.ids) >= room(self.beginning, self.settings):
             self.finish = "length"
         if self.finish is not None and self.stream is not None:
             piece += self.stream.end()
@@ -102,8 +105,8 @@ class _Text:
 
 def _write(decoder: Decoder, texts: list[_Text], settings: GenerationSettings) -> Iterator[tuple[_Text, str]]:
     """Adds to ``texts`` until all have ended; gives each token's text as it comes, with the text it belongs to."""
-    logits = decoder.begin() if texts else None
-    while texts and logits is not None:
+    logits = decoder.begin()
+    while texts:
         for logits_V, text in zip(logits, texts, strict=True):
             yield text, text.add(next_token(logits_V, text.seen, settings, text.generator))
         rows = [row for row, text in enumerate(texts) if text.finish is None]
@@ -116,11 +119,9 @@ def _write(decoder: Decoder, texts: list[_Text], settings: GenerationSettings) -
 def _search(decoder: Decoder, settings: GenerationSettings, tokenizer: Tokenizer | None) -> Iterator[Generated]:
     """Beam search for all prompts together; the rows of the decoder are the beams of the first, of the second …"""
     searches = [BeamSearch(row, begun, settings, tokenizer) for row, begun in enumerate(decoder.beginnings)]
-    if not searches:
-        return
     logits = decoder.begin().repeat(settings.beams, axis=0)
     decoder.select(np.arange(len(searches)).repeat(settings.beams).tolist())
-    while True:
+    while searches:
         rows: list[int] = []
         for place, search in enumerate(searches):
             first = place * settings.beams
@@ -133,10 +134,9 @@ def _search(decoder: Decoder, settings: GenerationSettings, tokenizer: Tokenizer
             else:
                 rows += [first + parent for parent in parents]
         searches = [search for search in searches if not search.done]
-        if not searches:
-            return
-        decoder.select(rows)
-        logits = decoder.write([hypothesis.ids[-1] for search in searches for hypothesis in search.running])
+        if searches:
+            decoder.select(rows)
+            logits = decoder.write([hypothesis.ids[-1] for search in searches for hypothesis in search.running])
 
 
 def _text_of(ids: Sequence[int], beginning: Ids, settings: GenerationSettings, tokenizer: Tokenizer) -> str:

@@ -47,7 +47,7 @@ class GenerationSettings:
     def __post_init__(self) -> None:
         ranges = {
             "max_new_tokens": (self.max_new_tokens >= 1, "1 or more"),
-            "max_length": (self.max_length is None or self.max_length >= 1, "1 or more, or none"),
+            "max_length": (self.max_length is None or self.max_length >= 2, "2 or more, or none"),
             "beams": (self.beams >= 1, "1 or more"),
             "length_penalty": (bool(np.isfinite(self.length_penalty)), "a finite number"),
             "early_stopping": (self.early_stopping in (True, False, "never"), "true, false or never"),

@@ -62,7 +62,7 @@ def test_repetition_penalty_makes_tokens_seen_less_likely_once() -> None:
     ("name", "value"),
     [
         ("max_new_tokens", 0),
-        ("max_length", 0),
+        ("max_length", 1),
         ("beams", 0),
         ("length_penalty", float("nan")),
         ("early_stopping", "always"),
