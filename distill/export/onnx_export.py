@@ -38,7 +38,8 @@ def export_onnx(spec: GraphSpec, path: Path, config: ExportConfig) -> None:
 
     The tracing exporter, ``legacy``, is the quicker one; the graphs run equally fast (``benchmarks/exporters.py``).
     A model with a recurrent layer is always traced: the second such export by dynamo in one process fails. So is one
-    that reads pairs apart, whose inner length depends on the values of its inputs.
+    that reads pairs apart, whose inner length depends on the values of its inputs, and one that writes, whose cache is
+    any number of tensors.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     large = sum(tensor.numel() * tensor.element_size() for tensor in spec.module.state_dict().values()) > PROTOBUF_LIMIT
@@ -81,7 +82,7 @@ def _export(spec: GraphSpec, path: Path, config: ExportConfig, large: bool) -> N
         "output_names": list(spec.outputs),
         "opset_version": config.opset,
     }
-    if config.exporter == "dynamo" and not _must_be_traced(spec.module):
+    if config.exporter == "dynamo" and not _must_be_traced(spec):
         shapes = tuple(spec.axes[name] for name in spec.inputs)
         torch.onnx.export(
             spec.module,
@@ -97,11 +98,11 @@ def _export(spec: GraphSpec, path: Path, config: ExportConfig, large: bool) -> N
         torch.onnx.export(spec.module, example, str(path), dynamo=False, dynamic_axes=spec.axes, **names)
 
 
-def _must_be_traced(module: nn.Module) -> bool:
-    """Whether it has a recurrent layer, or reads pairs apart."""
-    return any(
+def _must_be_traced(spec: GraphSpec) -> bool:
+    """Whether it has a recurrent layer, reads pairs apart, or writes."""
+    return spec.role != "model" or any(
         isinstance(part, nn.RNNBase) or getattr(getattr(part, "config", None), "pairs", None) == "apart"
-        for part in module.modules()
+        for part in spec.module.modules()
     )
 
 

@@ -2,16 +2,21 @@
 
 from distill.runtime.bundle import Bundle, load
 from distill.runtime.forward import ALONE, Forward, Response, in_order, respond
+from distill.runtime.generation import Generated, generate, stream
 from distill.runtime.graphs import Graphs
 from distill.runtime.manifest import Manifest, graph_file, read_manifest, sha256_of, stored, verify, weights_file
+from distill.runtime.sampling import GenerationSettings
 
 __all__ = [
     "ALONE",
     "Bundle",
     "Forward",
+    "Generated",
+    "GenerationSettings",
     "Graphs",
     "Manifest",
     "Response",
+    "generate",
     "graph_file",
     "in_order",
     "load",
@@ -19,6 +24,7 @@ __all__ = [
     "respond",
     "sha256_of",
     "stored",
+    "stream",
     "verify",
     "weights_file",
 ]

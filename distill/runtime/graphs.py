@@ -13,6 +13,9 @@ from distill.runtime.session import open_session
 from distill.tasks.task import Logits, Task
 from distill.text.encoding import Ids
 
+DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+"""Of a cache, as onnxruntime names them."""
+
 
 def usable_cores() -> int:
     """Number of processors this process may run on."""
@@ -27,6 +30,8 @@ class Graphs:
         self.sessions = {role: open_session(path, threads or usable_cores()) for role, path in files.items()}
         self.inputs = {role: tuple(i.name for i in session.get_inputs()) for role, session in self.sessions.items()}
         """Names of the inputs of each role."""
+        self.outputs = {role: tuple(o.name for o in session.get_outputs()) for role, session in self.sessions.items()}
+        """Names of the outputs of each role."""
 
     def run(self, role: str, arrays: Mapping[str, NDArray[Any]], read: Sequence[str] = ()) -> list[NDArray[Any]]:
         """The outputs that ``read`` names, in its order; all of them, in the graph's order, where it names none.
@@ -37,6 +42,15 @@ class Graphs:
             list(read) or None, {name: arrays[name] for name in self.inputs[role]}
         )
         return outputs
+
+    def empty_cache(self, rows: int) -> dict[str, NDArray[Any]]:
+        """The inputs ``past…`` of the role ``decoder`` before anything was read, for a batch of ``rows``."""
+        sizes = {"batch": rows, "past": 0}
+        return {
+            i.name: np.zeros([sizes.get(size, size) for size in i.shape], dtype=DTYPES[i.type])
+            for i in self.sessions["decoder"].get_inputs()
+            if i.name.startswith("past.")
+        }
 
     def forward(self, task: Task) -> Forward:
         """What the graph ``model`` makes of a padded batch, as the task reads it: several outputs on a last axis."""

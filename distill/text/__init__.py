@@ -1,5 +1,6 @@
 """Examples and their way from text to ids: the one place for it, in training and in inference."""
 
+from distill.text.decoding import TextStream
 from distill.text.encoding import Encoded, pad, rows_of
 from distill.text.example import Example, Label, Span
 from distill.text.reading import Reading, check_known, with_leading_blanks
@@ -13,6 +14,7 @@ __all__ = [
     "Label",
     "Reading",
     "Span",
+    "TextStream",
     "TokenStore",
     "TrimmedVocabulary",
     "check_known",

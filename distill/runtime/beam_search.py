@@ -1,0 +1,120 @@
+"""Beam search for one prompt, as transformers does it, so that both write the same."""
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from distill.runtime.decoder import room
+from distill.runtime.sampling import GenerationSettings, penalised
+from distill.text import TextStream
+from distill.text.encoding import Ids
+
+NEVER = -1e9
+"""The score of a beam that cannot win, as in transformers."""
+Finish = Literal["end", "stop", "length"]
+"""Why a text ends: an end-of-text token, a stop string, or no room for more."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A text that the search has come upon."""
+
+    ids: tuple[int, ...]
+    score: float
+    """The sum of log probabilities; of an ended text divided by its length to the power of the length penalty."""
+    stream: TextStream | None
+    """Its text, where stop strings are looked for."""
+    finish: Finish | None = None
+
+
+class BeamSearch:
+    """The beams of one prompt. ``advance`` them by a token until ``done``, then take the ``best``."""
+
+    def __init__(self, row: int, beginning: Ids, settings: GenerationSettings, tokenizer: Tokenizer | None) -> None:
+        self.row = row
+        """Of the prompt."""
+        self.beginning = beginning
+        self.done = False
+        self.settings = settings
+        self._seen = tuple(beginning.tolist())
+        stream = TextStream(tokenizer, self._seen, settings.stop) if tokenizer is not None and settings.stop else None
+        # The first token is chosen from one beam, or all would hold the same texts.
+        self.running = [Hypothesis((), NEVER if beam else 0.0, stream) for beam in range(settings.beams)]
+        """The texts that go on, the best first; a row of the decoder each."""
+        self._ended: list[Hypothesis] = []
+        self._can_improve = True
+
+    @property
+    def best(self) -> Hypothesis:
+        """The best text that has ended."""
+        return self._ended[0]
+
+    def advance(self, logits_KV: NDArray[np.float32]) -> list[int]:
+        """Adds a token to each beam; gives the beam that each of them was before."""
+        beams, ends = self.settings.beams, self.settings.end_ids
+        scores_KV = self._log_probabilities(logits_KV)
+        scores_KV += np.array([[hypothesis.score] for hypothesis in self.running], dtype=np.float32)
+        # As many as leave a beam for each that ends here.
+        best = _largest(scores_KV.ravel(), max(2, 1 + len(ends)) * beams)
+        parents, tokens = np.divmod(best, scores_KV.shape[1])
+        candidates = [
+            self._longer(self.running[parent], int(token), float(scores_KV[parent, token]))
+            for parent, token in zip(parents, tokens, strict=True)
+        ]
+        self._end([candidate for candidate in candidates[:beams] if candidate.finish is not None])
+        order = sorted(range(len(candidates)), key=lambda i: candidates[i].finish is not None)[:beams]
+        running = [candidates[i] for i in order]
+        self.running = [c if c.finish is None else replace(c, score=NEVER, finish=None) for c in running]
+        full = len(self._ended) == beams
+        self._can_improve = self._can_improve and self._improvable(full)
+        all_ended = all(candidate.finish is not None for candidate in candidates)
+        self.done = all_ended or not self._can_improve or (full and self.settings.early_stopping is True)
+        return [int(parents[i]) for i in order]
+
+    def _log_probabilities(self, logits_KV: NDArray[np.float32]) -> NDArray[np.float32]:
+        shifted = logits_KV - logits_KV.max(axis=-1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        penalty = self.settings.repetition_penalty
+        rows = zip(log_p, self.running, strict=True)
+        return np.stack([penalised(row, self._seen + hypothesis.ids, penalty) for row, hypothesis in rows])
+
+    def _longer(self, hypothesis: Hypothesis, token: int, score: float) -> Hypothesis:
+        ids = (*hypothesis.ids, token)
+        stream = copy.copy(hypothesis.stream)
+        if token in self.settings.end_ids:
+            return Hypothesis(ids, score, stream, "end")
+        if stream is not None:
+            stream.add(token)
+            if stream.stopped:
+                return Hypothesis(ids, score, stream, "stop")
+        return Hypothesis(ids, score, stream, "length" if len(ids) >= room(self.beginning, self.settings) else None)
+
+    def _end(self, candidates: list[Hypothesis]) -> None:
+        """Keeps the best of those that have ended before and of ``candidates``, as many as there are beams."""
+        full = len(self._ended) == self.settings.beams
+        if not self._can_improve or (full and self.settings.early_stopping is True):
+            return
+        for candidate in candidates:
+            score = candidate.score / len(candidate.ids) ** self.settings.length_penalty
+            self._ended.append(replace(candidate, score=score))
+        self._ended.sort(key=lambda hypothesis: -hypothesis.score)
+        del self._ended[self.settings.beams :]
+
+    def _improvable(self, full: bool) -> bool:
+        """Whether the best running text may still win against the worst that has ended."""
+        if not full:
+            return True
+        longest = self.settings.early_stopping == "never" and self.settings.length_penalty > 0
+        length = room(self.beginning, self.settings) if longest else len(self.running[0].ids)
+        return bool(self.running[0].score / length**self.settings.length_penalty > self._ended[-1].score)
+
+
+def _largest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Places of the ``count`` largest, from the largest on; of equal ones the first comes first."""
+    places = np.sort(np.argpartition(-scores, min(count, len(scores)) - 1)[:count])
+    found: NDArray[np.int64] = places[np.argsort(-scores[places], kind="stable")]
+    return found
