@@ -17,6 +17,8 @@ from distill.models.recurrent import (
 from distill.models.students import build_recurrent, build_student, build_transformer, student_from_layers
 from distill.models.teachers import Teacher, load_teacher, start_at_the_mean
 from distill.models.transformer import (
+    DecoderConfig,
+    DecoderForCausalLM,
     EncoderConfig,
     EncoderForMaskedLM,
     EncoderForQuestionAnswering,
@@ -26,6 +28,8 @@ from distill.models.transformer import (
 )
 
 __all__ = [
+    "DecoderConfig",
+    "DecoderForCausalLM",
     "EncoderConfig",
     "EncoderForMaskedLM",
     "EncoderForQuestionAnswering",
