@@ -25,6 +25,8 @@ from distill.models.transformer import (
     EncoderForSequenceClassification,
     EncoderForTokenClassification,
     EncoderModel,
+    TransformerForSeq2SeqLM,
+    TransformerSeq2SeqConfig,
 )
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "RecurrentForSequenceClassification",
     "RecurrentForTokenClassification",
     "Teacher",
+    "TransformerForSeq2SeqLM",
+    "TransformerSeq2SeqConfig",
     "build_recurrent",
     "build_student",
     "build_transformer",
