@@ -14,6 +14,7 @@ from distill.models.recurrent import (
     RecurrentForSequenceClassification,
     RecurrentForTokenClassification,
 )
+from distill.models.recurrent_decoder import RecurrentDecoderConfig, RecurrentForCausalLM
 from distill.models.students import build_recurrent, build_student, build_transformer, student_from_layers
 from distill.models.teachers import Teacher, load_teacher, start_at_the_mean
 from distill.models.transformer import (
@@ -40,6 +41,8 @@ __all__ = [
     "EncoderModel",
     "LoadedModel",
     "RecurrentConfig",
+    "RecurrentDecoderConfig",
+    "RecurrentForCausalLM",
     "RecurrentForSequenceClassification",
     "RecurrentForTokenClassification",
     "Teacher",
