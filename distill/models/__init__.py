@@ -15,6 +15,7 @@ from distill.models.recurrent import (
     RecurrentForTokenClassification,
 )
 from distill.models.recurrent_decoder import RecurrentDecoderConfig, RecurrentForCausalLM
+from distill.models.recurrent_encoder_decoder import RecurrentForSeq2SeqLM, RecurrentSeq2SeqConfig
 from distill.models.students import build_recurrent, build_student, build_transformer, student_from_layers
 from distill.models.teachers import Teacher, load_teacher, start_at_the_mean
 from distill.models.transformer import (
@@ -43,8 +44,10 @@ __all__ = [
     "RecurrentConfig",
     "RecurrentDecoderConfig",
     "RecurrentForCausalLM",
+    "RecurrentForSeq2SeqLM",
     "RecurrentForSequenceClassification",
     "RecurrentForTokenClassification",
+    "RecurrentSeq2SeqConfig",
     "Teacher",
     "TransformerForSeq2SeqLM",
     "TransformerSeq2SeqConfig",
