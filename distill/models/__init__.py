@@ -13,18 +13,26 @@ from distill.models.recurrent import (
     RecurrentForSequenceClassification,
     RecurrentForTokenClassification,
 )
+from distill.models.recurrent_decoder import RecurrentDecoderConfig, RecurrentForCausalLM
+from distill.models.recurrent_encoder_decoder import RecurrentForSeq2SeqLM, RecurrentSeq2SeqConfig
 from distill.models.students import build_recurrent, build_student, build_transformer, student_from_layers
 from distill.models.teachers import Teacher, load_teacher, start_at_the_mean
 from distill.models.transformer import (
+    DecoderConfig,
+    DecoderForCausalLM,
     EncoderConfig,
     EncoderForMaskedLM,
     EncoderForQuestionAnswering,
     EncoderForSequenceClassification,
     EncoderForTokenClassification,
     EncoderModel,
+    TransformerForSeq2SeqLM,
+    TransformerSeq2SeqConfig,
 )
 
 __all__ = [
+    "DecoderConfig",
+    "DecoderForCausalLM",
     "EncoderConfig",
     "EncoderForMaskedLM",
     "EncoderForQuestionAnswering",
@@ -33,9 +41,15 @@ __all__ = [
     "EncoderModel",
     "LoadedModel",
     "RecurrentConfig",
+    "RecurrentDecoderConfig",
+    "RecurrentForCausalLM",
+    "RecurrentForSeq2SeqLM",
     "RecurrentForSequenceClassification",
     "RecurrentForTokenClassification",
+    "RecurrentSeq2SeqConfig",
     "Teacher",
+    "TransformerForSeq2SeqLM",
+    "TransformerSeq2SeqConfig",
     "build_recurrent",
     "build_student",
     "build_transformer",

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -24,6 +25,7 @@ from transformers.modeling_outputs import (
     TokenClassifierOutput,
 )
 
+from distill.models.generation import State
 from distill.models.pooling import compared, masked_max, masked_mean, read_apart
 
 CELLS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -113,35 +115,38 @@ class Recurrent(nn.Module):
             x_BLD = out_BLH * keep_BL1
         return x_BLD
 
+    def read_on(self, x_BLD: Tensor, state: State, length_B: Tensor | None = None) -> tuple[list[Tensor], State]:
+        """One direction, after ``state`` has been read: (states of each layer [B, L, H], the state at each row's end).
 
-class _RecurrentModel(PreTrainedModel):  # type: ignore[misc]
-    """What all heads share."""
+        A state is ``h`` of each layer in turn, [B, H] each, of an LSTM ``h`` and ``c``. Rows end where ``length_B``
+        says, all at L where it is left out; it costs packing, for the state at the end of a row is wanted.
+        """
+        outs, ends = [], []
+        parts = len(state) // len(self.forward_layers)
+        for index, layer in enumerate(self.forward_layers):
+            if index:
+                x_BLD = self.dropout(x_BLD)
+            before = tuple(part.unsqueeze(0) for part in state[index * parts : (index + 1) * parts])
+            given = before if parts == 2 else before[0]
+            if length_B is None:
+                x_BLD, after = layer(x_BLD, given)
+            else:
+                packed = pack_padded_sequence(x_BLD, length_B.cpu(), batch_first=True, enforce_sorted=False)
+                packed, after = layer(packed, given)
+                x_BLD = pad_packed_sequence(packed, batch_first=True, total_length=x_BLD.shape[1])[0]
+            outs.append(x_BLD)
+            ends += [part.squeeze(0) for part in (after if parts == 2 else (after,))]
+        return outs, tuple(ends)
 
-    config_class = RecurrentConfig
-    base_model_prefix = "network"
+    def empty_state(self, batch: int) -> State:
+        """The state before anything was read, zeros [B, H] each."""
+        weight: Any = self.forward_layers[0].weight_hh_l0
+        parts = 2 if isinstance(self.forward_layers[0], nn.LSTM) else 1
+        return tuple(weight.new_zeros(batch, weight.shape[1]) for _ in range(parts * len(self.forward_layers)))
 
-    def __init__(self, config: RecurrentConfig) -> None:
-        super().__init__(config)
-        self.embeddings = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
-        self.recurrent = Recurrent(
-            config.cell,
-            config.embedding_size,
-            config.hidden_size,
-            config.num_hidden_layers,
-            config.bidirectional,
-            config.dropout,
-        )
-        self.dropout = nn.Dropout(config.dropout)
-        outputs = self._outputs(config)
-        if outputs:
-            self.classifier = nn.Linear(self._pooled_size(config), outputs)
-        self.post_init()
 
-    def _outputs(self, config: RecurrentConfig) -> int:
-        return int(config.num_labels)
-
-    def _pooled_size(self, config: RecurrentConfig) -> int:
-        return config.output_size
+class RecurrentPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
+    """How recurrent networks start; a subclass has ``embeddings`` and a ``cell`` in its configuration."""
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -173,6 +178,36 @@ class _RecurrentModel(PreTrainedModel):  # type: ignore[misc]
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Puts other word embeddings in place."""
         self.embeddings = value
+
+
+class _RecurrentModel(RecurrentPreTrainedModel):
+    """What all heads share."""
+
+    config_class = RecurrentConfig
+    base_model_prefix = "network"
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__(config)
+        self.embeddings = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
+        self.recurrent = Recurrent(
+            config.cell,
+            config.embedding_size,
+            config.hidden_size,
+            config.num_hidden_layers,
+            config.bidirectional,
+            config.dropout,
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        outputs = self._outputs(config)
+        if outputs:
+            self.classifier = nn.Linear(self._pooled_size(config), outputs)
+        self.post_init()
+
+    def _outputs(self, config: RecurrentConfig) -> int:
+        return int(config.num_labels)
+
+    def _pooled_size(self, config: RecurrentConfig) -> int:
+        return config.output_size
 
     def states(self, input_ids_BL: Tensor, mask_BL: Tensor | None) -> tuple[Tensor, Tensor]:
         """(states [B, L, H], mask [B, L])"""

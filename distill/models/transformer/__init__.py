@@ -1,10 +1,13 @@
 """The Transformer, its blocks written once.
 
-To be read in this order: ``positions``, ``blocks``, ``encoder`` (the blocks put together), ``models`` (a head on top).
+To be read in this order: ``positions``, ``blocks``, ``encoder`` (the blocks put together), ``models`` (a head on top);
+then what writes: ``stack`` (blocks with a cache), ``decoder``, ``encoder_decoder``.
 """
 
 from distill.models.transformer.blocks import Embeddings, FeedForward, MultiHeadAttention, SwiGLU, TransformerBlock
+from distill.models.transformer.decoder import DecoderConfig, DecoderForCausalLM
 from distill.models.transformer.encoder import EncoderConfig, TransformerEncoder
+from distill.models.transformer.encoder_decoder import TransformerForSeq2SeqLM, TransformerSeq2SeqConfig
 from distill.models.transformer.models import (
     EncoderForMaskedLM,
     EncoderForQuestionAnswering,
@@ -14,6 +17,8 @@ from distill.models.transformer.models import (
 )
 
 __all__ = [
+    "DecoderConfig",
+    "DecoderForCausalLM",
     "Embeddings",
     "EncoderConfig",
     "EncoderForMaskedLM",
@@ -26,4 +31,6 @@ __all__ = [
     "SwiGLU",
     "TransformerBlock",
     "TransformerEncoder",
+    "TransformerForSeq2SeqLM",
+    "TransformerSeq2SeqConfig",
 ]

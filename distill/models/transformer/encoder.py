@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
 
 from distill.errors import UserError
-from distill.models.transformer.blocks import NORM_EPS, Embeddings, TransformerBlock
+from distill.models.transformer.blocks import Embeddings, TransformerBlock, final_normalisation
 from distill.models.transformer.positions import rotary_table
 
 
@@ -96,7 +96,7 @@ class TransformerEncoder(nn.Module):
             )
             for _ in range(config.num_hidden_layers)
         )
-        self.final_norm = nn.LayerNorm(config.hidden_size, eps=NORM_EPS) if config.norm == "pre" else nn.Identity()
+        self.final_norm = final_normalisation(config.norm, config.hidden_size)
 
     def forward(
         self,

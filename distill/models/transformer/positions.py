@@ -47,13 +47,30 @@ class SinusoidalPositions(nn.Module):
         return self.weight[positions_L]
 
 
+def position_table(positions: str, length: int, hidden_size: int) -> nn.Embedding | SinusoidalPositions | None:
+    """From a position to what is added to a word: ``learned``, ``sinusoidal``, or ``rotary``, which adds nothing."""
+    if positions == "rotary":
+        return None
+    return (SinusoidalPositions if positions == "sinusoidal" else nn.Embedding)(length, hidden_size)
+
+
+def positions_of(mask_BS: Tensor, past: int = 0) -> Tensor:
+    """[B, S] to [B, S - past]: the place of each token among the real ones of its row, wherever padding stands.
+
+    The first ``past`` tokens have been read before.
+    """
+    return (mask_BS.cumsum(1) - 1).clamp(min=0)[:, past:]
+
+
 def rotary_table(positions_L: Tensor, head_size: int) -> Rotation:
     """Cosines and sines [L, J] of position times rate, in float32 (Su et al. 2021, section 3.2.2).
+
+    Where rows have positions of their own, [B, 1, L] to [B, 1, L, J].
 
     Computed anew from the positions each time: there is no longest text, nothing to save or to load, and an exported
     graph holds the rule rather than a table of one length.
     """
-    angle_LJ = positions_L[:, None].float() * rates(head_size, positions_L.device)
+    angle_LJ = positions_L[..., None].float() * rates(head_size, positions_L.device)
     return angle_LJ.cos(), angle_LJ.sin()
 
 
