@@ -105,11 +105,10 @@ class RecurrentForCausalLM(TensorGenerationMixin, RecurrentPreTrainedModel):  # 
             row_length_B = attention_mask.sum(1).clamp(min=1)
         padding_B1 = leading_padding(attention_mask)
         x_BLD = self.dropout(self.embeddings(turned(input_ids, padding_B1)))
-        outs, state = self.recurrent.read_on(
-            x_BLD,
-            self.empty_state(input_ids.shape[0]) if state is None else state,
-            row_length_B if use_cache else None,
-        )
+        before = self.empty_state(input_ids.shape[0]) if state is None else state
+        outs, after = self.recurrent.read_on(x_BLD, before, row_length_B if use_cache else None)
+        read_B1 = attention_mask.bool().any(1, keepdim=True)  # a row of padding alone keeps its state
+        state = tuple(torch.where(read_B1, new, old) for new, old in zip(after, before, strict=True))
         hidden = tuple(turned(x_BLH, -padding_B1) for x_BLH in (x_BLD, *outs))
         x_BLH = kept(self.dropout(hidden[-1]), logits_to_keep)
         return CausalLMOutput(
