@@ -180,9 +180,8 @@ def test_labels_that_no_student_can_learn_are_named(refused: Callable[..., str])
     rows = [(f"text {i}", "ab"[i % 2]) for i in range(60)]
     own = ["data.group=null", "data.labelled=null", "arms=[linear,hard]"]
     single = table("single.csv", [*rows, ("odd", "c")])
-    held_out = table("held_out.csv", rows[:10])
-    test = f"data.test.path={held_out}"
-    validation = f"data.validation.path={held_out}"
+    test = f"data.test.path={table('test.csv', rows[:10])}"
+    validation = f"data.validation.path={table('validation.csv', rows[10:20])}"
     train = f"data.train.path={single}"
     assert "only one example of 'c'" in refused(train, test, validation, *own)
     foreign = table("foreign.csv", [*rows[:10], ("odd", "d")])
@@ -558,6 +557,7 @@ def test_ctrl_c_while_a_module_is_imported_ends_as_it_does_elsewhere(tmp_path: P
         capture_output=True,
         text=True,
         check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
     )
     assert done.returncode == 130, done.stderr
     assert done.stderr.splitlines() == ["stopped; run the same command again to go on"]
@@ -571,7 +571,11 @@ def test_ctrl_c_at_work_ends_with_the_same_words(
         return ""
 
     monkeypatch.setattr("distill.config.compose.recipe_summary", interrupted)
-    assert main(["recipes"]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    try:
+        assert main(["recipes"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
 
 

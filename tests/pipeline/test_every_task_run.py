@@ -68,7 +68,9 @@ def test_each_task_runs_from_data_to_a_bundle(task: str, tmp_path: Path, encoder
     variant = next(v for v in again.variants if v.model == "student" and v.shipped and v.variant == "int8")
     assert variant.score is not None
     assert f"{100 * variant.score.value:.2f}" in place.out
-    assert place.distill("predict", "exports/small", *map(json.dumps, QUESTIONS[task])) == 0, place.err
+    assert place.distill("predict", "exports/small", "--input", "json", *map(json.dumps, QUESTIONS[task])) == 0, (
+        place.err
+    )
     assert len(place.out.splitlines()) == len(QUESTIONS[task])
 
 

@@ -17,5 +17,5 @@ def test_the_size_of_a_variant_counts_weights_beside_its_graphs(tmp_path: Path) 
             path.with_name(f"{path.name}_data").write_bytes(bytes(weights))
     nothing: Any = None
     artifact: Any = SimpleNamespace(directory=tmp_path)
-    exported = Exported("student", nothing, artifact, nothing, {}, ("model",), ("input_ids",))
+    exported = Exported("student", nothing, artifact, nothing, {}, ("model",), ("input_ids",), ("fp32", "int8"))
     assert (exported.size("fp32"), exported.size("int8")) == (510, 20)

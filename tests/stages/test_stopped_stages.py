@@ -46,6 +46,7 @@ def test_labels_go_on_behind_those_that_were_written(
     task = tasks.build("text-classification", ("fresh", "rotten"))
     small = Architecture(layers=1, hidden_size=16, heads=2, intermediate_size=32)
     save_model(build_transformer(small, reading.tokenizer, {}, task, 24, 0), tmp_path / "teacher/model", 24)
+    (tmp_path / "teacher/result.json").write_text('{"padding": ""}')
     teacher = Artifact(tmp_path / "teacher", "teacher", StageCost("", 0.0, Figure(0.0, "J", "estimated", "")))
     monkeypatch.setattr(loop, "TOKENS", 200)
     monkeypatch.setattr(state, "ANSWERS_SECONDS", -1)
