@@ -15,6 +15,8 @@ from distill.results import Report, from_json
 
 pytestmark = pytest.mark.usefixtures("measured_here", "plots_stay_undrawn")
 
+SOME = ("quickstart", "embeddings")
+"""Run by default, since `tests/pipeline` runs each task; the others run in CI."""
 OWN_WORLD = ("data.labelled=null", "data.transfer_limit=null")
 
 
@@ -60,7 +62,9 @@ def _on_one_text(config: Config) -> bool:
     return config.task.name == "regression" and config.data.pair is None
 
 
-@pytest.mark.parametrize("recipe", recipe_names())
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(name, marks=() if name in SOME else pytest.mark.slow) for name in recipe_names()]
+)
 def test_recipe_runs_in_miniature_and_leaves_a_bundle_that_answers(recipe: str, miniature: list[str]) -> None:
     config = _composed(recipe)
     overrides = _small(recipe, config, miniature)
