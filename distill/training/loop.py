@@ -168,14 +168,12 @@ def predict(
     examples: Sequence[Example] | Sequence[Encoded],
     machine: Machine,
     what: str = "",
-    alone: bool = False,
 ) -> list[Logits]:
     """Logits of each example, [U, C] of float32, in the order given. The model is put into eval mode.
 
-    Examples are texts, or what was read of them. Several processes share them, and each gets all answers. ``alone``:
-    no batch holds more than one of them, for a model whose answers depend on padding.
+    Examples are texts, or what was read of them. Several processes share them, and each gets all answers.
     """
-    return ask(forward_on(machine, model), reading, task, examples, machine, what, alone)
+    return ask(forward_on(machine, model), reading, task, examples, machine, what)
 
 
 def forward_on(machine: Machine, model: nn.Module) -> Forward:
@@ -183,7 +181,7 @@ def forward_on(machine: Machine, model: nn.Module) -> Forward:
     return halving(forward_of(model.to(machine.place).eval(), machine.autocast))
 
 
-def ask(
+def ask(  # the seventh parameter is for one stage: the teacher's labels
     forward: Forward,
     reading: Reading,
     task: Task,
@@ -192,7 +190,8 @@ def ask(
     what: str = "",
     alone: bool = False,
 ) -> list[Logits]:
-    """The same of a model that is ready to answer."""
+    """The same of a model that is ready to answer. ``alone``: no batch holds more than one example, for a model whose
+    answers depend on padding."""
     own: Any = examples
     if machine.processes > 1:
         own = [examples[i] for i in range(machine.rank, len(examples), machine.processes)]
