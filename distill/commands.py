@@ -124,7 +124,7 @@ def list_recipes(options: argparse.Namespace) -> int:
         return 0
     by_task: dict[str, list[str]] = {}
     for name in recipe_names():
-        task, method, _ = recipe_summary(recipe_path(name))
+        task, method = recipe_summary(recipe_path(name))
         by_task.setdefault(task, []).append(f"  {name:<17} {method}")
     print("\n\n".join("\n".join([task, *lines]) for task, lines in by_task.items()))
     print("\nWhat one needs and sets: distill recipes NAME")

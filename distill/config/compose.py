@@ -50,16 +50,11 @@ def recipe_path(recipe: str) -> Path:
     return shipped
 
 
-def recipe_summary(path: Path) -> tuple[str, str, str]:
-    """The first comment of a recipe: its task and its method, which the first line names, and what follows."""
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        if not line.startswith("# @package"):
-            lines.append(line.removeprefix("#").strip())
-    task, _, method = "".join(lines[:1]).partition(": ")
-    return task, method, " ".join(lines[1:])
+def recipe_summary(path: Path) -> tuple[str, str]:
+    """The task and the method of a recipe, which its first line names."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    task, _, method = first.removeprefix("# ").partition(": ")
+    return task, method
 
 
 def run_name(recipe: Path, overrides: Sequence[str]) -> str:
