@@ -3,6 +3,7 @@
 from distill.metrics.calibration import brier, expected_calibration_error, negative_log_likelihood
 from distill.metrics.classification import accuracy, macro_f1
 from distill.metrics.detection import auroc
+from distill.metrics.language import Foretold, bits_per_byte, next_token_accuracy, perplexity
 from distill.metrics.metric import Metric, Statistics
 from distill.metrics.multilabel import micro_f1, multilabel_macro_f1, subset_accuracy
 from distill.metrics.regression import pearson, spearman
@@ -10,10 +11,12 @@ from distill.metrics.spans import span_exact_match, span_f1
 from distill.metrics.tokens import entities, entity_f1, token_accuracy
 
 __all__ = [
+    "Foretold",
     "Metric",
     "Statistics",
     "accuracy",
     "auroc",
+    "bits_per_byte",
     "brier",
     "entities",
     "entity_f1",
@@ -22,7 +25,9 @@ __all__ = [
     "micro_f1",
     "multilabel_macro_f1",
     "negative_log_likelihood",
+    "next_token_accuracy",
     "pearson",
+    "perplexity",
     "span_exact_match",
     "span_f1",
     "spearman",

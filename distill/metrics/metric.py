@@ -32,12 +32,15 @@ class Metric:
     statistics: Callable[[Sequence[Any], Sequence[Any]], Statistics]
     """(predictions, gold), n of each, to [n, K]."""
     reduce: Callable[[Statistics], NDArray[np.float64] | float]
-    """[n, K] to the score, for all metrics here a fraction of 1, or a correlation."""
+    """[n, K] to the score: a fraction of 1, a correlation, or what is better the lower it is with a minus, so that a
+    score is better the higher it is."""
     additive: bool = True
     least: float = 0.0
     """The lowest score there is."""
     greatest: float = 1.0
     """The highest score there is."""
+    lower_is_better: bool = False
+    """People read the score without its minus."""
 
     def score(self, predictions: Sequence[Any], gold: Sequence[Any]) -> float:
         """The score of n predictions. Raises ValueError for no examples, unequal counts, or a score not finite."""

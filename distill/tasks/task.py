@@ -28,9 +28,10 @@ AGREEMENT = "agreement"
 NO_LABEL = -100
 """Stands where a unit has no label; every term leaves it out. Targets that are numbers hold NaN there."""
 
-Kind = Literal["categorical", "bernoulli", "span", "number", "vector"]
+Kind = Literal["categorical", "bernoulli", "span", "number", "vector", "token"]
 """What the logits of a unit mean, and so how a loss reads them: one of C classes; C independent yes-or-no answers; one
-of an example's units for the start and one for the end of a span; a number; a direction in space."""
+of an example's units for the start and one for the end of a span; a number; a direction in space; the next token, of
+all those of the vocabulary."""
 
 
 class Answer(Protocol):
@@ -78,6 +79,8 @@ class Task(ABC):
     """Texts are given as lists of words."""
     labelled: ClassVar[bool] = True
     """Answers are among a list of labels."""
+    writes: ClassVar[bool] = False
+    """A model writes text: its graphs are of the roles ``decoder`` and, where it reads another text, ``encoder``."""
 
     label_noun: ClassVar[str] = "label"
     """What a message calls the content of the label column."""
@@ -182,6 +185,11 @@ class Task(ABC):
             pooled = own.max(axis=0) if self.windows and self.windows.pooling == "max" else own.mean(axis=0)
             cut.append(pooled[None].astype(np.float32))
         return cut
+
+    def soft_labels(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
+        """What is kept of a teacher's output for the same batch, one array an example: all of it, as here, or the most
+        likely classes alone."""
+        return self.units(logits, encoded)
 
     @abstractmethod
     def targets(self, example: Example, count: int | None = None) -> Targets:

@@ -171,6 +171,42 @@ class Reading:
             encoded.append(self._joined(rows, found, len(example.text) if words else 0, cut))
         return encoded
 
+    @property
+    def boundary(self) -> int:
+        """The id that stands before and behind a whole text in language modelling. Raises UserError where the tokenizer
+        has no token for it."""
+        for role in ("eos_token", "sep_token", "bos_token"):
+            found = self.tokenizer.token_to_id(self.special_tokens.get(role, ""))
+            if found is not None:
+                return int(found)
+        raise UserError(
+            "the tokenizer names no end-of-text token, which language modelling needs; state eos_token in its "
+            "tokenizer_config.json"
+        )
+
+    def encode_whole(self, examples: Sequence[Example], shared: int = 1) -> list[Encoded]:
+        """Ids of whole texts between two :attr:`boundary` tokens, without other special tokens. A text longer than the
+        maximum is read in windows; neighbours share that many tokens, at least the one from which the next is told."""
+        if not 1 <= shared < self.max_length:
+            raise UserError(
+                f"windows of {self.max_length} tokens cannot share {shared}; give data.stride from 1 to "
+                f"{self.max_length - 1}"
+            )
+        self.tokenizer.no_truncation()
+        try:
+            with as_user_error(FAILS):
+                found = self.tokenizer.encode_batch([str(e.text) for e in examples], add_special_tokens=False)
+        finally:
+            self.tokenizer.enable_truncation(self.max_length)
+        encoded = []
+        for one in found:
+            ids = np.array([self.boundary, *one.ids, self.boundary], dtype=np.int64)
+            starts = range(0, max(1, len(ids) - shared), self.max_length - shared)
+            rows = [ids[start : start + self.max_length] for start in starts]
+            made = [Encoded(row, np.zeros_like(row), EMPTY, False) for row in rows]
+            encoded.append(replace(made[0], more=tuple(made[1:])))
+        return encoded
+
     def encode_passages(
         self, examples: Sequence[Example], words: Sequence[Sequence[tuple[int, int]]], stride: int
     ) -> list[Encoded]:
