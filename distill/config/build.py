@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, Union
 from distill.config.schema import (
     Architecture,
     Config,
+    JsdTerm,
     KlTerm,
     LayersStudent,
     PretrainedTeacher,
@@ -18,6 +19,7 @@ from distill.config.schema import (
     RecurrentArchitecture,
     RecurrentStudent,
     RecurrentTeacher,
+    ReverseKlTerm,
     TrainConfig,
     TrainedTokenizer,
     TransformerStudent,
@@ -181,11 +183,15 @@ def check(config: Config) -> None:
     require(bool(config.objective.terms), "objective.terms is empty; give at least one term")
     for i, term in enumerate(config.objective.terms):
         require(0 <= term.weight < math.inf, f"objective.terms[{i}].weight is {term.weight}; give 0 or more")
-        if isinstance(term, KlTerm):
+        if isinstance(term, KlTerm | ReverseKlTerm | JsdTerm):
             require(
                 term.temperature > 0,
                 f"objective.terms[{i}].temperature is {term.temperature}; give more than 0, such as 2",
             )
+        if isinstance(term, JsdTerm):
+            require(0 < term.beta < 1, f"objective.terms[{i}].beta is {term.beta}; give a number between 0 and 1")
+    written = config.objective.on_policy
+    require(0 < written <= 1, f"objective.on_policy is {written}; it is a share of the steps, above 0 and up to 1")
     require(any(term.weight > 0 for term in config.objective.terms), "objective.terms has only weights of 0; raise one")
     check_models(config, require)
     require(config.threads is None or config.threads > 0, f"threads is {config.threads}; give at least 1")

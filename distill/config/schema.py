@@ -315,6 +315,25 @@ class KlTerm:
 
 
 @dataclass(frozen=True)
+class ReverseKlTerm:
+    """The divergence the other way round, of the student from the teacher: it is drawn to the likeliest answers."""
+
+    name: Literal["reverse_kl"]
+    weight: float = 1.0
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class JsdTerm:
+    """Generalised Jensen-Shannon divergence: between both, at β."""
+
+    name: Literal["jsd"]
+    weight: float = 1.0
+    temperature: float = 1.0
+    beta: float = 0.5
+
+
+@dataclass(frozen=True)
 class MseTerm:
     """Mean squared error between logits."""
 
@@ -330,7 +349,7 @@ class CosineTerm:
     weight: float = 1.0
 
 
-Term = HardTerm | KlTerm | MseTerm | CosineTerm
+Term = HardTerm | KlTerm | ReverseKlTerm | JsdTerm | MseTerm | CosineTerm
 
 
 @dataclass(frozen=True)
@@ -338,6 +357,8 @@ class ObjectiveConfig:
     """What the student minimises: a weighted sum of terms."""
 
     terms: tuple[Term, ...] = (HardTerm("hard", 0.1), KlTerm("kl", 0.9))
+    on_policy: float = 1.0
+    """Share of the steps in which the arm ``gkd`` learns on what the student writes itself; on the texts in others."""
 
 
 @dataclass(frozen=True)
@@ -391,7 +412,7 @@ class Config:
     export: ExportConfig = ExportConfig()
     measure: MeasureConfig = MeasureConfig()
     report: ReportConfig = ReportConfig()
-    arms: tuple[Literal["linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained"], ...] = (
+    arms: tuple[Literal["linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained", "gkd"], ...] = (
         "linear",
         "hard",
         "soft",

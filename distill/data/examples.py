@@ -64,7 +64,7 @@ def read_examples(source: Source, split: str, config: DataConfig, task: TaskConf
     columns = set().union(*rows)
     text = "text" if columns == {"text"} else config.text  # a plain text file has this column only
     pair = config.pair if not single or config.pair in columns else None
-    label = None if single or split in ("transfer", "out_of_scope") else config.label
+    label = None if single or asked.own_label or split in ("transfer", "out_of_scope") else config.label
     group = config.group if config.group in columns or (split == "train" and config.group) else None
     used = [column for column in (text, pair, label, group) if column]
     for column in used:

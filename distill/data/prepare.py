@@ -244,7 +244,7 @@ def _labels(
 ) -> tuple[str, ...]:
     """The labels in order, after all checks on them."""
     asked = find(task.name)
-    if config.label is None or asked.kind in ("span", "vector"):  # spans and vectors are no choice among few answers
+    if config.label is None or asked.kind in ("span", "vector", "token"):  # which are no choice among few labels
         return task.labels if asked.labelled else ()
     used = label_counts(train)
     different = used if asked.kind == "categorical" else {e.label for e in train}

@@ -62,8 +62,36 @@ def sentence_embedding(x_RLD: Tensor, mask_RL: Tensor, pooling: str) -> Tensor:
     return torch.nn.functional.normalize(POOLINGS[pooling](x_RLD, mask_RL), dim=-1)
 
 
-def forward_of(model: nn.Module, autocast: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Forward:
-    """A model as :func:`distill.runtime.respond` runs it: padded arrays to logits of float32, without gradients.
+TOP = 32
+"""Tokens whose probabilities are kept of a soft label in language modelling."""
+
+Kept = Callable[[Tensor, Tensor], Tensor]
+"""What is kept of the logits [R, L, V] for rows of ids [R, L]: [R, L, C]."""
+
+
+def most_likely(logits_RLV: Tensor, ids_RL: Tensor) -> Tensor:
+    """[R, L, 2k + 1]: the k most likely tokens, their log probabilities, and that of all others together; k is
+    :data:`TOP`, or V where that is less. 260 bytes a token."""
+    logs = logits_RLV.log_softmax(-1)
+    kept, ids = logs.topk(min(TOP, logs.shape[-1]), dim=-1)
+    rest = (1 - kept.double().exp().sum(-1, keepdim=True)).clamp(min=1e-12).log()
+    return torch.cat([ids.float(), kept, rest.float()], dim=-1)
+
+
+def outcome(logits_RLV: Tensor, ids_RL: Tensor) -> Tensor:
+    """[R, L, 3], as :func:`distill.tasks.language_modelling.outcome`."""
+    following = ids_RL.roll(-1, dims=1).unsqueeze(-1)
+    told = logits_RLV.gather(-1, following) - logits_RLV.logsumexp(-1, keepdim=True)
+    return torch.cat([told, logits_RLV.argmax(-1, keepdim=True).float(), following.float()], dim=-1)
+
+
+def forward_of(
+    model: nn.Module,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    kept: Kept | None = None,
+) -> Forward:
+    """A model as :func:`distill.runtime.respond` runs it: padded arrays to logits of float32, or what is ``kept`` of
+    them, without gradients.
 
     It runs where its weights are, within ``autocast``, and as it is: the caller puts it into evaluation mode.
     """
@@ -72,8 +100,10 @@ def forward_of(model: nn.Module, autocast: Callable[[], AbstractContextManager[A
     def forward(arrays: dict[str, Ids]) -> Logits:
         inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         with torch.inference_mode(), autocast():
-            found = answer(model, inputs)
-        logits: Logits = found.float().cpu().numpy()
+            found = answer(model, inputs).float()
+            if kept is not None:
+                found = kept(found, inputs["input_ids"])
+        logits: Logits = found.cpu().numpy()
         return logits
 
     return forward
@@ -92,7 +122,7 @@ def fault_of_padding(model: nn.Module, reading: Reading, task: Task, encoded: Se
     order = np.argsort(lengths, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, COMPARED_TEXTS).astype(int))]
     few = [encoded[int(i)] for i in chosen]
-    forward = forward_of(model.eval())
+    forward = forward_of(model.eval(), kept=outcome if task.writes else None)
     what = type(model).__name__
     try:
         alone = in_order(respond(forward, reading, task, few, ALONE))

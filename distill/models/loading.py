@@ -40,7 +40,7 @@ def auto_class(task: Task | type[Task]) -> Any:
 
 def label_settings(task: Task) -> dict[str, Any]:
     """What a model's configuration says of its answers."""
-    if task.kind in ("span", "vector"):
+    if task.kind in ("span", "vector", "token"):
         return {}
     settings: dict[str, Any] = {"num_labels": task.width, "problem_type": task.problem_type}
     if names := task.output_names:

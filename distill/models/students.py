@@ -18,7 +18,9 @@ from distill.errors import UserError
 from distill.models.loading import LoadedModel, auto_class, label_settings, special_tokens_of
 from distill.models.longest import first_position
 from distill.models.recurrent import RecurrentConfig
+from distill.models.recurrent_decoder import RecurrentDecoderConfig
 from distill.models.transformer import EncoderConfig
+from distill.models.transformer.decoder import DecoderConfig
 from distill.tasks import Task
 from distill.text import Reading
 
@@ -123,19 +125,27 @@ def build_recurrent(
     and not NaN."""
     torch.manual_seed(seed)
     reading = Reading(tokenizer, max_length, special_tokens=special_tokens)
-    settings = RecurrentConfig(
-        cell=architecture.cell,
-        vocab_size=reading.vocabulary_size,
-        embedding_size=architecture.embedding_size if embeddings is None else embeddings.shape[1],
-        hidden_size=architecture.hidden_size,
-        num_hidden_layers=architecture.layers,
-        bidirectional=architecture.bidirectional,
-        pooling=architecture.pooling,
-        dropout=architecture.dropout,
-        pad_token_id=reading.pad_id,
-        **pair_settings(architecture, reading, paired),
-        **label_settings(task),
-    )
+    sizes: dict[str, Any] = {
+        "cell": architecture.cell,
+        "vocab_size": reading.vocabulary_size,
+        "embedding_size": architecture.embedding_size if embeddings is None else embeddings.shape[1],
+        "hidden_size": architecture.hidden_size,
+        "num_hidden_layers": architecture.layers,
+        "dropout": architecture.dropout,
+        "pad_token_id": reading.pad_id,
+    }
+    settings: Any
+    if task.writes:
+        tied = sizes["embedding_size"] == sizes["hidden_size"]
+        settings = RecurrentDecoderConfig(**sizes, tie_word_embeddings=tied, **boundaries(reading))
+    else:
+        settings = RecurrentConfig(
+            **sizes,
+            bidirectional=architecture.bidirectional,
+            pooling=architecture.pooling,
+            **pair_settings(architecture, reading, paired),
+            **label_settings(task),
+        )
     model = auto_class(task).from_config(settings)
     if embeddings is not None:
         with torch.no_grad():
@@ -153,7 +163,8 @@ def build_transformer(
     seed: int,
     paired: bool = False,
 ) -> LoadedModel:
-    """The in-repo transformer encoder from random weights, as teacher or student."""
+    """The in-repo transformer from random weights, as teacher or student: a decoder where the task's model writes, else
+    an encoder."""
     torch.manual_seed(seed)
     reading = Reading(tokenizer, max_length, special_tokens=special_tokens)
     if architecture.hidden_size % architecture.heads:
@@ -161,24 +172,32 @@ def build_transformer(
             f"hidden_size is {architecture.hidden_size} and heads is {architecture.heads}; hidden_size must be a "
             "multiple of heads"
         )
-    settings = EncoderConfig(
-        vocab_size=reading.vocabulary_size,
-        num_hidden_layers=architecture.layers,
-        hidden_size=architecture.hidden_size,
-        num_attention_heads=architecture.heads,
-        intermediate_size=architecture.intermediate_size,
-        dropout=architecture.dropout,
-        norm=architecture.norm,
-        positions=architecture.positions,
-        activation=architecture.activation,
-        max_position_embeddings=max_length,
-        pad_token_id=reading.pad_id,
-        **pair_settings(architecture, reading, paired),
-        **label_settings(task),
-    )
+    sizes: dict[str, Any] = {
+        "vocab_size": reading.vocabulary_size,
+        "num_hidden_layers": architecture.layers,
+        "hidden_size": architecture.hidden_size,
+        "num_attention_heads": architecture.heads,
+        "intermediate_size": architecture.intermediate_size,
+        "dropout": architecture.dropout,
+        "norm": architecture.norm,
+        "positions": architecture.positions,
+        "activation": architecture.activation,
+        "max_position_embeddings": max_length,
+        "pad_token_id": reading.pad_id,
+    }
+    settings: Any
+    if task.writes:
+        settings = DecoderConfig(**sizes, **boundaries(reading))
+    else:
+        settings = EncoderConfig(**sizes, **pair_settings(architecture, reading, paired), **label_settings(task))
     return LoadedModel(
         auto_class(task).from_config(settings), tokenizer, special_tokens or special_tokens_of(tokenizer)
     )
+
+
+def boundaries(reading: Reading) -> dict[str, Any]:
+    """What a language model's configuration says of the token before and behind a text."""
+    return {"bos_token_id": reading.boundary, "eos_token_id": reading.boundary}
 
 
 def chosen_layers(config: LayersStudent, available: int) -> list[int]:
@@ -251,10 +270,25 @@ def keep_vocabulary(model: PreTrainedModel, kept: NDArray[np.int64]) -> None:
     embeddings = nn.Embedding(len(kept), old.embedding_dim, padding_idx=padding)
     with torch.no_grad():
         embeddings.weight.copy_(old.weight[torch.from_numpy(kept)])
+    head = model.get_output_embeddings()
     model.set_input_embeddings(embeddings)
     settings: Any = model.config
     settings.vocab_size = len(kept)
+    if head is not None and head.weight.shape[0] == old.num_embeddings:
+        keep_words(head, kept)
+        if settings.tie_word_embeddings:
+            head.weight = embeddings.weight
     for role in ID_SETTINGS:
         value = getattr(settings, f"{role}_token_id", None)
         if isinstance(value, int):
             setattr(settings, f"{role}_token_id", new_id.get(value))
+
+
+@torch.no_grad()
+def keep_words(head: nn.Linear, kept: NDArray[np.int64]) -> None:
+    """Keeps only these rows of the layer that scores words."""
+    rows = torch.from_numpy(kept)
+    head.weight = nn.Parameter(head.weight[rows].clone())
+    if head.bias is not None:
+        head.bias = nn.Parameter(head.bias[rows].clone())
+    head.out_features = len(kept)

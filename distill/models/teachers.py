@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from distill.config import PretrainedTeacher
 from distill.errors import UserError, nearest
@@ -44,6 +45,11 @@ def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
     fine_tuned = config.fine_tune == "never" or (config.fine_tune == "auto" and has_head)
     if task.kind == "vector":  # its vectors are what it is for; there is nothing to fine-tune it on
         fine_tuned = has_head = True
+    if task.writes and not has_head:
+        heads = ", ".join(settings.architectures or ["of no stated architecture"])
+        raise UserError(
+            f"{checkpoint.location} is no causal language model (it is {heads}); give one of the kind of GPT-2 or Llama"
+        )
     if config.fine_tune == "never" and not has_head:
         raise UserError(no_head(checkpoint.location, settings, task))
     matched = fine_tuned and task.labelled
@@ -102,6 +108,8 @@ def reading_of(checkpoint: Checkpoint, model: PreTrainedModel, vectors: bool) ->
 def has_head_for(settings: Any, task: type[Task]) -> bool:
     """Whether a checkpoint of this configuration answers a task. Tasks that share a head are told apart by
     ``problem_type`` and the number of outputs."""
+    if task.writes:
+        return any(a in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() for a in settings.architectures or ())
     suffix = f"For{task.head}" if task.head else "Model"
     if not any(str(a).endswith(suffix) for a in settings.architectures or ()):
         return False

@@ -5,8 +5,10 @@ from distill.objectives.logits import (
     NOWHERE,
     binary_kl_divergence,
     cosine_distance,
+    jensen_shannon_divergence,
     kl_divergence,
     mean_squared_error,
+    reverse_kl_divergence,
 )
 from distill.objectives.objective import PSEUDO, Objective
 from distill.objectives.terms import OnHidden, OnLabels, OnTeacher, Seen, Term
@@ -25,7 +27,9 @@ __all__ = [
     "binary_pseudo_labels",
     "cosine_distance",
     "cross_entropy",
+    "jensen_shannon_divergence",
     "kl_divergence",
     "mean_squared_error",
     "pseudo_labels",
+    "reverse_kl_divergence",
 ]

@@ -1,5 +1,8 @@
 """Terms on the teacher's logits. Everything is computed in float32: bf16 makes KL negative."""
 
+import math
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,6 +24,41 @@ def kl_divergence(student: Tensor, teacher: Tensor, mask: Tensor, temperature: f
     teacher_log = teacher_log.clamp(min=-1e4)
     loss = (teacher_log.exp() * (teacher_log - student_log)).sum(-1) * temperature**2
     return loss.masked_fill(~mask, 0.0).sum(), mask.sum()
+
+
+def reverse_kl_divergence(student: Tensor, teacher: Tensor, mask: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The other way round: T² · KL(softmax(student / T) ‖ softmax(teacher / T)) (Gu et al. 2024, MiniLLM, section 2).
+
+    Shapes and result as for :func:`kl_divergence`. A student too small for all that its teacher may say is drawn to
+    the likeliest of it, where the forward divergence spreads it over everything. When to use it: text that is written.
+    """
+    student_log, teacher_log = _logarithms(student, teacher, mask, temperature)
+    loss = (student_log.exp() * (student_log - teacher_log)).sum(-1) * temperature**2
+    return loss.masked_fill(~mask, 0.0).sum(), mask.sum()
+
+
+def jensen_shannon_divergence(
+    student: Tensor, teacher: Tensor, mask: Tensor, temperature: float, beta: float
+) -> tuple[Tensor, Tensor]:
+    """Generalised Jensen-Shannon divergence: T² · (β KL(p ‖ m) + (1 - β) KL(q ‖ m)), m = β p + (1 - β) q, p the
+    teacher's distribution and q the student's (Agarwal et al. 2024, GKD, equation 1).
+
+    Shapes and result as for :func:`kl_divergence`; 0 < β < 1. Divided by β it tends to the forward divergence where β
+    goes to 0, and by 1 - β to the reverse one where β goes to 1.
+    """
+    student_log, teacher_log = _logarithms(student, teacher, mask, temperature)
+    middle = torch.logaddexp(teacher_log + math.log(beta), student_log + math.log1p(-beta))
+    of_teacher = (teacher_log.exp() * (teacher_log - middle)).sum(-1)
+    of_student = (student_log.exp() * (student_log - middle)).sum(-1)
+    loss = (beta * of_teacher + (1 - beta) * of_student) * temperature**2
+    return loss.masked_fill(~mask, 0.0).sum(), mask.sum()
+
+
+def _logarithms(student: Tensor, teacher: Tensor, mask: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Log probabilities of both at a temperature, none below -1e4, where p log p is 0."""
+    student_log = functional.log_softmax(student.float() / temperature, dim=-1)
+    teacher_log = functional.log_softmax(teacher.float().masked_fill(~mask.unsqueeze(-1), 0.0) / temperature, dim=-1)
+    return student_log.clamp(min=-1e4), teacher_log.clamp(min=-1e4)
 
 
 def binary_kl_divergence(student: Tensor, teacher: Tensor, mask: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

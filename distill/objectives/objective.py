@@ -7,14 +7,16 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from distill.config import CosineTerm, HardTerm, KlTerm, MseTerm
+from distill.config import CosineTerm, HardTerm, JsdTerm, KlTerm, MseTerm, ReverseKlTerm
 from distill.config import Term as TermConfig
 from distill.objectives.labels import binary_cross_entropy, binary_pseudo_labels, cross_entropy, pseudo_labels
 from distill.objectives.logits import (
     binary_kl_divergence,
     cosine_distance,
+    jensen_shannon_divergence,
     kl_divergence,
     mean_squared_error,
+    reverse_kl_divergence,
     squared_error,
 )
 from distill.objectives.terms import Asked, Loss, OnLabels, OnTeacher, Seen, Term
@@ -22,6 +24,7 @@ from distill.objectives.terms import Asked, Loss, OnLabels, OnTeacher, Seen, Ter
 HARD: dict[str, Loss] = {
     "categorical": cross_entropy,
     "span": cross_entropy,
+    "token": cross_entropy,
     "bernoulli": binary_cross_entropy,
     "number": squared_error,
     "vector": squared_error,  # never counted: no vector stands in the data
@@ -29,6 +32,7 @@ HARD: dict[str, Loss] = {
 PSEUDO: dict[str, Loss] = {
     "categorical": pseudo_labels,
     "span": pseudo_labels,
+    "token": pseudo_labels,
     "bernoulli": binary_pseudo_labels,
     "number": squared_error,
 }
@@ -85,6 +89,10 @@ def _build(term: TermConfig, kind: str, sizes: tuple[int, int] | None) -> Term:
         case KlTerm(weight=weight, temperature=temperature):
             divergence = binary_kl_divergence if kind == "bernoulli" else kl_divergence
             return OnTeacher(weight, partial(divergence, temperature=temperature), sizes)
+        case ReverseKlTerm(weight=weight, temperature=temperature):
+            return OnTeacher(weight, partial(reverse_kl_divergence, temperature=temperature))
+        case JsdTerm(weight=weight, temperature=temperature, beta=beta):
+            return OnTeacher(weight, partial(jensen_shannon_divergence, temperature=temperature, beta=beta))
         case MseTerm(weight=weight):
             error = squared_error if kind in ("number", "vector") else mean_squared_error
             return OnTeacher(weight, error, sizes)

@@ -6,13 +6,17 @@ from pathlib import Path
 from distill.config import (
     Config,
     CosineTerm,
+    HardTerm,
+    JsdTerm,
     KlTerm,
     LayersStudent,
     MseTerm,
     PretrainedTeacher,
     ProbabilitiesTeacher,
+    ReverseKlTerm,
     Source,
     TeacherTokenizer,
+    TrainedTokenizer,
 )
 from distill.errors import UserError, nearest
 from distill.export.bundle import check_place
@@ -30,6 +34,8 @@ def check_task(config: Config) -> None:
         raise UserError(f"task.name is '{name}'{nearest(name, TASKS)}")
     check_arms(config, TASKS[name])
     check_objective(config, TASKS[name])
+    if TASKS[name].writes:
+        check_writing(config, TASKS[name])
     data, kind = config.data, TASKS[name].kind
     if data.out_of_scope is not None and (kind != "categorical" or TASKS[name].words):
         raise UserError(
@@ -50,13 +56,19 @@ def check_task(config: Config) -> None:
 def check_arms(config: Config, task: type[Task]) -> None:
     """Raises UserError for arms that the task does not have, and where the floor is missing."""
     arms = config.arms
-    if task.kind == "span" and "linear" in arms:
-        raise UserError("arms has 'linear', but a linear model finds no spans; leave it out")
-    if task.kind != "span" and "linear" not in arms:
+    without = {"span": "a linear model finds no spans", "token": "a linear model writes no text"}.get(task.kind)
+    if without and "linear" in arms:
+        raise UserError(f"arms has 'linear', but {without}; leave it out")
+    if not without and "linear" not in arms:
         raise UserError("arms lacks 'linear', the floor that every other arm is compared with; add it")
     if task.kind in ("number", "vector") and "pseudo+transfer" in arms:
         raise UserError(
             f"arms has 'pseudo+transfer', but the teacher's answers in {task.name} are no labels; leave it out"
+        )
+    if "gkd" in arms and (not task.writes or isinstance(config.teacher, ProbabilitiesTeacher)):
+        raise UserError(
+            "arms has 'gkd', whose students learn on what they write: that needs task=language_modelling and a teacher "
+            "that is a model; leave it out"
         )
     if task.label_free and not set(arms) <= {"linear", "soft"}:
         raise UserError(f"arms is {list(arms)}, but in {task.name} no text is labelled: set arms=[linear,soft]")
@@ -65,6 +77,8 @@ def check_arms(config: Config, task: type[Task]) -> None:
 def check_objective(config: Config, task: type[Task]) -> None:
     """Raises UserError for terms that cannot read the task's answers."""
     vectors = task.kind == "vector"
+    if "gkd" in config.arms and all(isinstance(term, HardTerm) for term in config.objective.terms):
+        raise UserError("arms has 'gkd', but objective.terms has only 'hard'; choose objective=kl, reverse_kl or jsd")
     for i, term in enumerate(config.objective.terms):
         where = f"objective.terms[{i}]"
         if isinstance(term, CosineTerm) and not vectors:
@@ -72,14 +86,36 @@ def check_objective(config: Config, task: type[Task]) -> None:
                 f"{where} is 'cosine', which compares vectors, not the answers of {task.name}; choose objective=kl or "
                 "mse"
             )
-        if isinstance(term, KlTerm) and task.kind in ("number", "vector"):
+        if isinstance(term, KlTerm | ReverseKlTerm | JsdTerm) and task.kind in ("bernoulli", "number", "vector"):
+            if isinstance(term, KlTerm) and task.kind == "bernoulli":
+                continue
             raise UserError(
-                f"{where} is 'kl', but the answers of {task.name} are no distribution; choose objective="
-                + ("cosine" if vectors else "mse")
+                f"{where} is '{term.name}', but the answers of {task.name} are no distribution; choose objective="
+                + {"vector": "cosine", "number": "mse", "bernoulli": "kl"}[task.kind]
             )
     if task.label_free and not any(isinstance(term, (CosineTerm, MseTerm)) for term in config.objective.terms):
         raise UserError(
             f"objective.terms has only 'hard', but no text of {task.name} is labelled; choose objective=cosine"
+        )
+
+
+def check_writing(config: Config, task: type[Task]) -> None:
+    """Raises UserError for data and a tokenizer that a model which writes cannot have."""
+    data, tokenizer = config.data, config.tokenizer
+    if task.own_label and data.label is None:
+        raise UserError(f"data.label is null, but in {task.name} a text is its own label; leave the key out")
+    if task.own_label and data.pair is not None:
+        raise UserError(f"data.pair is '{data.pair}', but {task.name} reads single texts; leave it out")
+    if isinstance(tokenizer, TrainedTokenizer) and tokenizer.model != "bpe":
+        raise UserError(
+            f"tokenizer.model is '{tokenizer.model}', which does not give every text back as it was, and a model that "
+            "writes must; set tokenizer.model=bpe"
+        )
+    own = isinstance(config.teacher, PretrainedTeacher) and not isinstance(tokenizer, TeacherTokenizer)
+    if own and set(config.arms) - {"hard"}:
+        raise UserError(
+            "the student reads with another tokenizer than its teacher, whose soft labels are of other tokens; choose "
+            "tokenizer=teacher, or arms=[hard]"
         )
 
 

@@ -24,6 +24,8 @@ CONTRASTS = (
     ("soft", "hard", True),
     ("soft+transfer", "hard", True),
     ("pretrained", "hard", True),
+    ("gkd", "hard", True),
+    ("gkd", "soft", False),
     ("soft+transfer", "pseudo+transfer", False),
 )
 """Which arms are compared, where a run has both, and whether that was named beforehand."""

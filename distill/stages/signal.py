@@ -38,6 +38,8 @@ class LabelTexts(Stage):
     reading: Reading
     task: Task
     texts: Tokens
+    to_learn: bool
+    """Students learn on them; else they are what the teacher is measured by."""
 
     @property
     def what(self) -> str:
@@ -47,13 +49,15 @@ class LabelTexts(Stage):
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``store``."""
         from distill.models import load_model
-        from distill.models.answers import check_finite
+        from distill.models.answers import check_finite, most_likely, outcome
         from distill.training import Answers, SoftLabelStore, ask, forward_on
 
         loaded, encoded = load_model(self.model.directory / "model", self.task), self.texts.encoded
         alone = bool(self.model.read("result.json")["padding"])
         work = folder / "work" / f"{machine.rank}-of-{machine.processes}"
-        forward = Answers(forward_on(machine, loaded.model), work)
+        of_tokens = most_likely if self.to_learn else outcome
+        kept = of_tokens if self.task.writes else None
+        forward = Answers(forward_on(machine, loaded.model, kept), work)
         units = ask(forward, self.reading, self.task, encoded, machine, self.what, alone)
         check_finite(units, encoded, self.task, "the teacher")
         if machine.is_main:
@@ -99,9 +103,10 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
 
     Raises UserError where the teacher is not shown to have learnt the task.
     """
-    answers, on_validation, on_held_out = (
-        this.artifacts.get(labels_of(this, texts, teacher, part))
-        for part in (texts.training, texts.dataset.part("validation"), texts.held_out)
+    answers = this.artifacts.get(labels_of(this, texts, teacher, texts.training, to_learn=True))
+    on_validation, on_held_out = (
+        this.artifacts.get(labels_of(this, texts, teacher, part, to_learn=False))
+        for part in (texts.dataset.part("validation"), texts.held_out)
     )
     task, validation = texts.task, texts.dataset.validation
     warnings: tuple[str, ...] = ()
@@ -112,7 +117,7 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
         predictions, gold = task.predictions(units, validation), task.gold(validation)
         score = task.metric.score(predictions, gold)
         check_floor(this.config.teacher_floor, task, predictions, gold)
-        if task.kind != "vector":
+        if task.kind not in ("vector", "token"):
             train = texts.dataset.train
             warnings = overfit_warning(task, train, units_of(open_store(answers), train), score)
     if teacher.result.get("padding"):
@@ -120,10 +125,10 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
     return Signal(teacher, answers, task, on_validation, on_held_out, score, warnings)
 
 
-def labels_of(this: Run, texts: Texts, teacher: Teacher, part: Part) -> LabelTexts | ReadLabels:
+def labels_of(this: Run, texts: Texts, teacher: Teacher, part: Part, to_learn: bool) -> LabelTexts | ReadLabels:
     """What the teacher says of some texts."""
     if teacher.model is not None:
-        return LabelTexts(teacher.model, texts.reading, texts.task, tokens_of(this, texts, part))
+        return LabelTexts(teacher.model, texts.reading, texts.task, tokens_of(this, texts, part), to_learn)
     assert isinstance(this.config.teacher, ProbabilitiesTeacher)
     columns = DataConfig(text=this.config.data.text, pair=this.config.data.pair)
     return ReadLabels(this.config.teacher, columns, texts.task, part)

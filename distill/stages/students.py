@@ -31,6 +31,8 @@ from distill.training.devices import Machine
 StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent
 ON_LABELS = ("hard", "pretrained")
 """Arms that learn from the data's labels alone."""
+ON_POLICY = "gkd"
+"""The arm that learns on what its student writes."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class TrainStudent(Stage):
     """Read by the arms that read the teacher."""
     signal: Artifact | None
     """What the teacher says of the texts; None in arms that do not read it."""
+    beside: Artifact | None
+    """The teacher itself, in arms in which it is asked about what the student writes."""
     thresholds: tuple[float, ...]
     """Logits above which the teacher gives a label, where its answers are taken as labels."""
     budget: TrainConfig
@@ -78,7 +82,7 @@ class TrainStudent(Stage):
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``model`` and ``result.json``."""
         from distill.models import parameter_count, save_model, vector_size
-        from distill.training import Problem, State, Stored, objective_of, train
+        from distill.training import Problem, State, objective_of, train
 
         student = self.first_weights()
         store = None if self.signal is None else open_store(self.signal)
@@ -87,7 +91,7 @@ class TrainStudent(Stage):
         problem = Problem(
             student.model,
             objective,
-            None if store is None else Stored(store, self.texts.examples),
+            self.teaching(store, student.model, machine),
             self.texts.rows(self.task, self.reading),
             self.validation.rows(self.task, self.reading),
             self.budget,
@@ -107,6 +111,25 @@ class TrainStudent(Stage):
         }
         (folder / "result.json").write_text(json.dumps(result))
 
+    def teaching(self, store: Any, student: Any, machine: Machine) -> Any:
+        """What the teacher says while the student learns: the signal of :mod:`distill.training.signal`."""
+        from distill.models import load_model
+        from distill.training.signal import OnPolicy, Stored, Tokens
+
+        if self.beside is not None:
+            teacher = load_model(self.beside.directory / "model", self.task).model
+            return OnPolicy(teacher, self.objective.on_policy, machine.autocast)
+        if store is None:
+            return None
+        tokens = Tokens(student.config.vocab_size, self.kept) if self.task.writes else None
+        return Stored(store, self.texts.examples, tokens)
+
+    @property
+    def kept(self) -> Any:
+        """The teacher's id of each piece of a trimmed vocabulary; None where it was not trimmed."""
+        file = self.vocabulary.directory / "kept.npy"
+        return np.load(file, allow_pickle=False) if file.is_file() else None
+
     def first_weights(self) -> Any:
         """The student before its training."""
         from distill.models import build_student, load_model, load_teacher, load_with_new_head, start_at_the_mean
@@ -125,14 +148,13 @@ class TrainStudent(Stage):
             new_head = True
         elif self.start is not None:
             source = load_model(self.start.directory / "model", self.task)
-        kept = self.vocabulary.directory / "kept.npy"
         student = build_student(
             config,
             source,
             self.reading.tokenizer,
             self.reading.special_tokens,
             self.task,
-            np.load(kept, allow_pickle=False) if kept.is_file() else None,
+            self.kept,
             self.reading.max_length,
             self.seed,
             self.paired,
@@ -177,7 +199,8 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         student=config.student,
         start=start_of(config.student, config.teacher, signal, lesson.pretrained if name == "pretrained" else None),
         objective=ObjectiveConfig() if name in ON_LABELS else config.objective,
-        signal=None if name in ON_LABELS else signal.answers,
+        signal=None if name in (*ON_LABELS, ON_POLICY) else signal.answers,
+        beside=signal.teacher.model if name == ON_POLICY else None,
         thresholds=signal.task.thresholds if name == "pseudo+transfer" else (),
         budget=dataclasses.replace(config.train, learning_rates=(rate,)),
         seed=seed,

@@ -12,10 +12,8 @@ from distill.errors import UserError, shown
 from distill.metrics import Foretold, Metric, bits_per_byte, next_token_accuracy, perplexity
 from distill.tasks.cells import Fail
 from distill.tasks.task import Answer, Logits, Task
-from distill.text import Encoded, Example, Label, Reading, rows_of
-
-TOP = 32
-"""Tokens whose probability is kept of each soft label."""
+from distill.text import Encoded, Example, Label, Reading
+from distill.text.encoding import Ids
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,14 @@ class LanguageModelling(Task):
     """A unit is a token that is to be foretold: each one but the first, which stands before the text, and with it the
     one behind the text.
 
-    A model's logits of a unit are those of all V tokens. Where a text is answered, [U, 3] is kept of them: log
-    probability of the token that came, the most likely token, the token that came; of a teacher, [U, 2k + 1]: the k
-    most likely tokens, their log probabilities, and that of all others together.
+    Of the logits of all V tokens no more is kept than what is asked for, [L, C] for the tokens of a row: where a text
+    is answered the three numbers of :func:`outcome`, of a teacher's soft labels the most likely tokens.
     """
 
     name = "language-modelling"
     kind = "token"
     labelled = False
+    own_label = True
     writes = True
     head = "CausalLM"
     floor_is = ""
@@ -68,8 +66,8 @@ class LanguageModelling(Task):
 
     @staticmethod
     def label_of(value: Any, column: str, fail: Fail) -> Label:
-        """There are none: a text is its own label."""
-        raise fail(f"has a label in '{column}', but in language modelling a text is its own label; set data.label=null")
+        """Never asked: a text is its own label."""
+        raise fail(f"column '{column}' is read for a label, but a text is its own label")
 
     def question(self, value: Any) -> Example:
         """A text, or an object with ``text``: the beginning of what is to be written."""
@@ -89,21 +87,14 @@ class LanguageModelling(Task):
                 yield (self.shared - 1 if i else 0), len(row.input_ids) - 1
 
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
-        """[R, L, V] to [U, 3] an example."""
-        return self._by_example(logits, encoded, _outcome)
-
-    def soft_labels(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
-        """[R, L, V] to [U, 2k + 1] an example."""
-        return self._by_example(logits, encoded, lambda logits, _: _most_likely(logits))
-
-    def _by_example(self, logits: Logits, encoded: Sequence[Encoded], kept: Any) -> list[Logits]:
-        rows = iter(zip(logits, rows_of(encoded), self.told(encoded), strict=True))
-        found = []
+        """What was kept at each token of the rows, [R, L, C], to [U, C] an example."""
+        places = zip(logits, self.told(encoded), strict=True)
+        units = [row[first:last].astype(np.float32) for row, (first, last) in places]
+        cut, start = [], 0
         for e in encoded:
-            own = [next(rows) for _ in range(e.windows)]
-            units = [kept(row[first:last], ids.input_ids[first + 1 : last + 1]) for row, ids, (first, last) in own]
-            found.append(np.concatenate(units).astype(np.float32))
-        return found
+            cut.append(np.concatenate(units[start : start + e.windows]))
+            start += e.windows
+        return cut
 
     def targets(self, example: Example, count: int | None = None) -> NDArray[np.int64]:
         """None: they are the tokens themselves."""
@@ -145,23 +136,11 @@ class LanguageModelling(Task):
         return "Once upon a time"
 
 
-def _outcome(logits: Logits, came: NDArray[np.int64]) -> Logits:
-    """[U, V] and the tokens [U] that came, to [U, 3]."""
-    logs = _log_softmax(logits)
-    return np.stack([logs[np.arange(len(came)), came], logs.argmax(-1), came], axis=-1)
-
-
-def _most_likely(logits: Logits) -> Logits:
-    """[U, V] to [U, 2k + 1], k at most V; the most likely token first."""
-    logs = _log_softmax(logits)
-    k = min(TOP, logs.shape[-1])
-    ids = np.argpartition(-logs, k - 1, axis=-1)[:, :k]
-    ids = np.take_along_axis(ids, np.argsort(-np.take_along_axis(logs, ids, -1), axis=-1, kind="stable"), -1)
-    kept = np.take_along_axis(logs, ids, -1)
-    rest = np.log(np.maximum(1 - np.exp(kept.astype(np.float64)).sum(-1, keepdims=True), 1e-12))
-    return np.concatenate([ids, kept, rest], axis=-1)
-
-
-def _log_softmax(logits: Logits) -> Logits:
-    shifted: Logits = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+def outcome(logits: Logits, ids: Ids) -> Logits:
+    """[R, L, V] for rows of ``ids`` [R, L] to [R, L, 3]: at each token the log probability of the next one, the token
+    that was the most likely next one, and the next one; behind the last token nothing of meaning."""
+    following = np.roll(ids, -1, axis=1)[..., None]
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    total = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    told = np.take_along_axis(shifted, following, axis=-1) - total
+    return np.concatenate([told, logits.argmax(-1)[..., None], following], axis=-1).astype(np.float32)

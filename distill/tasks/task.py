@@ -6,7 +6,7 @@ room tells tasks apart by name.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -79,6 +79,8 @@ class Task(ABC):
     """Texts are given as lists of words."""
     labelled: ClassVar[bool] = True
     """Answers are among a list of labels."""
+    own_label: ClassVar[bool] = False
+    """A text is its own label: no column of labels is read."""
     writes: ClassVar[bool] = False
     """A model writes text: its graphs are of the roles ``decoder`` and, where it reads another text, ``encoder``."""
 
@@ -186,10 +188,9 @@ class Task(ABC):
             cut.append(pooled[None].astype(np.float32))
         return cut
 
-    def soft_labels(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
-        """What is kept of a teacher's output for the same batch, one array an example: all of it, as here, or the most
-        likely classes alone."""
-        return self.units(logits, encoded)
+    def told(self, encoded: Sequence[Encoded]) -> Iterator[tuple[int, int]]:
+        """For each row of a batch the positions [first, last) whose next token is a unit; where a model writes."""
+        raise TypeError(f"in {self.name} no model writes")
 
     @abstractmethod
     def targets(self, example: Example, count: int | None = None) -> Targets:

@@ -19,6 +19,8 @@ from distill.text.vocabulary import texts_of
 
 TOKENIZER_FILE = "tokenizer.json"
 SETTINGS_FILE = "reading.json"
+END_TOKENS = ("<|endoftext|>", "</s>", "[SEP]")
+"""What the token behind a text is usually called."""
 
 FAILS = "the tokenizer fails on a text"
 MOST_UNKNOWN = 0.2
@@ -175,8 +177,9 @@ class Reading:
     def boundary(self) -> int:
         """The id that stands before and behind a whole text in language modelling. Raises UserError where the tokenizer
         has no token for it."""
-        for role in ("eos_token", "sep_token", "bos_token"):
-            found = self.tokenizer.token_to_id(self.special_tokens.get(role, ""))
+        stated = (self.special_tokens.get(role, "") for role in ("eos_token", "sep_token", "bos_token"))
+        for token in (*stated, *END_TOKENS):
+            found = self.tokenizer.token_to_id(token)
             if found is not None:
                 return int(found)
         raise UserError(

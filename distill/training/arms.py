@@ -18,6 +18,7 @@ DIFFERS_IN = {
     "soft": "the teacher's soft labels on the same texts, with weights, order, steps and seeds of hard",
     "soft+transfer": "the teacher's soft labels on the texts without labels, too",
     "pretrained": "the data's labels, after the teacher taught it to find masked tokens (DistilBERT)",
+    "gkd": "the teacher's distribution on what the student itself writes, from the beginnings of the texts (GKD)",
     "pseudo+transfer": "the teacher's answers as hard labels on the texts of `soft+transfer`",
 }
 
@@ -40,6 +41,8 @@ def objective_of(
     if name in ("hard", "pretrained"):
         return Objective.of([HardTerm("hard")], kind)
     objective = Objective.of(config.terms, kind, sizes)
+    if name == "gkd":
+        return Objective([term for term in objective.parts if not term.reads_labels])
     if name == "pseudo+transfer":
         loss = partial(binary_pseudo_labels, thresholds=thresholds) if kind == "bernoulli" else PSEUDO[kind]
         terms = [term if term.reads_labels else OnTeacher(term.weight, loss) for term in objective.parts]

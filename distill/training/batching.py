@@ -14,7 +14,7 @@ from distill.objectives.logits import NOWHERE
 from distill.tasks import Task
 from distill.tasks.task import NO_LABEL, Logits
 from distill.text import Encoded, Example, pad, rows_of
-from distill.training.gathers import Gather, Spans, Whole, Words
+from distill.training.gathers import Gather, Spans, Told, Whole, Words
 
 T = TypeVar("T")
 
@@ -63,6 +63,8 @@ def make_batch(
     in a task whose examples to learn on are single texts.
     """
     inputs = {name: torch.from_numpy(array) for name, array in pad(rows_of(encoded), pad_id).items()}
+    if task.writes:
+        return _next_tokens(inputs, encoded, task, soft)
     counts = [len(e.word_starts) if task.words else 1 for e in encoded]
     teacher, known = _soft_labels(soft, counts)
     labels = _labels(examples, task, counts)
@@ -82,6 +84,19 @@ def make_batch(
     chosen = known.gather(1, labels.clamp(min=0)) & (labels >= 0)
     labels = labels.masked_fill(~chosen, NO_LABEL)
     return Batch(inputs, Spans(starts, ends, known), known.any(1, keepdim=True).expand(-1, 2), labels, teacher)
+
+
+def _next_tokens(
+    inputs: dict[str, Tensor], encoded: Sequence[Encoded], task: Task, soft: Sequence[Logits] | None
+) -> Batch:
+    """Units, labels and soft labels of all tokens that are to be told, one behind another: [1, M]."""
+    ids = inputs["input_ids"]
+    chosen = torch.zeros_like(ids, dtype=torch.bool)
+    for row, (first, last) in enumerate(task.told(encoded)):
+        chosen[row, first:last] = True
+    labels = ids.roll(-1, dims=1)[chosen].unsqueeze(0)
+    teacher = None if soft is None else torch.from_numpy(np.concatenate(soft)).unsqueeze(0)
+    return Batch(inputs, Told(chosen), torch.ones_like(labels, dtype=torch.bool), labels, teacher)
 
 
 def _labels(examples: Sequence[Example], task: Task, counts: Sequence[int]) -> Tensor:

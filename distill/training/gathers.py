@@ -80,3 +80,15 @@ class Positions:
     def __call__(self, logits: Tensor) -> Tensor:
         """[1, M, C]; also of hidden states, so that a large head runs on the chosen tokens alone."""
         return logits[self.chosen].unsqueeze(0)
+
+
+@dataclass(frozen=True)
+class Told:
+    """Tokens from which the next one is told are the units of one long example: [R, L, V] to [1, M, V]."""
+
+    chosen: Tensor
+    """[R, L] of bool, M of them true"""
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """[1, M, V]"""
+        return logits[self.chosen].unsqueeze(0)

@@ -59,6 +59,8 @@ def passes(
     try:
         for batch in step.batches:
             batch = each_tensor(batch, lambda tensor: tensor.to(device, non_blocking=True))
+            if signal is not None:
+                batch = signal.prepared(batch, learner.student)
             part = learner(batch, None if signal is None else signal.of(batch), totals)
             part.backward()
             loss += part.detach()

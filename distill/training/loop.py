@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.errors import UserError
-from distill.models.answers import forward_of
+from distill.models.answers import Kept, forward_of, outcome
 from distill.progress import track
 from distill.results import CurvePoint
 from distill.runtime import ALONE, in_order, respond
@@ -31,6 +31,8 @@ LOG_STEPS = 20
 """The loss is read at least this often; in between nothing waits for it."""
 TOKENS = 4096
 """Padded tokens of a batch that is answered without gradients; larger ones are slower on a CPU."""
+MOST_LOGITS = 2**25
+"""Of such a batch, where each token has those of a whole vocabulary: 134 MB."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +175,12 @@ def predict(
 
     Examples are texts, or what was read of them. Several processes share them, and each gets all answers.
     """
-    return ask(forward_on(machine, model), reading, task, examples, machine, what)
+    return ask(forward_on(machine, model, outcome if task.writes else None), reading, task, examples, machine, what)
 
 
-def forward_on(machine: Machine, model: nn.Module) -> Forward:
+def forward_on(machine: Machine, model: nn.Module, kept: Kept | None = None) -> Forward:
     """The model, put into eval mode, where the machine computes; what does not fit in memory is cut in two."""
-    return halving(forward_of(model.to(machine.place).eval(), machine.autocast))
+    return halving(forward_of(model.to(machine.place).eval(), machine.autocast, kept))
 
 
 def ask(  # the seventh parameter is for one stage: the teacher's labels
@@ -195,5 +197,6 @@ def ask(  # the seventh parameter is for one stage: the teacher's labels
     own: Any = examples
     if machine.processes > 1:
         own = [examples[i] for i in range(machine.rank, len(examples), machine.processes)]
-    tokens = ALONE if alone else TOKENS
+    most = max(1, MOST_LOGITS // reading.vocabulary_size) if task.writes else TOKENS
+    tokens = ALONE if alone else min(TOKENS, most)
     return machine.gathered(in_order(respond(forward, reading, task, own, tokens, what)), len(examples))

@@ -1,11 +1,16 @@
-"""What the teacher says of a batch: one interface, two ways to fill it."""
+"""What the teacher says of a batch: one interface, three ways to fill it."""
 
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.models.answers import answer, model_inputs
@@ -20,25 +25,31 @@ Autocast = Callable[[], AbstractContextManager[Any]]
 """What a model is run within: bf16 where the machine computes in it."""
 
 
-class Signal(Protocol):
+class Signal(ABC):
     """What the teacher says of every batch."""
 
-    @property
-    def needs(self) -> frozenset[str]:
-        """Fields of :class:`Seen` that it fills."""
+    needs: frozenset[str]
+    """Fields of :class:`Seen` that it fills."""
 
+    @abstractmethod
     def of(self, batch: Batch) -> Seen:
         """What the teacher says of this batch, on the batch's device."""
 
+    def prepared(self, batch: Batch, student: nn.Module) -> Batch:
+        """The batch that both see: the one given, or one that the student has a part in."""
+        return batch
 
-class Stored:
+
+class Stored(Signal):
     """Logits that were computed once, by row number: batches are made with them beside their labels."""
 
     needs = frozenset({"units"})
 
-    def __init__(self, store: SoftLabelStore, texts: Sequence[Example]) -> None:
-        """Raises KeyError for a text that the teacher never saw."""
+    def __init__(self, store: SoftLabelStore, texts: Sequence[Example], tokens: Tokens | None = None) -> None:
+        """``tokens``: the store holds the most likely ones alone. Raises KeyError for a text that the teacher never
+        saw."""
         self.store = store
+        self.tokens = tokens
         self.rows = np.array([store.row_of(example) for example in texts], dtype=np.int64)
 
     def __getitem__(self, row: int) -> Logits:
@@ -48,10 +59,36 @@ class Stored:
     def of(self, batch: Batch) -> Seen:
         """What was laid beside the labels."""
         assert batch.teacher is not None
-        return Seen(batch.teacher)
+        return Seen(batch.teacher if self.tokens is None else self.tokens.logits(batch.teacher))
 
 
-class Beside:
+@dataclass(frozen=True)
+class Tokens:
+    """The vocabulary of a student that reads as its teacher does, all of the teacher's or a part of it."""
+
+    size: int
+    """V, the number of the student's logits"""
+    kept: NDArray[np.int64] | None = None
+    """[V], the teacher's id of each of the student's; None: they are the same."""
+
+    def logits(self, most_likely: Tensor) -> Tensor:
+        """What :func:`distill.models.answers.most_likely` kept, [1, M, 2k + 1], as log probabilities [1, M, V]. What is
+        left for all other tokens is spread over them evenly; that of tokens the student does not have is a part."""
+        k = most_likely.shape[-1] // 2
+        ids, logs, rest = most_likely[..., :k].long(), most_likely[..., k : 2 * k], most_likely[..., 2 * k :]
+        if self.kept is not None:
+            own = torch.full((int(max(self.kept.max(), ids.max())) + 1,), -1, device=ids.device)
+            own[torch.from_numpy(self.kept).to(ids.device)] = torch.arange(len(self.kept), device=ids.device)
+            ids = own[ids]
+        there = ids >= 0
+        rest = torch.cat([rest, logs.masked_fill(there, -torch.inf)], dim=-1).logsumexp(-1, keepdim=True)
+        others = (self.size - there.sum(-1, keepdim=True)).clamp(min=1)
+        spread = (rest - others.log()).expand(*rest.shape[:-1], self.size + 1).clone()
+        spread.scatter_(-1, ids.masked_fill(~there, self.size), logs)  # one column more takes what is not there
+        return spread[..., : self.size]
+
+
+class Beside(Signal):
     """A teacher that runs along: frozen, in evaluation mode, on the very batch that the student sees."""
 
     def __init__(self, teacher: nn.Module, needs: frozenset[str], autocast: Autocast = nullcontext) -> None:
@@ -64,6 +101,51 @@ class Beside:
         """Computed now."""
         self.teacher.to(batch.unit_mask.device)
         return look(self.teacher, batch, self.needs, self.autocast)
+
+
+class OnPolicy(Beside):
+    """A teacher that runs along on what the student writes itself: on-policy distillation, as in GKD (Agarwal et al.
+    2024, algorithm 1). The student so learns on the texts that it will see once it writes, its own mistakes in them.
+    """
+
+    def __init__(self, teacher: nn.Module, share: float, autocast: Autocast = nullcontext) -> None:
+        """``share`` of the steps begin with a text of the data and go on with the student's; the others are the data's
+        alone."""
+        super().__init__(teacher, frozenset({"units"}), autocast)
+        self.share = share
+
+    @torch.no_grad()
+    def prepared(self, batch: Batch, student: nn.Module) -> Batch:
+        """The second half of each row written by the student, at temperature 1. Rows keep their lengths."""
+        if torch.rand(()) >= self.share:
+            return batch
+        mask = batch.inputs["attention_mask"]
+        ids, length = batch.inputs["input_ids"], mask.shape[1]
+        begin = max(1, int(mask.sum(1).min()) // 2)
+        training = student.training
+        student.eval()
+        with self.autocast():
+            written = write(student, ids[:, :begin], length)
+        student.train(training)
+        written = torch.where(mask.bool(), written, ids)
+        return replace(batch, inputs={**batch.inputs, "input_ids": written})
+
+
+def write(model: Any, ids: Tensor, length: int) -> Tensor:
+    """[R, B] ids to [R, L]: each next token drawn from the model's distribution, an end of text like any other."""
+    written: Tensor = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=True,
+        top_k=0,
+        top_p=1.0,
+        temperature=1.0,
+        max_length=length,
+        min_length=length,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    return written
 
 
 def look(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = nullcontext) -> Seen:

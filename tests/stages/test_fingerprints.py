@@ -119,7 +119,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
         MakeVocabulary(Vocabulary(True), reading, training),
         ReadTexts(reading, task, training),
         TrainTeacher(teacher, 0, False, reading, task, read(train), read(validation), False, student),
-        LabelTexts(artifact("teacher"), reading, task, read(training)),
+        LabelTexts(artifact("teacher"), reading, task, read(training), True),
         ReadLabels(
             ProbabilitiesTeacher("probabilities", source("probabilities")),
             DataConfig(pair="pair", label_map={"0": "bad"}, splits={"validation": "dev"}),
@@ -133,6 +133,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             start=artifact("teacher"),
             objective=ObjectiveConfig(),
             signal=artifact("signal"),
+            beside=artifact("teacher"),
             thresholds=(0.5, 0.25),
             budget=TrainConfig(),
             seed=0,

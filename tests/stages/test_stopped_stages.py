@@ -62,7 +62,7 @@ def test_labels_go_on_behind_those_that_were_written(
     def label(artifacts: Artifacts) -> Artifact:
         part = texts(80)
         return artifacts.get(
-            LabelTexts(teacher, reading, task, Tokens(part, artifacts.get(ReadTexts(reading, task, part))))
+            LabelTexts(teacher, reading, task, Tokens(part, artifacts.get(ReadTexts(reading, task, part))), True)
         )
 
     whole = label(artifacts_in(tmp_path / "whole"))
