@@ -15,7 +15,7 @@ from distill.stages.exporting import export_student, export_teacher, variant_res
 from distill.stages.floor import fit_floor
 from distill.stages.pretraining import pretrain_student
 from distill.stages.reporting import make_report
-from distill.stages.signal import ask_teacher, label_by_teacher
+from distill.stages.signal import ask_teacher, label_by_teacher, write_targets
 from distill.stages.students import choose, train_arms
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
@@ -35,7 +35,7 @@ def run(config: Config) -> Outcome:
     texts = label_by_teacher(texts, signal)
     teachers = export_teacher(this, texts, signal)
     own = prepare_student(this, texts)
-    lesson = Lesson(own, signal, pretrain_student(this, texts))
+    lesson = Lesson(own, signal, pretrain_student(this, texts), write_targets(this, texts, teacher))
     arms = train_arms(this, lesson)
     linear = fit_floor(this, texts)
     comparison = evaluate(this, lesson, linear, arms)

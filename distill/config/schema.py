@@ -124,6 +124,8 @@ class Architecture:
     norm: Literal["post", "pre"] = "pre"
     positions: Literal["learned", "sinusoidal", "rotary"] = "learned"
     activation: Literal["gelu", "relu", "swiglu"] = "gelu"
+    decoder_layers: int = 0
+    """Of an encoder-decoder: 0, as many as the encoder has."""
     pairs: Literal["apart", "together"] = "apart"
     """Two texts are read each by itself, and their vectors compared, or in one row, as BERT reads them."""
 
@@ -142,6 +144,8 @@ class RecurrentArchitecture:
     pooling: Literal["max", "mean", "last"] = "max"
     """From the states of all tokens to one for the text; ``last``: the state where each direction ends."""
     dropout: float = 0.2
+    attention: bool = True
+    """Of an encoder-decoder: whether the decoder looks at all states of the source, or at the last alone."""
     pairs: Literal["apart", "together"] = "apart"
     """Two texts are read each by itself, and their vectors compared, or in one row, as BERT reads them."""
 
@@ -394,6 +398,10 @@ class ReportConfig:
     show_texts: bool = False
 
 
+Arm = Literal["linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained", "sequence", "gkd"]
+"""What is compared: see ``distill/training/arms.py``."""
+
+
 @dataclass(frozen=True)
 class Config:
     """A whole recipe."""
@@ -412,12 +420,7 @@ class Config:
     export: ExportConfig = ExportConfig()
     measure: MeasureConfig = MeasureConfig()
     report: ReportConfig = ReportConfig()
-    arms: tuple[Literal["linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained", "gkd"], ...] = (
-        "linear",
-        "hard",
-        "soft",
-        "soft+transfer",
-    )
+    arms: tuple[Arm, ...] = ("linear", "hard", "soft", "soft+transfer")
     seeds: tuple[int, ...] = (0, 1, 2)
     threads: int | None = None
     """Threads of torch. None: the number of cores this process may use."""

@@ -12,7 +12,7 @@ from distill.errors import UserError, nearest
 from distill.sources import describe, validate
 from distill.tasks import find
 from distill.tasks.cells import Fail, missing, names_of, shown, words_of
-from distill.text.example import Example
+from distill.text.example import Example, Target
 
 LONGEST = 5_000_000
 """Characters of a cell. A tokenizer needs hundreds of bytes of memory for each token, also for those that are cut."""
@@ -104,8 +104,14 @@ def read_examples(source: Source, split: str, config: DataConfig, task: TaskConf
 
 
 def single_texts(examples: Sequence[Example]) -> list[Example]:
-    """Each text of a pair as an example of its own, without a label."""
-    return [Example(text, group=e.group) for e in examples for text in (e.text, e.pair) if text is not None]
+    """Each text of a pair, and each that is to be written, as an example of its own, without a label."""
+    return [Example(text, group=e.group) for e in examples for text in texts_in(e)]
+
+
+def texts_in(example: Example) -> list[str | tuple[str, ...]]:
+    """The text or texts of an example, and the one that is to be written."""
+    texts = [example.text, example.pair, example.label.text if isinstance(example.label, Target) else None]
+    return [text for text in texts if text is not None]
 
 
 def _check_cell(value: Any, column: str, fail: Fail) -> None:

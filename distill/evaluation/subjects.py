@@ -22,9 +22,11 @@ def teacher_subject(folder: Path) -> Subject:
     """A classifier in the layout of ``save_pretrained``, run by torch. Raises UserError where it has no known head."""
     from distill.config import PretrainedTeacher, Source
     from distill.models import load_teacher
-    from distill.models.answers import check_finite, forward_of
+    from distill.models.answers import check_finite, forward_of, outcome
     from distill.models.checkpoints import Checkpoint, label_names
     from distill.models.teachers import has_head_for
+    from distill.models.writing import write_texts
+    from distill.tasks.text_to_text import units_of
 
     settings = Checkpoint(str(folder)).config()
     heads = [str(a) for a in settings.architectures or ()]
@@ -37,11 +39,13 @@ def teacher_subject(folder: Path) -> Subject:
     teacher = load_teacher(PretrainedTeacher("pretrained", Source(path=str(folder)), fine_tune="never"), task)
     loaded = teacher.loaded
     reading = Reading(loaded.tokenizer, min(teacher.longest, 4096), special_tokens=loaded.special_tokens)
-    forward = forward_of(loaded.model)
+    forward = forward_of(loaded.model, kept=outcome if task.writes else None)
 
     def answer(examples: Sequence[Example]) -> list[Logits]:
         check_known(reading, examples, str(folder))
         encoded = task.encode(reading, examples)
+        if not task.tells:
+            return [units_of(text) for text in write_texts(loaded.model, reading, encoded)]
         units = in_order(respond(forward, reading, task, encoded, ALONE))
         check_finite(units, encoded, task, str(folder))
         return units

@@ -9,6 +9,7 @@ from distill.metrics.multilabel import micro_f1, multilabel_macro_f1, subset_acc
 from distill.metrics.regression import pearson, spearman
 from distill.metrics.spans import span_exact_match, span_f1
 from distill.metrics.tokens import entities, entity_f1, token_accuracy
+from distill.metrics.translation import bleu, chrf
 
 __all__ = [
     "Foretold",
@@ -17,7 +18,9 @@ __all__ = [
     "accuracy",
     "auroc",
     "bits_per_byte",
+    "bleu",
     "brier",
+    "chrf",
     "entities",
     "entity_f1",
     "expected_calibration_error",

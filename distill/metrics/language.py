@@ -23,9 +23,14 @@ class Foretold:
     """How many of these stood there."""
 
 
-def _counts(predictions: Sequence[Foretold], gold: Sequence[int]) -> Statistics:
-    """[n, 4]: nats, tokens, tokens foretold, bytes. ``gold`` are the bytes of each text."""
-    rows = [(p.nats, len(p.best), p.right, size) for p, size in zip(predictions, gold, strict=True)]
+def size_of(text: str) -> int:
+    """Its bytes in UTF-8; one at least, for the token behind an empty text."""
+    return max(1, len(text.encode()))
+
+
+def _counts(predictions: Sequence[Foretold], gold: Sequence[str]) -> Statistics:
+    """[n, 4]: nats, tokens, tokens foretold, bytes. ``gold`` are the texts."""
+    rows = [(p.nats, len(p.best), p.right, size_of(text)) for p, text in zip(predictions, gold, strict=True)]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 

@@ -28,7 +28,10 @@ def answer(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
 
 
 def model_inputs(model: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Token types only for a model that is given them."""
+    """Token types only for a model that is given them; the target for one that writes it."""
+    if "target_ids" in inputs:  # it is padded behind, where no token before looks
+        given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        return {**given, "decoder_input_ids": inputs["target_ids"]}
     if takes_types(model):
         return inputs
     return {name: tensor for name, tensor in inputs.items() if name != "token_type_ids"}
@@ -102,7 +105,7 @@ def forward_of(
         with torch.inference_mode(), autocast():
             found = answer(model, inputs).float()
             if kept is not None:
-                found = kept(found, inputs["input_ids"])
+                found = kept(found, inputs.get("target_ids", inputs["input_ids"]))
         logits: Logits = found.cpu().numpy()
         return logits
 

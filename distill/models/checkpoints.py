@@ -14,12 +14,14 @@ import tokenizers
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import cached_file
 
 from distill.config import Source
 from distill.errors import UserError
 from distill.progress import say
 from distill.sources import locate
+from distill.tasks import Task
 
 SPECIAL_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
 LFS_POINTER = b"version https://git-lfs"
@@ -49,11 +51,18 @@ class Checkpoint:
     revision: str | None = None
     trust: bool = False
     """Run code that comes with it."""
+    gguf: str = ""
+    """The file in the folder that holds everything, where it is one of llama.cpp's format."""
 
     @classmethod
     def of(cls, source: Source, trust: bool = False) -> Self:
         """Where a source lies."""
-        return cls(source.hub, source.revision, trust) if source.hub else cls(str(locate(source)), None, trust)
+        if source.hub:
+            return cls(source.hub, source.revision, trust)
+        path = locate(source)
+        if path.suffix == ".gguf":
+            return cls(str(path.parent), None, trust, path.name)
+        return cls(str(path), None, trust)
 
     def file(self, name: str) -> Path | None:
         """Where a file of it lies on this machine; None where there is no such file."""
@@ -74,14 +83,23 @@ class Checkpoint:
         except ValueError as error:
             raise UserError(f"{name} of {self.location} is damaged: {error}") from error
 
-    def config(self) -> Any:
-        """The configuration. Raises UserError where there is none, and for an encoder-decoder."""
+    def config(self, task: type[Task] | None = None) -> Any:
+        """The configuration. Raises UserError where there is none, and for an encoder-decoder where the ``task`` is for
+        none, or the other way round."""
         settings = self._load(AutoConfig, "no model")
-        if getattr(settings, "is_encoder_decoder", False):
+        both = bool(getattr(settings, "is_encoder_decoder", False))
+        wanted = both if task is None else task.head == "Seq2SeqLM"
+        if wanted and not both:
+            raise UserError(
+                f"{self.location} is no encoder-decoder ({settings.model_type}); give one, such as T5 or BART"
+            )
+        if both and not wanted:
             raise UserError(
                 f"{self.location} is an encoder-decoder ({settings.model_type}); give an encoder, such as BERT or "
                 "RoBERTa, or a decoder with a head for the task"
             )
+        if self.gguf:  # which states none: what it holds is a language model
+            settings.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(settings.model_type, settings.model_type)]
         return settings
 
     def tokenizer(self) -> FoundTokenizer:
@@ -94,7 +112,7 @@ class Checkpoint:
                 "the exported model can read text without transformers"
             )
         files = {"tokenizer.json", *found.vocab_files_names.values()}
-        if not any(map(self.file, files)):  # transformers makes an almost empty one, without a word
+        if not self.gguf and not any(map(self.file, files)):  # transformers makes an almost empty one, without a word
             raise UserError(
                 f"{self.location} holds no tokenizer (none of {', '.join(sorted(files))}); save it there with the "
                 "tokenizer's save_pretrained"
@@ -142,6 +160,8 @@ class Checkpoint:
         return model.eval(), sorted(lacking), sorted(found["unexpected_keys"])
 
     def _load(self, loader: Any, missing: str, **settings: Any) -> Any:
+        if self.gguf:
+            settings["gguf_file"] = self.gguf
         try:
             return loader.from_pretrained(
                 self.location, revision=self.revision, trust_remote_code=self.trust, **settings

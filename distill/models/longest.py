@@ -51,7 +51,8 @@ def position_tables(model: PreTrainedModel, ids: int) -> list[tuple[int, int]]:
     text = torch.full((1, PROBE), next(i for i in range(ids - 1, -1, -1) if i != pad_id), device=model.device)
     with _Lookups() as lookups:
         try:
-            model(input_ids=text, attention_mask=torch.ones_like(text))
+            target = {"decoder_input_ids": text} if getattr(model.config, "is_encoder_decoder", False) else {}
+            model(input_ids=text, attention_mask=torch.ones_like(text), **target)
         except Exception as error:
             raise UserError(f"{type(model).__name__} does not answer a text of {PROBE} tokens: {error}") from error
     return [

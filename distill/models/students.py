@@ -19,8 +19,10 @@ from distill.models.loading import LoadedModel, auto_class, label_settings, spec
 from distill.models.longest import first_position
 from distill.models.recurrent import RecurrentConfig
 from distill.models.recurrent_decoder import RecurrentDecoderConfig
+from distill.models.recurrent_encoder_decoder import RecurrentSeq2SeqConfig
 from distill.models.transformer import EncoderConfig
 from distill.models.transformer.decoder import DecoderConfig
+from distill.models.transformer.encoder_decoder import TransformerSeq2SeqConfig
 from distill.tasks import Task
 from distill.text import Reading
 
@@ -135,9 +137,17 @@ def build_recurrent(
         "pad_token_id": reading.pad_id,
     }
     settings: Any
-    if task.writes:
+    if task.head == "Seq2SeqLM":
+        settings = RecurrentSeq2SeqConfig(
+            **sizes,
+            attention=architecture.attention,
+            attention_size=architecture.hidden_size,
+            tie_word_embeddings=True,
+            **boundaries(reading, task),
+        )
+    elif task.writes:
         tied = sizes["embedding_size"] == sizes["hidden_size"]
-        settings = RecurrentDecoderConfig(**sizes, tie_word_embeddings=tied, **boundaries(reading))
+        settings = RecurrentDecoderConfig(**sizes, tie_word_embeddings=tied, **boundaries(reading, task))
     else:
         settings = RecurrentConfig(
             **sizes,
@@ -186,8 +196,11 @@ def build_transformer(
         "pad_token_id": reading.pad_id,
     }
     settings: Any
-    if task.writes:
-        settings = DecoderConfig(**sizes, **boundaries(reading))
+    if task.head == "Seq2SeqLM":
+        layers = architecture.decoder_layers or architecture.layers
+        settings = TransformerSeq2SeqConfig(**sizes, num_decoder_layers=layers, **boundaries(reading, task))
+    elif task.writes:
+        settings = DecoderConfig(**sizes, **boundaries(reading, task))
     else:
         settings = EncoderConfig(**sizes, **pair_settings(architecture, reading, paired), **label_settings(task))
     return LoadedModel(
@@ -195,9 +208,13 @@ def build_transformer(
     )
 
 
-def boundaries(reading: Reading) -> dict[str, Any]:
-    """What a language model's configuration says of the token before and behind a text."""
-    return {"bos_token_id": reading.boundary, "eos_token_id": reading.boundary}
+def boundaries(reading: Reading, task: Task) -> dict[str, Any]:
+    """What the configuration of a model that writes says of the tokens before and behind a text."""
+    if task.own_label:
+        return {"bos_token_id": reading.boundary, "eos_token_id": reading.boundary}
+    empty = reading.encode_targets([""])[0]
+    start, end = int(empty[0]), int(empty[-1])
+    return {"bos_token_id": start, "eos_token_id": end, "decoder_start_token_id": start}
 
 
 def chosen_layers(config: LayersStudent, available: int) -> list[int]:

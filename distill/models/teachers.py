@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from distill.config import PretrainedTeacher
 from distill.errors import UserError, nearest
@@ -19,6 +22,7 @@ from distill.models.longest import longest_input
 from distill.models.sentence_modules import read_as_sentences
 from distill.tasks import TASKS, Task
 from distill.text import Example
+from distill.text.reading import DECODER_START
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,9 @@ def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
     where they are ``LABEL_0`` … without a map.
     """
     checkpoint = Checkpoint.of(config.source, config.trust_remote_code)
-    settings = checkpoint.config()
     if task is None:
         raise ValueError("a task is needed to load a teacher")
+    settings = checkpoint.config(type(task))
     has_head = has_head_for(settings, type(task))
     fine_tuned = config.fine_tune == "never" or (config.fine_tune == "auto" and has_head)
     if task.kind == "vector":  # its vectors are what it is for; there is nothing to fine-tune it on
@@ -48,7 +52,8 @@ def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
     if task.writes and not has_head:
         heads = ", ".join(settings.architectures or ["of no stated architecture"])
         raise UserError(
-            f"{checkpoint.location} is no causal language model (it is {heads}); give one of the kind of GPT-2 or Llama"
+            f"{checkpoint.location} does not write (it is {heads}); give a causal language model, such as GPT-2 or "
+            "Llama, or, for text-to-text, an encoder-decoder"
         )
     if config.fine_tune == "never" and not has_head:
         raise UserError(no_head(checkpoint.location, settings, task))
@@ -95,13 +100,13 @@ def reading_of(checkpoint: Checkpoint, model: PreTrainedModel, vectors: bool) ->
             f"the tokenizer of {checkpoint.location} has {ids:,} ids, but the model {rows:,} word embeddings: they do "
             "not belong together, or tokens were added without resize_token_embeddings; save both anew"
         )
-    pad_id = getattr(model.config, "pad_token_id", None)
-    pad = None if pad_id is None else found.tokenizer.id_to_token(pad_id)
     longest = min(found.longest, longest_input(model, ids))
     model.config.reads_token_types = "token_type_ids" in found.inputs
-    found = replace(
-        found, special_tokens={**found.special_tokens, **({"pad_token": pad} if pad else {})}, longest=longest
-    )
+    own = {"pad_token": "pad_token_id", DECODER_START: "decoder_start_token_id"}
+    stated = {role: getattr(model.config, setting, None) for role, setting in own.items()}
+    tokens = {role: found.tokenizer.id_to_token(token_id) for role, token_id in stated.items() if token_id is not None}
+    roles = {**found.special_tokens, **{role: token for role, token in tokens.items() if token}}
+    found = replace(found, special_tokens=roles, longest=longest)
     return read_as_sentences(checkpoint, model, found) if vectors else found
 
 
@@ -109,7 +114,8 @@ def has_head_for(settings: Any, task: type[Task]) -> bool:
     """Whether a checkpoint of this configuration answers a task. Tasks that share a head are told apart by
     ``problem_type`` and the number of outputs."""
     if task.writes:
-        return any(a in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() for a in settings.architectures or ())
+        names = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if task.own_label else MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+        return any(a in names.values() for a in settings.architectures or ())
     suffix = f"For{task.head}" if task.head else "Model"
     if not any(str(a).endswith(suffix) for a in settings.architectures or ()):
         return False

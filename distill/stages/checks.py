@@ -65,7 +65,12 @@ def check_arms(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"arms has 'pseudo+transfer', but the teacher's answers in {task.name} are no labels; leave it out"
         )
-    if "gkd" in arms and (not task.writes or isinstance(config.teacher, ProbabilitiesTeacher)):
+    if "sequence" in arms and (task.head != "Seq2SeqLM" or isinstance(config.teacher, ProbabilitiesTeacher)):
+        raise UserError(
+            "arms has 'sequence', whose students learn on what the teacher writes: that needs task=text_to_text and a "
+            "teacher that is a model; leave it out"
+        )
+    if "gkd" in arms and (not task.own_label or isinstance(config.teacher, ProbabilitiesTeacher)):
         raise UserError(
             "arms has 'gkd', whose students learn on what they write: that needs task=language_modelling and a teacher "
             "that is a model; leave it out"
@@ -167,7 +172,8 @@ def check_choices(config: Config) -> None:
 
 def check_path(path: Path, where: str, teacher_is_model: bool) -> None:
     """Raises UserError for a path that cannot be the model or tokenizer that the key ``where`` asks for."""
-    if where == "teacher.source.path" and teacher_is_model and not (path / "config.json").is_file():
+    whole = path.suffix == ".gguf" or (path / "config.json").is_file()
+    if where == "teacher.source.path" and teacher_is_model and not whole:
         what = "is a file" if path.is_file() else "has no config.json"
         raise UserError(f"{where}={path} {what}; give a folder that save_pretrained wrote")
     if where == "tokenizer.source.path" and path.is_dir() and not any(path.glob("tokenizer*")):

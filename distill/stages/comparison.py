@@ -24,6 +24,7 @@ CONTRASTS = (
     ("soft", "hard", True),
     ("soft+transfer", "hard", True),
     ("pretrained", "hard", True),
+    ("sequence", "hard", True),
     ("gkd", "hard", True),
     ("gkd", "soft", False),
     ("soft+transfer", "pseudo+transfer", False),
@@ -55,7 +56,7 @@ class AnswerHeldOut(Stage):
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves the answers on each split."""
         from distill.models import load_model
-        from distill.training import predict
+        from distill.training import answer_texts
 
         loaded = load_model(self.model.directory / "model", self.task)
         first = 0
@@ -64,7 +65,7 @@ class AnswerHeldOut(Stage):
             encoded, first = self.texts.encoded[first : first + count], first + count
             if encoded:
                 what = f"{self.who}, {split}"
-                units = predict(loaded.model, self.reading, self.task, encoded, machine, what)
+                units = answer_texts(loaded.model, self.reading, self.task, encoded, machine, what)
                 if machine.is_main:
                     save_units(folder / f"{split}.npz", units)
 

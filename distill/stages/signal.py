@@ -50,9 +50,14 @@ class LabelTexts(Stage):
         """Leaves ``store``."""
         from distill.models import load_model
         from distill.models.answers import check_finite, most_likely, outcome
-        from distill.training import Answers, SoftLabelStore, ask, forward_on
+        from distill.training import Answers, SoftLabelStore, answer_texts, ask, forward_on
 
         loaded, encoded = load_model(self.model.directory / "model", self.task), self.texts.encoded
+        if not (self.task.tells or self.to_learn):
+            units = answer_texts(loaded.model, self.reading, self.task, encoded[:], machine, self.what)
+            if machine.is_main:
+                SoftLabelStore.write(folder / "store", self.texts.examples, units)
+            return
         alone = bool(self.model.read("result.json")["padding"])
         work = folder / "work" / f"{machine.rank}-of-{machine.processes}"
         of_tokens = most_likely if self.to_learn else outcome
@@ -132,6 +137,19 @@ def labels_of(this: Run, texts: Texts, teacher: Teacher, part: Part, to_learn: b
     assert isinstance(this.config.teacher, ProbabilitiesTeacher)
     columns = DataConfig(text=this.config.data.text, pair=this.config.data.pair)
     return ReadLabels(this.config.teacher, columns, texts.task, part)
+
+
+def write_targets(this: Run, texts: Texts, teacher: Teacher) -> Part | None:
+    """What the teacher writes of the training texts, in the place of their targets: sequence-level distillation (Kim
+    and Rush 2016). None where no arm learns on it."""
+    if "sequence" not in this.config.arms:
+        return None
+    assert teacher.model is not None
+    train = texts.dataset.part("train")
+    store = open_store(this.artifacts.get(labels_of(this, texts, teacher, train, to_learn=False)))
+    targets = texts.task.labels_of(texts.task.predictions(units_of(store, train.examples), train.examples))
+    written = [dataclasses.replace(e, label=target) for e, target in zip(train.examples, targets, strict=True)]
+    return dataclasses.replace(texts.dataset, train=tuple(written)).part("train")
 
 
 def check_floor(wanted: bool, task: Task, predictions: Sequence[Any], gold: Sequence[Any]) -> None:

@@ -29,8 +29,8 @@ from distill.text import Reading
 from distill.training.devices import Machine
 
 StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent
-ON_LABELS = ("hard", "pretrained")
-"""Arms that learn from the data's labels alone."""
+ON_LABELS = ("hard", "pretrained", "sequence")
+"""Arms that read no soft labels: they learn from the data's labels, or from what the teacher wrote in their place."""
 ON_POLICY = "gkd"
 """The arm that learns on what its student writes."""
 
@@ -93,7 +93,7 @@ class TrainStudent(Stage):
             objective,
             self.teaching(store, student.model, machine),
             self.texts.rows(self.task, self.reading),
-            self.validation.rows(self.task, self.reading),
+            self.validation.rows(self.task.while_training, self.reading),
             self.budget,
             self.rate,
             self.seed,
@@ -181,7 +181,7 @@ def train_arm(this: Run, lesson: Lesson, name: str) -> TrainedArm:
     models = (chosen, *more)
     return TrainedArm(
         name,
-        part_of(lesson.texts, name),
+        part_of(lesson.texts, lesson.written, name),
         rate,
         asked[0].budget.steps,
         tuple(candidate_of(one.read("result.json")) for one in tried),
@@ -207,15 +207,18 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         vocabulary=texts.vocabulary,
         reading=texts.reading,
         task=texts.task,
-        texts=tokens_of(this, texts, part_of(texts, name)),
+        texts=tokens_of(this, texts, part_of(texts, lesson.written, name)),
         labelled=texts.dataset.part("train"),
         validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
     )
 
 
-def part_of(texts: StudentTexts, arm: str) -> Part:
+def part_of(texts: StudentTexts, written: Part | None, arm: str) -> Part:
     """What an arm learns on."""
+    if arm == "sequence":
+        assert written is not None
+        return written
     return texts.training if arm.endswith("+transfer") else texts.dataset.part("train")
 
 

@@ -79,7 +79,7 @@ class TrainTeacher(Stage):
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
         if self.layers is not None:
             chosen_layers(self.layers, loaded.model.config.num_hidden_layers)  # fails now, not after training
-        result["padding"] = fault_of_padding(loaded.model, self.reading, self.task, self.texts.encoded)
+        result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.while_training, self.texts.encoded)
         if result["padding"] and not fine_tuned:
             raise UserError(f"{result['padding']}, so it cannot be trained in batches; {PADDING_MEND}")
         if not fine_tuned:
@@ -92,7 +92,7 @@ class TrainTeacher(Stage):
                 Objective.of([HardTerm("hard")], self.task.kind),
                 None,
                 self.texts.rows(self.task, self.reading),
-                self.validation.rows(self.task, self.reading),
+                self.validation.rows(self.task.while_training, self.reading),
                 self.model.train,
                 self.rate,
                 self.seed,

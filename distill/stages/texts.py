@@ -20,7 +20,7 @@ from distill.sources import describe
 from distill.stages.context import Run, StudentTexts, Texts
 from distill.stages.stage import Stage
 from distill.tasks.task import AGREEMENT
-from distill.text import Example, Reading, check_known, with_leading_blanks
+from distill.text import Example, Reading, Target, check_known, with_leading_blanks
 from distill.training.devices import Machine
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ class MakeReading(Stage):
             check_known(reading, self.texts.examples, describe(self.source))
         if maximum is None:
             lengths = [len(e.input_ids) for e in reading.encode(self.texts.examples)]
+            targets = [e.label.text for e in self.texts.examples if isinstance(e.label, Target)]
+            lengths += [len(ids) for ids in reading.encode_targets(targets)]
             maximum = min(longest, max(SHORTEST_MAXIMUM, math.ceil(np.percentile(lengths, 99))))
         Reading(tokenizer, maximum, special_tokens=found.special_tokens).save(folder / "reading")
 
@@ -122,8 +124,8 @@ class MakeReading(Stage):
         checkpoint = Checkpoint.of(self.source, self.trust)
         if not self.of_model:
             return checkpoint.tokenizer()
-        checkpoint.config()
         task = tasks.find(self.task_name)
+        checkpoint.config(task)
         model = checkpoint.weights(auto_class(task), lambda *_: True)  # which are missing is looked at with the task
         return reading_of(checkpoint, model, task.kind == "vector")
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from distill.errors import UserError, shown
 from distill.metrics import Foretold, Metric, bits_per_byte, next_token_accuracy, perplexity
+from distill.metrics.language import size_of
 from distill.tasks.cells import Fail
 from distill.tasks.task import Answer, Logits, Task
 from distill.text import Encoded, Example, Label, Reading
@@ -100,7 +101,7 @@ class LanguageModelling(Task):
         """None: they are the tokens themselves."""
         return np.zeros(0, dtype=np.int64)
 
-    def predictions(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[Foretold]:
+    def predictions(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[Any]:
         """One a text."""
         found = []
         for u in units:
@@ -108,23 +109,24 @@ class LanguageModelling(Task):
             found.append(Foretold(-float(u[:, 0].sum(dtype=np.float64)), best, int((best == u[:, 2]).sum())))
         return found
 
-    def gold(self, examples: Sequence[Example]) -> list[int]:
-        """Bytes of each text; one at least, for the token behind an empty text."""
-        return [max(1, len(str(e.text).encode())) for e in examples]
+    def gold(self, examples: Sequence[Example]) -> list[str]:
+        """The texts."""
+        return [str(e.text) for e in examples]
 
     def answers(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[Answer]:
         """One :class:`Likelihood` a text."""
         found: list[Answer] = []
-        for told, size in zip(self.predictions(units, examples), self.gold(examples), strict=True):
+        for told, text in zip(self.predictions(units, examples), self.gold(examples), strict=True):
             tokens = len(told.best)
-            found.append(Likelihood(told.nats / math.log(2) / size, math.exp(told.nats / tokens), tokens))
+            bits = told.nats / math.log(2) / size_of(text)
+            found.append(Likelihood(bits, math.exp(told.nats / tokens), tokens))
         return found
 
-    def constant(self, gold: Sequence[int]) -> list[Foretold]:
+    def constant(self, gold: Sequence[str]) -> list[Any]:
         """Each byte as likely as any other."""
-        return [Foretold(size * math.log(256), np.full(size, -1), 0) for size in gold]
+        return [Foretold(size * math.log(256), np.full(size, -1), 0) for size in map(size_of, gold)]
 
-    def agreement(self, one: Sequence[Foretold], other: Sequence[Foretold]) -> float:
+    def agreement(self, one: Sequence[Any], other: Sequence[Any]) -> float:
         """Share of the tokens at which both find the same one most likely."""
         best = [np.concatenate([told.best for told in told_of]) for told_of in (one, other)]
         if not len(best[0]):

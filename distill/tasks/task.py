@@ -135,6 +135,16 @@ class Task(ABC):
         self.metrics = tuple(metrics.values())
 
     @property
+    def while_training(self) -> "Task":
+        """The task that a training is validated by: itself, but where that would take too long."""
+        return self
+
+    @property
+    def tells(self) -> bool:
+        """Whether logits are what a model is asked for, in a task whose models write; else it is asked to write."""
+        return True
+
+    @property
     def width(self) -> int:
         """C, the number of a model's outputs for a unit."""
         return len(self.labels)

@@ -2,7 +2,7 @@
 
 from distill.text.decoding import TextStream
 from distill.text.encoding import Encoded, pad, rows_of
-from distill.text.example import Example, Label, Span
+from distill.text.example import Example, Label, Span, Target
 from distill.text.reading import Reading, check_known, with_leading_blanks
 from distill.text.token_store import TokenStore
 from distill.text.training import train_tokenizer
@@ -14,6 +14,7 @@ __all__ = [
     "Label",
     "Reading",
     "Span",
+    "Target",
     "TextStream",
     "TokenStore",
     "TrimmedVocabulary",

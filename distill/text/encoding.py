@@ -36,6 +36,9 @@ class Encoded:
     context on both sides."""
     more: "tuple[Encoded, ...]" = ()
     """Further windows."""
+    target_ids: Ids = field(default_factory=lambda: EMPTY)
+    """[T], of a text that is to be written, from the token that the decoder starts with to the end; empty where there
+    is none."""
 
     @property
     def windows(self) -> int:
@@ -60,7 +63,8 @@ def rows_of(encoded: Sequence[Encoded]) -> list[Encoded]:
 def pad(batch: Sequence[Encoded], pad_id: int, length: int | None = None) -> dict[str, Ids]:
     """Pads on the right to the longest, or to ``length``.
 
-    Returns ``input_ids``, ``attention_mask`` and ``token_type_ids``, each [B, L] of int64.
+    Returns ``input_ids``, ``attention_mask`` and ``token_type_ids``, each [B, L] of int64, and ``target_ids`` [B, T]
+    where there are some.
     """
     width = length or max(len(e.input_ids) for e in batch)
     ids = np.full((len(batch), width), pad_id, dtype=np.int64)
@@ -69,4 +73,9 @@ def pad(batch: Sequence[Encoded], pad_id: int, length: int | None = None) -> dic
     for row, e in enumerate(batch):
         n = len(e.input_ids)
         ids[row, :n], mask[row, :n], types[row, :n] = e.input_ids, 1, e.token_type_ids
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+    padded = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+    if longest := max(len(e.target_ids) for e in batch):
+        padded["target_ids"] = np.full((len(batch), longest), pad_id, dtype=np.int64)
+        for row, e in enumerate(batch):
+            padded["target_ids"][row, : len(e.target_ids)] = e.target_ids
+    return padded

@@ -14,9 +14,16 @@ class Span:
     """The character of the passage where it starts."""
 
 
-Label = str | float | tuple[str, ...] | tuple[Span, ...]
+@dataclass(frozen=True)
+class Target:
+    """A text that is to be written."""
+
+    text: str
+
+
+Label = str | float | tuple[str, ...] | tuple[Span, ...] | Target
 """A label's name; a number; the tags of a sentence, one a word, or the set of a text's labels; the accepted answers to
-a question."""
+a question; a text that is to be written."""
 
 
 @dataclass(frozen=True)

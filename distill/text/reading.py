@@ -13,14 +13,20 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from distill.errors import UserError
-from distill.text.encoding import EMPTY, PAD_TOKENS, Encoded
+from distill.text.encoding import EMPTY, PAD_TOKENS, Encoded, Ids
 from distill.text.example import Example
 from distill.text.vocabulary import texts_of
 
+DECODER_START = "decoder_start_token"
+"""The role of the token that a decoder starts with, where that is none of those around a text."""
+
 TOKENIZER_FILE = "tokenizer.json"
 SETTINGS_FILE = "reading.json"
-END_TOKENS = ("<|endoftext|>", "</s>", "[SEP]")
-"""What the token behind a text is usually called."""
+BETWEEN_TEXTS = "<|endoftext|>"
+"""What stands between texts in the corpora that models of GPT's kind learn from; those that chat end a turn with
+another."""
+END_TOKENS = ("</s>", "[SEP]")
+"""What the token behind a text is usually called elsewhere."""
 
 FAILS = "the tokenizer fails on a text"
 MOST_UNKNOWN = 0.2
@@ -178,7 +184,7 @@ class Reading:
         """The id that stands before and behind a whole text in language modelling. Raises UserError where the tokenizer
         has no token for it."""
         stated = (self.special_tokens.get(role, "") for role in ("eos_token", "sep_token", "bos_token"))
-        for token in (*stated, *END_TOKENS):
+        for token in (BETWEEN_TEXTS, *stated, *END_TOKENS):
             found = self.tokenizer.token_to_id(token)
             if found is not None:
                 return int(found)
@@ -209,6 +215,15 @@ class Reading:
             made = [Encoded(row, np.zeros_like(row), EMPTY, False) for row in rows]
             encoded.append(replace(made[0], more=tuple(made[1:])))
         return encoded
+
+    def encode_targets(self, texts: Sequence[str]) -> list[Ids]:
+        """Ids of texts that are to be written, from the token that the decoder starts with to the end, cut at the
+        maximum."""
+        with as_user_error(FAILS):
+            found = self.tokenizer.encode_batch(list(texts))
+        stated = self.tokenizer.token_to_id(self.special_tokens.get(DECODER_START, ""))
+        start = [] if stated is None else [stated]
+        return [np.array([*start, *one.ids], dtype=np.int64) for one in found]
 
     def encode_passages(
         self, examples: Sequence[Example], words: Sequence[Sequence[tuple[int, int]]], stride: int

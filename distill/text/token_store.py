@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from distill.errors import UserError
 from distill.text.encoding import EMPTY, Encoded, rows_of
 
-FLAT = ("input_ids", "token_type_ids", "word_starts", "word_ends", "word_rows")
+FLAT = ("input_ids", "token_type_ids", "word_starts", "word_ends", "word_rows", "target_ids")
 """Of all rows one after another, each in the smallest type that holds it."""
-OFFSETS = ("tokens_until", "words_until", "rows_until")
-"""Where the tokens of each row [R + 1], its words [R + 1], and the rows of each example [N + 1] begin and end."""
+OFFSETS = ("tokens_until", "words_until", "targets_until", "rows_until")
+"""Where tokens, words and target of each row [R + 1], and the rows of each example [N + 1], begin and end."""
 FILES = (*FLAT, *OFFSETS, "truncated")
 
 
@@ -55,6 +55,7 @@ class TokenStore(Sequence[Encoded]):
                 truncated.append(row.truncated)
                 until["tokens_until"].append(until["tokens_until"][-1] + len(row.input_ids))
                 until["words_until"].append(until["words_until"][-1] + len(row.word_starts))
+                until["targets_until"].append(until["targets_until"][-1] + len(row.target_ids))
             until["rows_until"].append(until["rows_until"][-1] + example.windows)
         folder.mkdir(parents=True, exist_ok=True)
         for name, column in flat.items():
@@ -84,11 +85,10 @@ class TokenStore(Sequence[Encoded]):
         return self._row(first, further)
 
     def _row(self, row: int, more: tuple[Encoded, ...]) -> Encoded:
-        token, tokens_end = self._arrays["tokens_until"][row : row + 2]
-        word, words_end = self._arrays["words_until"][row : row + 2]
+        offsets = {"input_ids": "tokens_until", "token_type_ids": "tokens_until", "target_ids": "targets_until"}
 
         def part(name: str) -> NDArray[np.int64]:
-            here = slice(token, tokens_end) if name in ("input_ids", "token_type_ids") else slice(word, words_end)
+            here = slice(*self._arrays[offsets.get(name, "words_until")][row : row + 2])
             found: NDArray[np.int64] = self._arrays[name][here].astype(np.int64) if here.start < here.stop else EMPTY
             return found
 
@@ -100,6 +100,7 @@ class TokenStore(Sequence[Encoded]):
             part("word_ends"),
             part("word_rows"),
             more,
+            part("target_ids"),
         )
 
     @property

@@ -18,6 +18,7 @@ DIFFERS_IN = {
     "soft": "the teacher's soft labels on the same texts, with weights, order, steps and seeds of hard",
     "soft+transfer": "the teacher's soft labels on the texts without labels, too",
     "pretrained": "the data's labels, after the teacher taught it to find masked tokens (DistilBERT)",
+    "sequence": "what the teacher writes of the same texts by beam search, in the place of the data's targets",
     "gkd": "the teacher's distribution on what the student itself writes, from the beginnings of the texts (GKD)",
     "pseudo+transfer": "the teacher's answers as hard labels on the texts of `soft+transfer`",
 }
@@ -38,7 +39,7 @@ def objective_of(
     from distill.objectives import Objective, OnTeacher, binary_pseudo_labels  # torch: not needed for the names above
     from distill.objectives.objective import PSEUDO
 
-    if name in ("hard", "pretrained"):
+    if name in ("hard", "pretrained", "sequence"):
         return Objective.of([HardTerm("hard")], kind)
     objective = Objective.of(config.terms, kind, sizes)
     if name == "gkd":

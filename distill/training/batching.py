@@ -90,7 +90,7 @@ def _next_tokens(
     inputs: dict[str, Tensor], encoded: Sequence[Encoded], task: Task, soft: Sequence[Logits] | None
 ) -> Batch:
     """Units, labels and soft labels of all tokens that are to be told, one behind another: [1, M]."""
-    ids = inputs["input_ids"]
+    ids = inputs.get("target_ids", inputs["input_ids"])
     chosen = torch.zeros_like(ids, dtype=torch.bool)
     for row, (first, last) in enumerate(task.told(encoded)):
         chosen[row, first:last] = True

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from distill.errors import UserError
 from distill.models.answers import Kept, forward_of, outcome
+from distill.models.writing import write_texts
 from distill.progress import track
 from distill.results import CurvePoint
 from distill.runtime import ALONE, in_order, respond
 from distill.runtime.forward import Forward
 from distill.tasks import Task
 from distill.tasks.task import Logits
+from distill.tasks.text_to_text import units_of
 from distill.text import Encoded, Example, Reading
 from distill.training.ahead import ahead
 from distill.training.devices import Machine
@@ -161,6 +163,22 @@ def score(model: nn.Module, rows: Rows, machine: Machine) -> tuple[float, tuple[
     return rows.task.metric.score(
         fitted.predictions(units, rows.examples), rows.task.gold(rows.examples)
     ), fitted.thresholds
+
+
+def answer_texts(
+    model: nn.Module,
+    reading: Reading,
+    task: Task,
+    examples: Sequence[Encoded],
+    machine: Machine,
+    what: str = "",
+) -> list[Logits]:
+    """What a finished model answers, [U, C] each: as :func:`predict`, or what it writes where that is what counts."""
+    if task.tells:
+        return predict(model, reading, task, examples, machine, what)
+    own = examples[machine.rank :: machine.processes]
+    written = write_texts(model.to(machine.place), reading, own, what)
+    return machine.gathered([units_of(text) for text in written], len(examples))
 
 
 def predict(

@@ -69,22 +69,23 @@ def test_outcome_against_plain_loops() -> None:
 def test_metrics_are_those_of_the_definitions_and_better_the_higher() -> None:
     task = build("language-modelling", ())
     told = [Foretold(3.0, np.array([1, 2]), 1), Foretold(5.0, np.array([3, 4, 5]), 0)]
-    score = {m.name: m.score(told, [4, 6]) for m in task.metrics}
+    score = {m.name: m.score(told, ["four", "ü four"]) for m in task.metrics}
     assert score == pytest.approx(
         {
-            "bits_per_byte": -8.0 / math.log(2) / 10,
+            "bits_per_byte": -8.0 / math.log(2) / 11,
             "perplexity": -math.exp(8.0 / 5),
             "next_token_accuracy": 1 / 5,
         }
     )
     better = [Foretold(1.0, one.best, one.right) for one in told]
-    assert task.metric.score(better, [4, 6]) > score["bits_per_byte"]
+    assert task.metric.score(better, ["four", "ü four"]) > score["bits_per_byte"]
 
 
 def test_uniform_bytes_are_the_floor_of_eight_bits() -> None:
     task = build("language-modelling", ())
     gold = task.gold(EXAMPLES)
-    assert gold == [49, 5, 1, 16]
+    assert gold == TEXTS
+    assert [len(told.best) for told in task.constant(gold)] == [49, 5, 1, 16]
     assert task.metric.score(task.constant(gold), gold) == pytest.approx(-8.0)
 
 
