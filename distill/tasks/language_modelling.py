@@ -49,7 +49,7 @@ class LanguageModelling(Task):
     labelled = False
     writes = True
     head = "CausalLM"
-    floor_is = ""
+    no_floor = "a linear model writes no text"
     agreement_is = "same most likely token as the teacher"
     hub_tag = "text-generation"
 

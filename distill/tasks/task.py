@@ -105,6 +105,8 @@ class Task(ABC):
     """``× 100`` where agreement is no share of the answers."""
     floor_is: ClassVar[str] = "TF-IDF and a linear model"
     """What the arm ``linear`` is, in words."""
+    no_floor: ClassVar[str] = ""
+    """Why there is no arm ``linear``; empty where there is one."""
     hub_tag: ClassVar[str] = ""
     """The hub's name (``pipeline_tag``) for what a model of the task does; empty where it has none."""
     long_texts: ClassVar[str] = "texts"
