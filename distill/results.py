@@ -93,6 +93,7 @@ class Scale:
         return low, high
 
 
+PERCENT = Scale()
 SCALES = {
     "pearson": Scale(unit="× 100"),
     "spearman": Scale(unit="× 100"),
@@ -105,7 +106,7 @@ SCALES = {
 
 def scale_of(metric: str) -> Scale:
     """The scale of a metric, by its name."""
-    return SCALES.get(metric, Scale())
+    return SCALES.get(metric, PERCENT)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,10 @@
 
 import math
 
-from distill.results import Estimate, Figure, Scale
+from distill.results import PERCENT, Estimate, Figure, Scale
 
 DASH = "–"
 MINUS = "−"
-PERCENT = Scale()
 
 
 def number(value: float | None) -> str:
