@@ -49,10 +49,12 @@ def main() -> None:
         statistics = {name: stored[name] for name in stored}
     report = again(from_json(Report, path.read_text(encoding="utf-8")), statistics)
     write_aside(path, to_json(report))
+    scale = report.scale
+    digits = scale.digits
     for one in report.contrasts:
-        found = one.difference
-        print(f"{one.arm} against {one.against}: {one.verdict}; {100 * found.value:+.1f} points")
-        print(f"  [{100 * found.low:+.1f}, {100 * found.high:+.1f}], p = {one.p_value:.3f}")
+        value, (low, high) = scale.read(one.difference.value), scale.ends(one.difference)
+        print(f"{one.arm} against {one.against}: {one.verdict}; {value:+.{digits}f} {scale.steps}")
+        print(f"  [{low:+.{digits}f}, {high:+.{digits}f}], p = {one.p_value:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The README's table of tasks and students: `python benchmarks/table.py benchmarks/results/*-*/report.json`.
 
-For each report: scores on test times 100, in brackets the share of the gap between linear and teacher, then the
-contrasts with `hard`, bold where a difference is shown.
+For each report: scores on test as people read them, in brackets the share of the gap between linear and teacher where
+the task has a linear floor, then the contrasts with `hard`, bold where a difference is shown.
 """
 
 import json
@@ -9,21 +9,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from distill.results import scale_of
+
 STUDENTS = ("layers", "transformer", "lstm", "rnn")
 ARMS = ("hard", "soft", "soft+transfer")
 
 
 def row(report: dict[str, Any], student: str) -> str:
-    score = {arm["name"]: 100 * arm["score"]["value"] for arm in report["arms"]}
-    gap = score["teacher"] - score["linear"]
+    scale = scale_of(report["metric"])
+    digits = scale.digits
+    score = {arm["name"]: arm["score"]["value"] for arm in report["arms"]}
+    linear = score.get("linear", score["teacher"])
+    gap = score["teacher"] - linear
     cells = [student]
     for arm in ARMS:
-        share = f" ({100 * (score[arm] - score['linear']) / gap:.0f} %)" if gap > 1 else ""
-        cells.append(f"{score[arm]:.1f}{share}")
+        share = f" ({100 * (score[arm] - linear) / gap:.0f} %)" if gap > 0.01 else ""
+        cells.append(f"{scale.read(score[arm]):.{digits}f}{share}")
     for arm in ARMS[1:]:
         contrast = next(c for c in report["contrasts"] if (c["arm"], c["against"]) == (arm, "hard"))
-        value, low, high = (100 * contrast["difference"][key] for key in ("value", "low", "high"))
-        text = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+        value, low, high = (scale.read(contrast["difference"][key]) for key in ("value", "low", "high"))
+        low, high = sorted((low, high))
+        text = f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
         cells.append(text if contrast["verdict"].startswith("no difference shown") else f"**{text}**")
     sizes = {(v["model"], v["variant"]): v for v in report["variants"]}
     int8, teacher = sizes["student", "int8"], sizes["teacher", "fp32"]
@@ -47,9 +53,10 @@ def main(paths: list[str]) -> None:
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for task, reports in by_task.items():
         one = next(iter(reports.values()))
-        known = {arm["name"]: f"{100 * arm['score']['value']:.1f}" for arm in one["arms"]}
-        floor = f"linear {known['linear']}, teacher {known['teacher']}"
-        print(f"| **`{task}`**, {one['metric']}: {floor} |" + " |" * (len(head) - 1))
+        scale = scale_of(one["metric"])
+        known = {arm["name"]: f"{scale.read(arm['score']['value']):.{scale.digits}f}" for arm in one["arms"]}
+        ends = ", ".join(f"{name} {known[name]}" for name in ("linear", "teacher") if name in known)
+        print(f"| **`{task}`**, {one['metric']}: {ends} |" + " |" * (len(head) - 1))
         for student in STUDENTS:
             if student in reports:
                 print(row(reports[student], student))

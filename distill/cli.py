@@ -237,7 +237,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("run", metavar="RUN", help="the folder of a run, such as outputs/quickstart")
     made.add_argument("--variants", nargs="+", help="fp32 int8 …")
-    made.add_argument("--max-drop", type=float, metavar="POINTS", help="points a variant may lose against fp32")
+    made.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="points a variant may lose against fp32; 1 is 0.01 bits per byte",
+    )
 
     made = command(
         "measure",

@@ -61,6 +61,55 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How people read the scores of a metric. Scores are better the higher they are, so that one that is better the
+    lower it is stands with a minus, here and in JSON; people read it without."""
+
+    times: float = 100
+    """What a score is multiplied by; below 0 where lower is better."""
+    digits: int = 1
+    unit: str = "%"
+    """Of a score; empty where the name of the metric says it."""
+    steps: str = "points"
+    """Unit of a difference of scores."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether scores are read without their minus."""
+        return self.times < 0
+
+    @property
+    def gains(self) -> Scale:
+        """Of what is gained or lost, and of widths: above 0 stays above 0."""
+        return dataclasses.replace(self, times=abs(self.times))
+
+    def read(self, score: float) -> float:
+        """A score, or a difference of scores, as people read it."""
+        return self.times * score + 0.0  # no minus before a zero
+
+    def ends(self, estimate: Estimate) -> tuple[float, float]:
+        """The interval as people read it, the lower end first."""
+        low, high = sorted((self.read(estimate.low), self.read(estimate.high)))
+        return low, high
+
+
+PERCENT = Scale()
+SCALES = {
+    "pearson": Scale(unit="× 100"),
+    "spearman": Scale(unit="× 100"),
+    "out_of_scope_auroc": Scale(unit="× 100"),
+    "bits_per_byte": Scale(-1, 3, "", "bits per byte"),
+    "perplexity": Scale(-1, 1, "", "in perplexity"),
+}
+"""Of metrics that are no shares of 1."""
+
+
+def scale_of(metric: str) -> Scale:
+    """The scale of a metric, by its name."""
+    return SCALES.get(metric, PERCENT)
+
+
+@dataclass(frozen=True)
 class CurvePoint:
     """One evaluation during training."""
 
@@ -71,7 +120,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One training of an arm: scores are fractions of 1."""
+    """One training of an arm: scores are fractions of 1, or as :class:`Scale` says of their metric."""
 
     seed: int
     validation: float
@@ -302,6 +351,11 @@ class Report:
     samples: tuple[dict[str, str], ...] = ()
     """Texts with answers; empty unless the recipe says ``report.show_texts: true``."""
     task_in_words: TaskInWords = TaskInWords()
+
+    @property
+    def scale(self) -> Scale:
+        """How people read the scores of the primary metric."""
+        return scale_of(self.metric)
 
 
 R = TypeVar("R")

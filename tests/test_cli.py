@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -18,6 +19,8 @@ import pytest
 
 import distill
 from distill.cli import main
+from distill.commands import score_and_interval
+from distill.results import Estimate
 
 ONE_LABELLED = '{"text": "good %d", "label": "a"}\n'
 
@@ -622,3 +625,16 @@ def test_cfg_shows_the_recipe_and_runs_nothing(
 
 def test_load_is_the_packages_own_call(bundle: Path) -> None:
     assert distill.load(bundle)(["a film"])[0].label in ("fresh", "rotten")
+
+
+@pytest.mark.parametrize(
+    ("metric", "estimate", "line"),
+    [
+        ("accuracy", Estimate(0.8634, 0.8412, 0.882, "t"), "86.34 %   95 % interval 84.12 to 88.20 (t)"),
+        ("bits_per_byte", Estimate(-0.912, -0.916, -0.908, "t"), "0.9120   95 % interval 0.9080 to 0.9160 (t)"),
+        ("perplexity", Estimate(-21.3, -21.9, -20.7, "t"), "21.30   95 % interval 20.70 to 21.90 (t)"),
+        ("perplexity", Estimate(-21.3, -math.inf, math.inf, "t"), "21.30   no interval: one text"),
+    ],
+)
+def test_evaluate_prints_what_people_read(metric: str, estimate: Estimate, line: str) -> None:
+    assert score_and_interval(metric, estimate) == line

@@ -371,7 +371,8 @@ class ExportConfig:
 
     variants: tuple[str, ...] = ("fp32", "int8")
     max_drop: float = 1.0
-    """Points that a quantized variant may lose against fp32 on validation."""
+    """Points (hundredths of a score) that a quantized variant may lose against fp32 on validation; 1 is 0.01 bits per
+    byte."""
     tolerance: float = 1e-4
     """Largest absolute difference of logits between fp32 ONNX and torch."""
     exporter: Literal["legacy", "dynamo"] = "legacy"
@@ -430,6 +431,7 @@ class Config:
     teacher_floor: bool = True
     """Stop where the teacher is not shown to be better than the majority class on validation."""
     max_teacher_drop: float | None = None
-    """Points that the exported model may lose against the teacher on test; a run that misses it exits with status 1."""
+    """Points (as of ``export.max_drop``) that the exported model may lose against the teacher on test; a run that
+    misses it exits with status 1."""
     outputs: str = "outputs"
     exports: str = "exports"

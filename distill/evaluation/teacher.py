@@ -2,7 +2,7 @@
 
 from distill.evaluation.contrasts import paired_difference
 from distill.metrics import Metric, Statistics
-from distill.results import ArmResult
+from distill.results import ArmResult, scale_of
 
 
 def undertrained(metric: Metric, teacher: ArmResult, stacks: dict[str, Statistics]) -> tuple[str, ...]:
@@ -13,19 +13,22 @@ def undertrained(metric: Metric, teacher: ArmResult, stacks: dict[str, Statistic
     with that teacher.
     """
     found = []
+    scale = scale_of(metric.name)
+    digits = scale.digits
     mend = "raise teacher.train.steps, or give other teacher.train.learning_rates"
     score = metric_mean(metric, stacks["teacher"])
     if "linear" in stacks and score <= (linear := metric_mean(metric, stacks["linear"])):
         found.append(
-            f"the teacher ({100 * score:.1f}) is not above the linear floor ({100 * linear:.1f}) on test: {mend}, or "
-            "label more texts"
+            f"the teacher ({scale.read(score):.{digits}f}) is not above the linear floor "
+            f"({scale.read(linear):.{digits}f}) on test: {mend}, or label more texts"
         )
     if "hard" in stacks:
         ahead = paired_difference(metric, stacks["teacher"], stacks["hard"])
         if ahead.low <= 0:
+            value, low, high = (f"{scale.gains.read(x):.{digits}f}" for x in (ahead.value, ahead.low, ahead.high))
             found.append(
                 f"the student reaches its teacher on hard labels alone: the teacher is ahead by "
-                f"{100 * ahead.value:.1f} points, interval {100 * ahead.low:.1f} to {100 * ahead.high:.1f}; {mend}"
+                f"{value} {scale.steps}, interval {low} to {high}; {mend}"
             )
     seed = teacher.seeds[0]
     if seed.curve and seed.best_step == max(point.step for point in seed.curve) and len(seed.curve) > 1:

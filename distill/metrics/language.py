@@ -49,13 +49,9 @@ def _next_token(statistics: Statistics) -> NDArray[np.float64]:
     return np.asarray(right / tokens)
 
 
-bits_per_byte = Metric(
-    "bits_per_byte", "bits per byte", _counts, _bits_per_byte, least=-math.inf, greatest=0.0, lower_is_better=True
-)
+bits_per_byte = Metric("bits_per_byte", "bits per byte", _counts, _bits_per_byte, least=-math.inf, greatest=0.0)
 """-log₂ p of all texts over their bytes in UTF-8: comparable between tokenizers."""
-perplexity = Metric(
-    "perplexity", "perplexity", _counts, _perplexity, least=-math.inf, greatest=-1.0, lower_is_better=True
-)
+perplexity = Metric("perplexity", "perplexity", _counts, _perplexity, least=-math.inf, greatest=-1.0)
 """exp of -log p over tokens: comparable between models of one tokenizer alone."""
 next_token_accuracy = Metric("next_token_accuracy", "next-token accuracy", _counts, _next_token)
 """Share of the tokens that were the most likely one."""

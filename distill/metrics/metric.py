@@ -39,8 +39,6 @@ class Metric:
     """The lowest score there is."""
     greatest: float = 1.0
     """The highest score there is."""
-    lower_is_better: bool = False
-    """People read the score without its minus."""
 
     def score(self, predictions: Sequence[Any], gold: Sequence[Any]) -> float:
         """The score of n predictions. Raises ValueError for no examples, unequal counts, or a score not finite."""

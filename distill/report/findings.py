@@ -4,7 +4,7 @@ import math
 
 from distill.report.formatting import duration, number, p_value, percent, point_bounds, power_note, sentence_case
 from distill.report.legend import metric_in_words, metric_title, score_in_words
-from distill.results import ArmResult, Contrast, Figure, Report, SeedResult, VariantResult
+from distill.results import ArmResult, Contrast, Figure, Report, Scale, SeedResult, VariantResult
 
 
 def arm_named(report: Report, name: str) -> ArmResult | None:
@@ -68,10 +68,10 @@ def primary_contrasts(report: Report) -> tuple[Contrast, ...]:
     return tuple(contrast for contrast in report.contrasts if contrast.primary)
 
 
-def contrast_in_words(contrast: Contrast) -> str:
+def contrast_in_words(contrast: Contrast, scale: Scale) -> str:
     """``soft against hard: no difference shown (+0.4 points [−0.6, +1.4], p = 0.412; 80 % power at 1.4 points)``."""
-    figures = f"{point_bounds(contrast.difference)}, {p_value(contrast.p_value)}"
-    if note := power_note(contrast.smallest_shown):
+    figures = f"{point_bounds(contrast.difference, scale)}, {p_value(contrast.p_value)}"
+    if note := power_note(contrast.smallest_shown, scale):
         figures += f"; {note}"
     return f"{contrast.arm} against {contrast.against}: {contrast.verdict} ({figures})"
 

@@ -2,7 +2,7 @@
 
 import math
 
-from distill.results import Estimate, Figure
+from distill.results import PERCENT, Estimate, Figure, Scale
 
 DASH = "–"
 MINUS = "−"
@@ -22,37 +22,36 @@ def number(value: float | None) -> str:
 
 def percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction of 1 in percent, without the sign: 0.8634 is ``86.3``."""
-    if fraction is None or not math.isfinite(fraction):
-        return DASH
-    return f"{100 * fraction:.{digits}f}".replace("-", MINUS)
+    return score(fraction, Scale(digits=digits))
 
 
-def points(difference: float) -> str:
-    """A difference of fractions in points, with its sign: 0.012 is ``+1.2``."""
-    return f"{100 * difference:+.1f}".replace("-", MINUS) if math.isfinite(difference) else DASH
+def score(value: float | None, scale: Scale = PERCENT) -> str:
+    """A score without its unit: 0.8634 is ``86.3``; -0.912, in bits per byte, is ``0.912``."""
+    return DASH if value is None else _fixed(scale.read(value), scale.digits)
 
 
-def plus_minus(estimate: Estimate | None) -> str:
-    """``86.3 ± 1.2``, in percent. Half the interval's width; the bounds themselves stand in the HTML report."""
+def points(difference: float, scale: Scale = PERCENT) -> str:
+    """A difference of scores with its sign: 0.012 is ``+1.2``, in points."""
+    return _fixed(scale.read(difference), scale.digits, "+")
+
+
+def plus_minus(estimate: Estimate | None, scale: Scale = PERCENT) -> str:
+    """``86.3 ± 1.2``. Half the interval's width; the bounds themselves stand in the HTML report."""
     if estimate is None or not math.isfinite(estimate.value):
         return DASH
     half_width = (estimate.high - estimate.low) / 2
-    return percent(estimate.value) + (f" ± {percent(half_width)}" if math.isfinite(half_width) else "")
+    width = f" ± {score(half_width, scale.gains)}" if math.isfinite(half_width) else ""
+    return score(estimate.value, scale) + width
 
 
-def bounds(estimate: Estimate | None, digits: int = 1) -> str:
-    """``[85.1, 87.4]``, in percent; empty where there is no interval."""
-    if estimate is None or not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
-        return ""
-    return f"[{percent(estimate.low, digits)}, {percent(estimate.high, digits)}]"
+def bounds(estimate: Estimate | None, scale: Scale = PERCENT) -> str:
+    """``[85.1, 87.4]``; empty where there is no interval."""
+    return "" if estimate is None else _interval(estimate, scale)
 
 
-def point_bounds(estimate: Estimate) -> str:
+def point_bounds(estimate: Estimate, scale: Scale = PERCENT) -> str:
     """``+0.8 points [−0.1, +1.7]``."""
-    text = f"{points(estimate.value)} points"
-    if math.isfinite(estimate.low) and math.isfinite(estimate.high):
-        text += f" [{points(estimate.low)}, {points(estimate.high)}]"
-    return text
+    return f"{points(estimate.value, scale)} {scale.steps} {_interval(estimate, scale, '+')}".rstrip()
 
 
 def p_value(p: float) -> str:
@@ -62,11 +61,11 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def power_note(smallest_shown: float | None) -> str:
+def power_note(smallest_shown: float | None, scale: Scale = PERCENT) -> str:
     """``80 % power at 1.9 points``; empty where it is not known."""
     if smallest_shown is None or not math.isfinite(smallest_shown):
         return ""
-    return f"80 % power at {percent(smallest_shown)} points"
+    return f"80 % power at {score(smallest_shown, scale.gains)} {scale.steps}"
 
 
 def figure(quantity: Figure | None) -> str:
@@ -105,3 +104,19 @@ def shorten(name: str, width: int) -> str:
 def sentence_case(text: str) -> str:
     """The first letter large, the others as they are: ``macro F1`` is ``Macro F1``."""
     return text[:1].upper() + text[1:]
+
+
+def with_unit(words: str, unit: str) -> str:
+    """``accuracy, %``, or the words alone where there is no unit."""
+    return f"{words}, {unit}" if unit else words
+
+
+def _interval(estimate: Estimate, scale: Scale, sign: str = "") -> str:
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+        return ""
+    low, high = scale.ends(estimate)
+    return f"[{_fixed(low, scale.digits, sign)}, {_fixed(high, scale.digits, sign)}]"
+
+
+def _fixed(value: float, digits: int, sign: str = "") -> str:
+    return f"{value:{sign}.{digits}f}".replace("-", MINUS) if math.isfinite(value) else DASH

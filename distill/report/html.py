@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from distill.report import findings, formatting, legend
-from distill.results import Figure, Measurement, Report, VariantResult
+from distill.results import Figure, Measurement, Report, Scale, VariantResult, scale_of
 
 QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure]], ...] = (
     ("file size", "the model file", lambda m: m.file_size),
@@ -66,6 +66,8 @@ def render_html(report: Report) -> str:
         metric=legend.metric_title(report.metric),
         metric_in_words=legend.metric_in_words(report),
         unit=legend.score_unit(report),
+        scale=report.scale,
+        whole=Scale(digits=0),
         with_gap=findings.has_gap(report),
         further=_further_metrics(report),
         out_of_scope=bool(findings.out_of_scope(report)),
@@ -91,7 +93,7 @@ def _template() -> Template:
     environment.filters.update(
         {
             "percent": formatting.percent,
-            "points": formatting.points,
+            "score": formatting.score,
             "plus_minus": formatting.plus_minus,
             "bounds": formatting.bounds,
             "point_bounds": formatting.point_bounds,
@@ -102,6 +104,7 @@ def _template() -> Template:
             "parameters": formatting.parameters,
             "duration": formatting.duration,
             "sentence_case": formatting.sentence_case,
+            "with_unit": formatting.with_unit,
         }
     )
     return environment.get_template("report.html.j2")
@@ -125,7 +128,7 @@ def _tiles(report: Report) -> list[Tile]:
     def score(variant: VariantResult | None) -> str:
         return legend.score_in_words(report, variant.score.value) if variant and variant.score else formatting.DASH
 
-    times_100 = "" if legend.score_unit(report) == "%" else " × 100"
+    times_100 = " × 100" if legend.score_unit(report) == "× 100" else ""
     tiles = [Tile(legend.metric_title(report.metric) + times_100, score(student), score(teacher))]
     size_of_teacher = findings.file_size(teacher) if teacher else None
     quantities = [("file", findings.file_size(student), size_of_teacher)]
@@ -149,7 +152,7 @@ class Column:
     """A further metric, with its value for each arm in the report's order."""
 
     title: str
-    unit: str
+    """With its unit."""
     values: tuple[str, ...]
 
 
@@ -159,11 +162,11 @@ def _further_metrics(report: Report) -> list[Column]:
     for name in dict.fromkeys(name for arm in report.arms for name in arm.metrics):
         unit = legend.metric_unit(name, report)
         values = [arm.metrics.get(name, math.nan) for arm in report.arms]
-        shown = [formatting.number(v) if unit == "nats" else formatting.percent(v) for v in values]
-        columns.append(Column(legend.metric_title(name), unit, tuple(shown)))
+        shown = [formatting.number(v) if unit == "nats" else formatting.score(v, scale_of(name)) for v in values]
+        columns.append(Column(formatting.with_unit(legend.metric_title(name), unit), tuple(shown)))
     errors = tuple(formatting.percent(arm.calibration_error) for arm in report.arms)
     if any(error != formatting.DASH for error in errors):
-        columns.append(Column("calibration error", "%", errors))
+        columns.append(Column("calibration error, %", errors))
     return columns
 
 

@@ -1,7 +1,7 @@
 """What the figures of a report mean: titles and units of metrics."""
 
-from distill.report.formatting import percent
-from distill.results import Report
+from distill.report.formatting import score
+from distill.results import Report, scale_of
 
 TITLES = {
     "f1": "F1",
@@ -10,6 +10,7 @@ TITLES = {
     "entity_f1": "entity F1",
     "pearson": "Pearson",
     "spearman": "Spearman",
+    "next_token_accuracy": "next-token accuracy",
     "negative_log_likelihood": "negative log-likelihood",
     "out_of_scope_auroc": "out-of-scope AUROC",
 }
@@ -24,12 +25,11 @@ def metric_title(name: str) -> str:
 
 
 def metric_unit(name: str, report: Report) -> str:
-    """``%``; ``× 100`` for correlations and areas, which are no shares of anything; ``nats``."""
+    """``%``; ``× 100`` for correlations and areas, which are no shares of anything; ``nats``; empty where there is
+    none."""
     if name == "negative_log_likelihood":
         return "nats"
-    if name in (*CORRELATIONS, "out_of_scope_auroc"):
-        return "× 100"
-    return report.task_in_words.agreement_unit if name == "agreement" else "%"
+    return report.task_in_words.agreement_unit if name == "agreement" else scale_of(name).unit
 
 
 def score_unit(report: Report) -> str:
@@ -38,13 +38,16 @@ def score_unit(report: Report) -> str:
 
 
 def score_in_words(report: Report, fraction: float | None) -> str:
-    """``86.3 %``, or ``86.3`` where the primary metric is a correlation."""
-    return percent(fraction) + (" %" if score_unit(report) == "%" else "")
+    """``86.3 %``, or ``86.3`` where the primary metric is a correlation, ``0.912`` where it is in bits per byte."""
+    return score(fraction, report.scale) + (" %" if score_unit(report) == "%" else "")
 
 
 def metric_in_words(report: Report) -> str:
-    """The primary metric in a sentence: ``accuracy``, or ``Pearson correlation × 100``."""
+    """The primary metric in a sentence: ``accuracy``, ``Pearson correlation × 100``, or ``perplexity (lower is
+    better)``."""
     title = metric_title(report.metric)
     if report.metric in CORRELATIONS:
         title += " correlation"
-    return title if score_unit(report) == "%" else f"{title} × 100"
+    if report.scale.lower_is_better:
+        title += " (lower is better)"
+    return f"{title} × 100" if score_unit(report) == "× 100" else title

@@ -47,7 +47,7 @@ def render_card(report: Report) -> str:
         headline=findings.headline(report),
         savings=findings.savings(report),
         shipped=shipped,
-        verdicts=[findings.contrast_in_words(contrast) for contrast in findings.primary_contrasts(report)],
+        verdicts=[findings.contrast_in_words(c, report.scale) for c in findings.primary_contrasts(report)],
         fallen=[(v, findings.why_it_fell(v)) for v in report.variants if findings.fell(v)],
         warnings=findings.all_warnings(report),
         table=_table(report),
@@ -110,7 +110,7 @@ def _table(report: Report) -> str:
     with_gap = findings.has_gap(report)
     header = [
         "",
-        f"{_inline(legend.metric_title(report.metric))}, {legend.score_unit(report)} ± 95 %",
+        f"{formatting.with_unit(_inline(legend.metric_title(report.metric)), legend.score_unit(report))} ± 95 %",
         *(["gap recovered, %"] if with_gap else []),
         f"agreement, {report.task_in_words.agreement_unit}",
         "parameters",
@@ -126,7 +126,7 @@ def _table(report: Report) -> str:
         lines.append(
             [
                 f"{name} (fell)" if row.fallen else f"*{name}*" if row.kind == "seed" else name,
-                formatting.plus_minus(row.score),
+                formatting.plus_minus(row.score, report.scale),
                 *([gap] if with_gap else []),
                 formatting.percent(row.agreement),
                 formatting.parameters(row.parameters),

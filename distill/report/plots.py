@@ -15,9 +15,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from distill.report.findings import arm_named, fell, file_size
-from distill.report.formatting import number, sentence_case, shorten
+from distill.report.formatting import number, sentence_case, shorten, with_unit
 from distill.report.legend import metric_title, score_unit
-from distill.results import ArmResult, Estimate, Figure, Report, VariantResult
+from distill.results import ArmResult, Estimate, Figure, Report, Scale, VariantResult
 
 # Matplotlib wants colours, the page has variables for light and dark: each of these stands for one of them.
 INK, MUTED, GRID, SURFACE = "#010101", "#020202", "#030303", "#040404"
@@ -90,9 +90,9 @@ def training_curves(report: Report) -> Plot | None:
         for axes, arm in zip(grid.flat, arms, strict=False):
             colour = _colour(arm.name)
             for seed in arm.seeds:
-                curve = _finite_curve(seed.curve)
-                axes.plot([s for s, _ in curve], [100 * v for _, v in curve], color=colour, linewidth=1.5, alpha=0.75)
-                best = [(s, 100 * v) for s, v in curve if s == seed.best_step]
+                curve = [(step, report.scale.read(value)) for step, value in _finite_curve(seed.curve)]
+                axes.plot([s for s, _ in curve], [v for _, v in curve], color=colour, linewidth=1.5, alpha=0.75)
+                best = [(s, v) for s, v in curve if s == seed.best_step]
                 axes.plot(
                     [s for s, _ in best],
                     [v for _, v in best],
@@ -122,7 +122,7 @@ def seeds_by_arm(report: Report) -> Plot | None:
         canvas = Canvas(figsize=(9.2, 0.52 * len(arms) + 0.9), layout="constrained")
         axes = canvas.subplots()
         for row, arm in enumerate(arms):
-            _draw_arm(axes, row, arm)
+            _draw_arm(axes, row, arm, report.scale)
         axes.set_yticks(range(len(arms)), [shorten(arm.name, 30) for arm in arms], color=INK)
         axes.set_ylim(len(arms) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
@@ -133,21 +133,22 @@ def seeds_by_arm(report: Report) -> Plot | None:
     return Plot("Seeds and intervals", caption, svg)
 
 
-def _draw_arm(axes: Axes, row: int, arm: ArmResult) -> None:
+def _draw_arm(axes: Axes, row: int, arm: ArmResult, scale: Scale) -> None:
     colour = _colour(arm.name)
-    low, high = _finite_bounds(arm.score)
+    low, high = _finite_bounds(arm.score, scale)
     axes.plot([low, high], [row, row], color=colour, linewidth=7, alpha=0.28, solid_capstyle="round")
     if len(arm.seeds) > 1:
-        seeds = [100 * seed.test for seed in arm.seeds if math.isfinite(seed.test)]
+        seeds = [scale.read(seed.test) for seed in arm.seeds if math.isfinite(seed.test)]
         axes.plot(seeds, [row] * len(seeds), "o", color=SURFACE, markeredgecolor=colour, markersize=5)
-    axes.plot([100 * arm.score.value], [row], "o", color=colour, markersize=8, markeredgecolor=SURFACE)
+    axes.plot([scale.read(arm.score.value)], [row], "o", color=colour, markersize=8, markeredgecolor=SURFACE)
 
 
 def _score_against(
     report: Report, points: Sequence[tuple[VariantResult, Figure]], label: str, title: str
 ) -> Plot | None:
+    scale = report.scale
     drawn = [
-        (variant, 100 * variant.score.value, x.value, _finite_bounds(variant.score))
+        (variant, scale.read(variant.score.value), x.value, _finite_bounds(variant.score, scale))
         for variant, x in points
         if variant.score and math.isfinite(variant.score.value) and x.value and math.isfinite(x.value)
     ]
@@ -161,9 +162,8 @@ def _score_against(
         xs = [x for _, _, x, _ in drawn]
         axes.set_xlim(min(xs) / 1.6, max(xs) * 1.6)
         if linear is not None and math.isfinite(linear.score.value):
-            axes.axhline(
-                100 * linear.score.value, color=LINEAR, linestyle=(0, (4, 3)), linewidth=1.5, label="linear, any size"
-            )
+            floor = scale.read(linear.score.value)
+            axes.axhline(floor, color=LINEAR, linestyle=(0, (4, 3)), linewidth=1.5, label="linear, any size")
         named = set()
         for variant, score, x, (low, high) in drawn:
             colour = TEACHER if variant.model == "teacher" else STUDENT
@@ -188,7 +188,8 @@ def _score_against(
         axes.yaxis.set_major_locator(MaxNLocator(6))
         svg = _svg(canvas, title)
     fallen = " Hollow points fell at parity or a gate." if any(fell(v) for v, *_ in drawn) else ""
-    return Plot(title, f"Bars are 95 % intervals; further left and up is better.{fallen}", svg)
+    better = "down" if scale.lower_is_better else "up"
+    return Plot(title, f"Bars are 95 % intervals; further left and {better} is better.{fallen}", svg)
 
 
 def _name_decades(axes: Axes) -> None:
@@ -202,15 +203,15 @@ def _finite_curve(curve: Sequence[Any]) -> list[tuple[int, float]]:
     return [(point.step, point.validation) for point in curve if math.isfinite(point.validation)]
 
 
-def _finite_bounds(estimate: Estimate) -> tuple[float, float]:
-    """The interval in percent; the value itself twice where there is none."""
+def _finite_bounds(estimate: Estimate, scale: Scale) -> tuple[float, float]:
+    """The interval; the value itself twice where there is none."""
     if math.isfinite(estimate.low) and math.isfinite(estimate.high):
-        return 100 * estimate.low, 100 * estimate.high
-    return 100 * estimate.value, 100 * estimate.value
+        return scale.ends(estimate)
+    return scale.read(estimate.value), scale.read(estimate.value)
 
 
 def _score_label(report: Report, split: str) -> str:
-    return f"{metric_title(report.metric)} on {split}, {score_unit(report)}"
+    return with_unit(f"{metric_title(report.metric)} on {split}", score_unit(report))
 
 
 def _colour(arm: str) -> str:

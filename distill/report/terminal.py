@@ -23,14 +23,14 @@ from distill.report.findings import (
     training_time,
     why_it_fell,
 )
-from distill.report.formatting import DASH, number, parameters, percent, plus_minus, shorten
+from distill.report.formatting import DASH, number, parameters, percent, plus_minus, score, shorten
 from distill.report.legend import (
     CORRELATIONS,
     metric_title,
     score_unit,
 )
 from distill.report.rows import Row, summary_rows
-from distill.results import Estimate, Figure, Report
+from distill.results import Estimate, Figure, Report, Scale
 
 WIDTH = 100
 NAME_WIDTH = 28
@@ -52,7 +52,7 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
     table = _table()
     _name_column(table, "")
     for concept, unit in [
-        (shorten(metric_title(report.metric), 15), f"{score_unit(report)} ± 95 %"),
+        (shorten(metric_title(report.metric), 15), f"{score_unit(report)} ± 95 %".strip()),
         *([("gap", "%")] if with_gap else []),
         ("agree", report.task_in_words.agreement_unit),
         ("steps", ""),
@@ -68,7 +68,7 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
         if row.kind == "variant" and previous != "variant":
             table.add_section()
         previous = row.kind
-        table.add_row(*_cells(row, with_gap, with_energy), style=_style(row))
+        table.add_row(*_cells(row, report.scale, with_gap, with_energy), style=_style(row))
     console.print(Text(shorten(f"{report.name} · {report.task}", WIDTH), style="bold"))
     console.print(Text(shorten(f"teacher: {report.teacher_source}", WIDTH), style="dim"))
     console.print(table)
@@ -83,11 +83,12 @@ def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
     console = _console(stream)
     table = _table()
     _name_column(table, "run\n")
-    unit_of_scores = "%" if all(score_unit(report) == "%" for report in reports) else "× 100"
+    units = {score_unit(report) for report in reports}
+    unit_of_scores = "%" if units == {"%"} else "" if "" in units else "× 100"
     for concept, unit in [
         ("linear", unit_of_scores),
         ("teacher", unit_of_scores),
-        ("exported", f"{unit_of_scores} ± 95 %"),
+        ("exported", f"{unit_of_scores} ± 95 %".strip()),
         ("gap", "%"),
         ("shipped", unit_of_scores),
         ("file", ""),
@@ -102,18 +103,21 @@ def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
         measurement = shipped.measurement if shipped else None
         table.add_row(
             Text(shorten(report.name, 20)),
-            percent(linear.score.value) if linear else DASH,
-            percent(teacher.score.value) if teacher else DASH,
-            plus_minus(exported.score) if exported else DASH,
+            score(linear.score.value, report.scale) if linear else DASH,
+            score(teacher.score.value, report.scale) if teacher else DASH,
+            plus_minus(exported.score, report.scale) if exported else DASH,
             _gap(exported.gap_recovered if exported else None),
-            percent(shipped.score.value) if shipped and shipped.score else DASH,
+            score(shipped.score.value, report.scale) if shipped and shipped.score else DASH,
             Text(shorten(shipped.variant, 8)) if shipped else DASH,
             _measured(file_size(shipped)) if shipped else DASH,
             _measured(measurement.latency_p50) if measurement else DASH,
             _measured(measurement.memory_peak) if measurement else DASH,
         )
     console.print(table)
-    metrics = dict.fromkeys(metric_title(report.metric) for report in reports)
+    metrics = dict.fromkeys(
+        metric_title(r.metric) if unit_of_scores else f"{metric_title(r.metric)} {score_unit(r)}".rstrip()
+        for r in reports
+    )
     legend = (
         f"Scores on test ({', '.join(metrics)}); exported: the exported arm, mean over seeds; "
         "shipped: the smallest file in the bundle, one seed."
@@ -140,12 +144,12 @@ def _style(row: Row) -> str:
     return "red" if row.fallen else "dim" if row.kind == "seed" else ""
 
 
-def _cells(row: Row, with_gap: bool, with_energy: bool) -> list[Text]:
+def _cells(row: Row, scale: Scale, with_gap: bool, with_energy: bool) -> list[Text]:
     measurement = row.variant.measurement if row.variant else None
     name = {"arm": "", "seed": "└ ", "variant": "✗ " if row.fallen else ""}[row.kind] + row.name
     cells = [
         shorten(name, NAME_WIDTH),
-        plus_minus(row.score),
+        plus_minus(row.score, scale),
         *([_gap(row.gap_recovered)] if with_gap else []),
         percent(row.agreement),
         DASH if row.budget is None else f"{row.budget:,}",
@@ -179,6 +183,8 @@ def _legend(report: Report) -> str:
     ]
     if report.metric in CORRELATIONS:
         parts.append(f"{metric_title(report.metric)}: a correlation, × 100")
+    if report.scale.lower_is_better:
+        parts.append(f"{metric_title(report.metric)}: lower is better")
     if has_gap(report):
         parts.append("gap: share of the way from linear to teacher")
     parts.append(f"agree: {report.task_in_words.agreement}")
@@ -194,7 +200,10 @@ def _print_verdicts(console: Console, report: Report) -> None:
     _print_list(
         console,
         "Verdicts",
-        [contrast_in_words(c) + (" [primary]" if c.primary and len(contrasts) > 1 else "") for c in contrasts],
+        [
+            contrast_in_words(c, report.scale) + (" [primary]" if c.primary and len(contrasts) > 1 else "")
+            for c in contrasts
+        ],
     )
     unknown = out_of_scope(report)
     _print_list(console, "Out of scope (AUROC of the confidence, × 100)", [unknown] if unknown else [])

@@ -56,10 +56,9 @@ def check_task(config: Config) -> None:
 def check_arms(config: Config, task: type[Task]) -> None:
     """Raises UserError for arms that the task does not have, and where the floor is missing."""
     arms = config.arms
-    without = {"span": "a linear model finds no spans", "token": "a linear model writes no text"}.get(task.kind)
-    if without and "linear" in arms:
-        raise UserError(f"arms has 'linear', but {without}; leave it out")
-    if not without and "linear" not in arms:
+    if task.no_floor and "linear" in arms:
+        raise UserError(f"arms has 'linear', but {task.no_floor}; leave it out")
+    if not task.no_floor and "linear" not in arms:
         raise UserError("arms lacks 'linear', the floor that every other arm is compared with; add it")
     if task.kind in ("number", "vector") and "pseudo+transfer" in arms:
         raise UserError(

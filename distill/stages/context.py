@@ -114,7 +114,7 @@ class Lesson:
     signal: Signal
     pretrained: Artifact | None
     """Where the arm of that name starts from."""
-    written: Part | None
+    written: Part | None = None
     """The training texts with what the teacher wrote of them as targets, where an arm learns on it."""
 
 

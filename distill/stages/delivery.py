@@ -94,13 +94,14 @@ def missed_target(config: Config, report: Report) -> str:
     variant = min(shipped, key=lambda v: v.file_bytes)
     teacher = next(arm for arm in report.arms if arm.name == "teacher")
     assert variant.score is not None
-    lost = 100 * (teacher.score.value - variant.score.value)
-    if lost <= config.max_teacher_drop:
+    lost = teacher.score.value - variant.score.value
+    if 100 * lost <= config.max_teacher_drop:
         return ""
+    scale = report.scale.gains
     return (
-        f"target not met: {variant.variant} loses {lost:.2f} points to the teacher on test, "
-        f"{config.max_teacher_drop:g} are allowed; more texts, more layers (student.count) or more steps "
-        "(train.steps) bring it nearer"
+        f"target not met: {variant.variant} loses {scale.read(lost):.{scale.digits + 1}f} {scale.steps} to the teacher "
+        f"on test, {scale.read(config.max_teacher_drop / 100):g} are allowed; more texts, more layers (student.count) "
+        "or more steps (train.steps) bring it nearer"
     )
 
 

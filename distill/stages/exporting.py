@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from distill.config import ExportConfig, LayersStudent
 from distill.data import Part
 from distill.errors import UserError
-from distill.results import Estimate, Gate, Parity, VariantResult, from_json
+from distill.results import Estimate, Gate, Parity, VariantResult, from_json, scale_of
 from distill.runtime import graph_file
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Chosen, Exported, Lesson, Run, Signal, Texts
@@ -113,7 +113,8 @@ class ExportModel(Stage):
         validation = self.validation.examples
         both = [statistics(self.task, units, validation)[None] for units in (fp32, variant)]
         same = self.task.agreement(*(self.task.predictions(units, validation) for units in (fp32, variant)))
-        return gate(paired_difference(self.task.metric, *both), same, self.settings.max_drop)
+        metric = self.task.metric
+        return gate(paired_difference(metric, *both), same, self.settings.max_drop, scale_of(metric.name))
 
 
 @dataclass(frozen=True)

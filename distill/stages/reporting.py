@@ -11,7 +11,7 @@ from distill.stages.context import Findings, Run, Signal, StudentTexts, TrainedA
 from distill.stages.costs import added
 from distill.stages.pretraining import in_words
 from distill.tasks import Task
-from distill.text import Label, Span, rows_of
+from distill.text import Label, Span, Target, rows_of
 
 IN_REPO = {
     "transformer": "in-repo transformer, trained from nothing",
@@ -92,7 +92,10 @@ def majority_share(task: Task, gold: Sequence[Any]) -> float | None:
 def samples_of(texts: StudentTexts, signal: Signal) -> tuple[dict[str, str], ...]:
     """Some test texts with their labels and the teacher's answers."""
     shown, task = texts.dataset.test[:SAMPLES], signal.task
-    answers = task.predictions(units_of(open_store(signal.on_held_out), shown), shown)
+    units = units_of(open_store(signal.on_held_out), shown)
+    answers: Sequence[Any] = task.predictions(units, shown)
+    if task.writes:
+        answers = [answer.as_line() for answer in task.answers(units, shown)]
     return tuple(
         {
             "text": e.text if isinstance(e.text, str) else " ".join(e.text),
@@ -107,6 +110,8 @@ def label_in_words(label: Label | None) -> str:
     """The name, names, number or texts of a label or an answer."""
     if label is None:
         return "(unknown)"
+    if isinstance(label, Target):
+        return label.text
     if isinstance(label, str):
         return label
     if isinstance(label, tuple):

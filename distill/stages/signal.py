@@ -11,6 +11,7 @@ from distill.config import DataConfig, ProbabilitiesTeacher
 from distill.data import Part
 from distill.errors import UserError
 from distill.report.legend import metric_title
+from distill.results import scale_of
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Signal, Teacher, Texts, open_store, units_of
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
@@ -21,7 +22,8 @@ from distill.text import Example, Reading
 from distill.training.devices import Machine
 
 OVERFIT_POINTS = 0.10
-"""A teacher that is better on its training texts than on validation by more than this is warned about."""
+"""A teacher that is better on its training texts than on validation by more than this is warned about; where lower is
+better, by more than this share."""
 
 
 @dataclass(frozen=True)
@@ -166,15 +168,21 @@ def check_floor(wanted: bool, task: Task, predictions: Sequence[Any], gold: Sequ
         found = f"is right on {reached.value:.1%} of {total} validation answers (95 % interval from {reached.low:.1%})"
         known = f"always giving the most frequent answer is right on {floor:.1%}"
     else:
-        reached = score_over_seeds(task.metric, task.metric.statistics(predictions, gold)[None])
-        floor = task.metric.score(best, gold)
-        found = f"has {task.metric.title} {reached.value:.3f} on validation (95 % interval from {reached.low:.3f})"
-        known = f"the best answer that does not look at the text has {floor:.3f}"
+        metric = task.floor_metric
+        reached = score_over_seeds(metric, metric.statistics(predictions, gold)[None])
+        floor = metric.score(best, gold)
+        scale = scale_of(metric.name)
+        sign, digits, end = (-1, scale.digits, "to") if scale.lower_is_better else (1, 3, "from")
+        value, worst, blind = (f"{sign * x:.{digits}f}" for x in (reached.value, reached.low, floor))
+        found = f"has {metric.title} {value} on validation (95 % interval {end} {worst})"
+        known = f"the best answer that does not look at the text has {blind}"
     if reached.low <= floor:
+        more = "give it more labels, check that they are in order (teacher.label_map)"
+        if task.own_label:
+            more = "give it more texts"
         raise UserError(
             f"the teacher {found}, and {known}: it has not learnt the task, and its soft labels would be noise. Train "
-            "it longer (teacher.train.steps), give it more labels, check that they are in order (teacher.label_map), "
-            "or set teacher_floor=false to go on all the same"
+            f"it longer (teacher.train.steps), {more}, or set teacher_floor=false to go on all the same"
         )
 
 
@@ -185,12 +193,15 @@ def overfit_warning(
     if not train:
         return ()
     score = task.metric.score(task.predictions(answers, train), task.gold(train))
-    if score - validation_score <= OVERFIT_POINTS:
+    scale = scale_of(task.metric.name)
+    if score - validation_score <= OVERFIT_POINTS * (abs(validation_score) if scale.lower_is_better else 1):
         return ()
+    on_training, on_validation = (f"{scale.read(x):.{scale.digits}f}" for x in (score, validation_score))
+    times = "" if scale.lower_is_better else " × 100"
     return (
-        f"the teacher reaches {100 * score:.1f} on the labelled training texts and {100 * validation_score:.1f} on "
-        f"validation ({metric_title(task.metric.name)} × 100): it knows the training texts by "
-        "heart, and its soft labels on them say little more than the data's labels; texts it has not seen teach more",
+        f"the teacher reaches {on_training} on the labelled training texts and {on_validation} on validation "
+        f"({metric_title(task.metric.name)}{times}): it knows the training texts by heart, and its soft labels on "
+        "them say little more than the data's labels; texts it has not seen teach more",
     )
 
 

@@ -48,12 +48,21 @@ class LanguageModelling(Task):
     own_label = True
     writes = True
     head = "CausalLM"
-    floor_is = ""
+    no_floor = "a linear model writes no text"
     agreement_is = "same most likely token as the teacher"
     hub_tag = "text-generation"
 
     def _metrics(self) -> tuple[Metric, ...]:
         return (bits_per_byte, perplexity, next_token_accuracy)
+
+    @property
+    def floor_metric(self) -> Metric:
+        """Bits per byte where tokens are told: perplexity compares models of one tokenizer alone."""
+        return bits_per_byte if self.tells else self.metric
+
+    def shared_tokens(self, max_length: int) -> int | None:
+        """Of neighbouring windows."""
+        return self.shared
 
     @property
     def shared(self) -> int:

@@ -79,6 +79,7 @@ class QuestionAnswering(Task):
 
     name = "question-answering"
     kind = "span"
+    no_floor = "a linear model finds no spans"
     outputs = ("start_logits", "end_logits")
     read = ("start_logits", "end_logits")
     words = True

@@ -107,6 +107,8 @@ class Task(ABC):
     """``× 100`` where agreement is no share of the answers."""
     floor_is: ClassVar[str] = "TF-IDF and a linear model"
     """What the arm ``linear`` is, in words."""
+    no_floor: ClassVar[str] = ""
+    """Why there is no arm ``linear``; empty where there is one."""
     hub_tag: ClassVar[str] = ""
     """The hub's name (``pipeline_tag``) for what a model of the task does; empty where it has none."""
     long_texts: ClassVar[str] = "texts"
@@ -138,6 +140,11 @@ class Task(ABC):
     def while_training(self) -> "Task":
         """The task that a training is validated by: itself, but where that would take too long."""
         return self
+
+    @property
+    def floor_metric(self) -> Metric:
+        """What a teacher is compared by with :meth:`constant`."""
+        return self.metric
 
     @property
     def tells(self) -> bool:

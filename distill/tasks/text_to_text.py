@@ -70,6 +70,10 @@ class TextToText(LanguageModelling):
         """Whether it is measured by the tokens of the target."""
         return self.metric in TELLING
 
+    def shared_tokens(self, max_length: int) -> int | None:
+        """None: a source that is longer is cut."""
+        return None
+
     @staticmethod
     def label_of(value: Any, column: str, fail: Fail) -> Label:
         """The text that is to be written."""

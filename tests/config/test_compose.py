@@ -52,6 +52,8 @@ STANDARD_TERMS = (
     "Token classification",
     "Question answering",
     "Sentence embedding",
+    "Language modelling",
+    "Translation",
 )
 
 

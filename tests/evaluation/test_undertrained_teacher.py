@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from distill.evaluation.teacher import undertrained
-from distill.metrics import accuracy
+from distill.metrics import Foretold, accuracy, bits_per_byte
 from distill.results import ArmResult, CurvePoint, Estimate, SeedResult
 
 RNG = np.random.default_rng(0)
@@ -59,3 +60,17 @@ def test_a_best_step_that_is_the_last_is_named() -> None:
     assert "at its last step (60)" in only
     ready = dataclasses.replace(teacher(0.8).seeds[0], curve=(), best_step=0, validation=math.nan)
     assert undertrained(accuracy, dataclasses.replace(teacher(0.8), seeds=(ready,)), stacks) == ()
+
+
+def test_bits_per_byte_are_read_without_the_minus_and_a_lead_is_above_0() -> None:
+    wave = np.arange(60) % 3 - 1
+
+    def foretold(bits: float) -> NDArray[np.float64]:
+        """[1, n, K] of a model that needs so many bits for each byte of texts of 10 bytes."""
+        nats = bits * 10 * math.log(2) * (1 + 0.05 * wave)
+        answers = [Foretold(float(of_text), np.zeros(4, dtype=np.int64), 2) for of_text in nats]
+        return bits_per_byte.statistics(answers, [10] * len(wave))[None]
+
+    (only,) = undertrained(bits_per_byte, teacher(-1.2), {"teacher": foretold(1.2), "hard": foretold(1.198)})
+    assert re.search(r"ahead by -0\.002 bits per byte, interval -0\.002 to -0\.002;", only)
+    assert undertrained(bits_per_byte, teacher(-1.2), {"teacher": foretold(1.2), "hard": foretold(1.3)}) == ()

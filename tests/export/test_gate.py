@@ -1,7 +1,7 @@
 import math
 
 from distill.export.gate import gate
-from distill.results import Estimate, Gate
+from distill.results import Estimate, Gate, scale_of
 
 
 def test_a_variant_within_the_limit_passes() -> None:
@@ -41,3 +41,14 @@ def test_one_text_gives_no_interval() -> None:
     assert result.passed
     assert "inf" not in result.reason
     assert "one text, no interval, so a loss of more than allowed is not ruled out" in result.reason
+
+
+def test_a_point_of_bits_per_byte_is_a_hundredth_of_one() -> None:
+    worse = gate(Estimate(0.021, 0.011, 0.031, ""), 0.9, 1.0, scale_of("bits_per_byte"))
+    assert not worse.passed
+    assert worse.max_drop == 0.01
+    allowed = "loses 0.0210 bits per byte against fp32 on validation, 0.01 allowed"
+    assert worse.reason == f"{allowed}; 95 % interval of the loss 0.0110 to 0.0310"
+    better = gate(Estimate(-0.3, -0.5, 0.1, ""), 0.9, 25.0, scale_of("perplexity"))
+    assert better.passed
+    assert better.reason.startswith("gains 0.30 in perplexity against fp32 on validation, 0.25 allowed; ")

@@ -33,6 +33,7 @@ def _recipe(task: str, **changes: Any) -> Config:
         ("classification", {}, r"task\.name is 'classification'; did you mean 'text-classification'\?"),
         ("text-classification", {"arms": ["hard", "soft"]}, "arms lacks 'linear'"),
         ("question-answering", {}, "arms has 'linear', but a linear model finds no spans"),
+        ("language-modelling", {}, "arms has 'linear', but a linear model writes no text"),
         (
             "regression",
             {"arms": ["linear", "hard", "pseudo+transfer"], "objective": MSE},

@@ -10,7 +10,7 @@ import pytest
 from distill import tasks
 from distill.errors import UserError
 from distill.tasks import Task, Windows
-from distill.text import Encoded, Example, Reading, TokenStore, train_tokenizer
+from distill.text import Encoded, Example, Reading, Target, TokenStore, train_tokenizer
 
 LONG = "the unbelievable cat sat on the gorgeous mat and a dog on the log . " * 60
 TEXTS = [
@@ -30,7 +30,13 @@ SENTENCES = [
     Example(tuple(LONG.split())),
 ]
 QUESTIONS = [Example("where ?", "the cat sat on the mat"), Example("", ""), Example("what ?", LONG)]
-OF_TASK = {"token-classification": SENTENCES, "question-answering": QUESTIONS}
+PAIRS = [
+    Example(LONG, label=Target("mat")),
+    Example("", label=Target("")),
+    Example("cat"),
+    Example("a", label=Target(LONG)),
+]
+OF_TASK = {"token-classification": SENTENCES, "question-answering": QUESTIONS, "text-to-text": PAIRS}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,7 @@ def reading() -> Reading:
 
 
 def assert_equal(found: Encoded, given: Encoded) -> None:
-    for name in ("input_ids", "token_type_ids", "word_starts", "word_ends", "word_rows"):
+    for name in ("input_ids", "token_type_ids", "word_starts", "word_ends", "word_rows", "target_ids"):
         one, other = getattr(found, name), getattr(given, name)
         assert one.dtype == other.dtype == np.int64
         np.testing.assert_array_equal(one, other, err_msg=name)
@@ -63,7 +69,7 @@ def test_each_task_reads_the_same_from_a_store(
         task = tasks.build(name, ("B-x", "O"), windows=windows)
         encoded = read(task, Reading(reading.tokenizer, max_length))
         assert max(len(e.input_ids) for e in encoded) == max_length
-        if windows is not None and name != "sentence-embedding":
+        if windows is not None and name not in ("sentence-embedding", "text-to-text"):
             assert max(e.windows for e in encoded) > 1
         folder = tmp_path / str(max_length)
         TokenStore.write(folder, encoded)
