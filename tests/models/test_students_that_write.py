@@ -1,0 +1,106 @@
+"""Students of language models: layers of the teacher, a part of its vocabulary, models from random weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from distill.config import Architecture, RecurrentArchitecture
+from distill.models import build_recurrent, build_transformer
+from distill.models.students import keep_vocabulary, student_from_layers
+from distill.tasks import build
+from distill.text import Example, Reading, train_tokenizer
+
+TASK = build("language-modelling", ())
+
+
+def llama(tied: bool) -> Any:
+    torch.manual_seed(0)
+    sizes: Any = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4}
+    heads: Any = {"num_attention_heads": 4, "num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2}
+    return LlamaForCausalLM(LlamaConfig(**sizes, **heads, tie_word_embeddings=tied)).eval()
+
+
+def gpt2() -> Any:
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=4, n_head=2, n_positions=32)).eval()
+
+
+def in_repo(tied: bool) -> Any:
+    from distill.models.transformer.decoder import DecoderConfig, DecoderForCausalLM
+
+    torch.manual_seed(0)
+    sizes: Any = {"vocab_size": 50, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+    return DecoderForCausalLM(DecoderConfig(**sizes, num_hidden_layers=4, tie_word_embeddings=tied)).eval()
+
+
+TEACHERS: dict[str, Callable[[], Any]] = {
+    "llama, tied": lambda: llama(True),
+    "llama": lambda: llama(False),
+    "gpt2": gpt2,
+    "in-repo, tied": lambda: in_repo(True),
+    "in-repo": lambda: in_repo(False),
+}
+
+
+def logits(model: Any, ids: Any) -> Any:
+    with torch.no_grad():
+        return model(input_ids=torch.as_tensor(ids)).logits
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_part_of_the_vocabulary_gives_the_logits_of_its_pieces(name: str) -> None:
+    teacher = TEACHERS[name]()
+    kept = np.array([0, 1, 2, 7, 9, 30, 49])
+    before = logits(teacher, [[1, 7, 30, 49]])[..., kept]
+    student = student_from_layers(teacher, [0, 1, 2, 3]).eval()
+    keep_vocabulary(student, kept)
+    torch.testing.assert_close(logits(student, [[1, 3, 5, 6]]), before, rtol=1e-5, atol=1e-5)
+    assert student.config.vocab_size == len(kept)
+    assert teacher.get_input_embeddings().num_embeddings == 50
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_it_is_trained_saved_and_read_again(name: str, tmp_path: Any) -> None:
+    student = student_from_layers(TEACHERS[name](), [0, 2]).eval()
+    keep_vocabulary(student, np.arange(40))
+    tied = student.config.tie_word_embeddings
+    head = student.get_output_embeddings()
+    if head is not None:
+        assert (head.weight is student.get_input_embeddings().weight) == tied
+    student(input_ids=torch.tensor([[1, 3, 5]])).logits.sum().backward()
+    with torch.no_grad():
+        for parameter in student.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.01 * parameter.grad.clamp(-1, 1)
+    expected = logits(student, [[1, 3, 5]])
+    student.save_pretrained(tmp_path)
+    again = type(student).from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(logits(again, [[1, 3, 5]]), expected)
+
+
+def test_layers_without_others_are_those_of_the_teacher() -> None:
+    teacher = llama(True)
+    student = student_from_layers(teacher, [1, 3])
+    for own, theirs in zip(student.model.layers, (teacher.model.layers[1], teacher.model.layers[3]), strict=True):
+        for one, other in zip(own.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(one, other)
+
+
+TOKENIZER = train_tokenizer([Example("the cat sat on the mat")] * 5, 300, "bpe")
+
+
+def test_sizes_and_ends_of_models_from_random_weights() -> None:
+    reading = Reading(TOKENIZER, 16)
+    transformer = build_transformer(Architecture(layers=3), TOKENIZER, {}, TASK, 16, 0).model
+    assert transformer.config.num_hidden_layers == 3
+    recurrent = build_recurrent(RecurrentArchitecture(layers=2, hidden_size=64), TOKENIZER, {}, TASK, 16, 0).model
+    assert recurrent.lm_head is not None  # its words have another size than its states
+    same = build_recurrent(RecurrentArchitecture(embedding_size=64, hidden_size=64), TOKENIZER, {}, TASK, 16, 0).model
+    assert same.lm_head is None
+    for model in (transformer, recurrent, same):
+        assert model.config.eos_token_id == model.config.bos_token_id == reading.boundary
+        assert model.config.vocab_size == reading.vocabulary_size
