@@ -115,6 +115,12 @@ def check_writing(config: Config, task: type[Task]) -> None:
             f"tokenizer.model is '{tokenizer.model}', which does not give every text back as it was, and a model that "
             "writes must; set tokenizer.model=bpe"
         )
+    if not task.own_label and data.stride is not None:
+        raise UserError(f"data.stride is {data.stride}, but {task.name} cuts long sources; leave it out")
+    if not task.own_label and any(arm.endswith("+transfer") for arm in config.arms):
+        raise UserError(
+            f"arms has one with +transfer, but in {task.name} a text without a target cannot be learnt on; leave it out"
+        )
     own = isinstance(config.teacher, PretrainedTeacher) and not isinstance(tokenizer, TeacherTokenizer)
     if own and set(config.arms) - {"hard"}:
         raise UserError(

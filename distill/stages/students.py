@@ -118,7 +118,7 @@ class TrainStudent(Stage):
 
         if self.beside is not None:
             teacher = load_model(self.beside.directory / "model", self.task).model
-            return OnPolicy(teacher, self.objective.on_policy, machine.autocast)
+            return OnPolicy(teacher, self.objective.on_policy, self.kept, machine.autocast)
         if store is None:
             return None
         tokens = Tokens(student.config.vocab_size, self.kept) if self.task.writes else None

@@ -108,11 +108,26 @@ class OnPolicy(Beside):
     2024, algorithm 1). The student so learns on the texts that it will see once it writes, its own mistakes in them.
     """
 
-    def __init__(self, teacher: nn.Module, share: float, autocast: Autocast = nullcontext) -> None:
+    def __init__(
+        self,
+        teacher: nn.Module,
+        share: float,
+        kept: NDArray[np.int64] | None = None,
+        autocast: Autocast = nullcontext,
+    ) -> None:
         """``share`` of the steps begin with a text of the data and go on with the student's; the others are the data's
-        alone."""
+        alone. ``kept`` [V] is the teacher's id of each of the student's, where its vocabulary is a part."""
         super().__init__(teacher, frozenset({"units"}), autocast)
         self.share = share
+        self.kept = None if kept is None else torch.from_numpy(kept)
+
+    def of(self, batch: Batch) -> Seen:
+        """Computed now; of tokens that the student does not have nothing is said."""
+        if self.kept is None:
+            return super().of(batch)
+        kept = self.kept.to(batch.unit_mask.device)
+        seen = super().of(replace(batch, inputs={**batch.inputs, "input_ids": kept[batch.inputs["input_ids"]]}))
+        return Seen(seen.units[..., kept])
 
     @torch.no_grad()
     def prepared(self, batch: Batch, student: nn.Module) -> Batch:

@@ -10,6 +10,7 @@ from distill.errors import UserError
 from distill.stages.checks import check_task
 
 PAIRS = {"train": {"path": "x"}, "pair": "b"}
+OF_ITS_OWN = {"name": "transformer"}
 MSE = {"terms": [{"name": "mse"}]}
 
 
@@ -86,6 +87,52 @@ def _recipe(task: str, **changes: Any) -> Config:
             {"teacher": {"name": "probabilities", "source": {"path": "x"}}},
             "distributions over labels, which multi-label-classification does not have",
         ),
+        (
+            "text-classification",
+            {"arms": ["linear", "hard", "gkd"]},
+            "arms has 'gkd', whose students learn on what they write: that needs task=language_modelling",
+        ),
+        (
+            "language-modelling",
+            {"arms": ["hard", "sequence"]},
+            "arms has 'sequence', whose students learn on what the teacher writes: that needs task=text_to_text",
+        ),
+        (
+            "language-modelling",
+            {"arms": ["hard", "gkd"], "objective": {"terms": [{"name": "hard"}]}},
+            "arms has 'gkd', but objective.terms has only 'hard'",
+        ),
+        (
+            "language-modelling",
+            {"arms": ["hard"], "data": {"train": {"path": "x"}, "label": None}},
+            "data.label is null, but in language-modelling a text is its own label",
+        ),
+        ("language-modelling", {"arms": ["hard"], "data": PAIRS}, "but language-modelling reads single texts"),
+        (
+            "language-modelling",
+            {"arms": ["hard"], "tokenizer": {"name": "trained"}},
+            r"tokenizer\.model is 'wordpiece', which does not give every text back as it was",
+        ),
+        (
+            "language-modelling",
+            {"arms": ["hard", "soft"], "tokenizer": {"name": "trained", "model": "bpe"}, "student": OF_ITS_OWN},
+            r"reads with another tokenizer than its teacher, .* choose tokenizer=teacher, or arms=\[hard\]",
+        ),
+        (
+            "text-to-text",
+            {"arms": ["hard", "soft+transfer"]},
+            "in text-to-text a text without a target cannot be learnt on",
+        ),
+        (
+            "text-to-text",
+            {"arms": ["hard"], "data": {"train": {"path": "x"}, "stride": 9, "max_length": 30}},
+            r"data\.stride is 9, but text-to-text cuts long sources",
+        ),
+        (
+            "multi-label-classification",
+            {"objective": {"terms": [{"name": "reverse_kl"}]}},
+            r"objective\.terms\[0\] is 'reverse_kl', .* choose objective=kl",
+        ),
     ],
 )
 def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any], message: str) -> None:
@@ -102,6 +149,9 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("token-classification", {"teacher": {"name": "probabilities", "source": {"path": "x"}}}),
         ("question-answering", {"arms": ["hard", "pseudo+transfer"]}),
         ("sentence-embedding", {"arms": ["linear", "soft"], "objective": MSE}),
+        ("language-modelling", {"arms": ["hard", "soft", "soft+transfer", "gkd"]}),
+        ("text-to-text", {"arms": ["hard", "soft", "sequence"]}),
+        ("text-classification", {"objective": {"terms": [{"name": "jsd"}]}}),
     ],
 )
 def test_what_a_task_has_is_taken(task: str, changes: dict[str, Any]) -> None:

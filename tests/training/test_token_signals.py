@@ -1,6 +1,7 @@
 """What a student of a language model learns from: soft labels of tokens, and what it writes itself."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,19 @@ def test_the_second_half_is_the_students() -> None:
     assert torch.equal(found.unit_mask, batch.unit_mask)
     teacher = OnPolicy(decoder(1), 1.0).of(found).units
     torch.testing.assert_close(teacher, look(decoder(1), found, frozenset({"units"})).units)
+
+
+def test_the_teacher_of_a_trimmed_student_is_asked_in_its_own_ids() -> None:
+    teacher = decoder(1)
+    kept = np.array([0, 3, *range(5, READING.vocabulary_size, 2)])
+    texts = [TEXTS[0]]
+    batch = make_batch(TASK.encode(READING, texts), texts, TASK, READING.pad_id)
+    own = np.searchsorted(kept, batch.inputs["input_ids"].numpy()).clip(max=len(kept) - 1)
+    students = replace(batch, inputs={**batch.inputs, "input_ids": torch.from_numpy(own)})
+    theirs = replace(batch, inputs={**batch.inputs, "input_ids": torch.from_numpy(kept[own])})
+    found = OnPolicy(teacher, 1.0, kept).of(students).units
+    torch.testing.assert_close(found, look(teacher, theirs, frozenset({"units"})).units[..., kept])
+    assert found.shape[-1] == len(kept)
 
 
 def test_no_share_of_the_steps_leaves_the_texts_as_they_are() -> None:
