@@ -98,6 +98,8 @@ SCALES = {
     "pearson": Scale(unit="× 100"),
     "spearman": Scale(unit="× 100"),
     "out_of_scope_auroc": Scale(unit="× 100"),
+    "bleu": Scale(unit="", steps="BLEU"),
+    "chrf": Scale(unit="", steps="chrF"),
     "bits_per_byte": Scale(-1, 3, "", "bits per byte"),
     "perplexity": Scale(-1, 1, "", "in perplexity"),
 }
@@ -351,6 +353,13 @@ class Report:
     samples: tuple[dict[str, str], ...] = ()
     """Texts with answers; empty unless the recipe says ``report.show_texts: true``."""
     task_in_words: TaskInWords = TaskInWords()
+    validated_by: str = ""
+    """Name of the metric that trainings are validated by, where it is not the primary one."""
+
+    @property
+    def validation_metric(self) -> str:
+        """What validation is in, while a model is trained."""
+        return self.validated_by or self.metric
 
     @property
     def scale(self) -> Scale:

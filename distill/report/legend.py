@@ -10,6 +10,8 @@ TITLES = {
     "entity_f1": "entity F1",
     "pearson": "Pearson",
     "spearman": "Spearman",
+    "bleu": "BLEU",
+    "chrf": "chrF",
     "next_token_accuracy": "next-token accuracy",
     "negative_log_likelihood": "negative log-likelihood",
     "out_of_scope_auroc": "out-of-scope AUROC",
