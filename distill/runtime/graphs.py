@@ -44,7 +44,8 @@ class Graphs:
         return outputs
 
     def empty_cache(self, rows: int) -> dict[str, NDArray[Any]]:
-        """The inputs ``past…`` of the role ``decoder`` before anything was read, for a batch of ``rows``."""
+        """The inputs ``past…`` of the role ``decoder`` before anything was read, for a batch of ``rows``: keys and
+        values of no token, or the zeros that a recurrent network starts with."""
         sizes = {"batch": rows, "past": 0}
         return {
             i.name: np.zeros([sizes.get(size, size) for size in i.shape], dtype=DTYPES[i.type])
@@ -52,11 +53,18 @@ class Graphs:
             if i.name.startswith("past.")
         }
 
+    def answer(self, task: Task, arrays: Mapping[str, NDArray[Any]], read: Sequence[str]) -> list[NDArray[Any]]:
+        """The outputs that ``read`` names of the graph that answers a padded batch: ``model``, or ``decoder``, which
+        has read nothing before."""
+        if not task.writes:
+            return self.run("model", arrays, read)
+        return self.run("decoder", {**arrays, **self.empty_cache(len(arrays["input_ids"]))}, read)
+
     def forward(self, task: Task) -> Forward:
-        """What the graph ``model`` makes of a padded batch, as the task reads it: several outputs on a last axis."""
+        """What the graph that answers makes of a padded batch, as the task reads it: several outputs on a last axis."""
 
         def forward(arrays: dict[str, Ids]) -> Logits:
-            outputs = self.run("model", arrays, task.read)
+            outputs = self.answer(task, arrays, task.read)
             return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
 
         return forward
