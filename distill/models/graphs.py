@@ -45,7 +45,8 @@ def graph_inputs(model: nn.Module) -> tuple[str, ...]:
 
 def graphs_of(model: nn.Module, task: Task | None = None) -> list[GraphSpec]:
     """The graphs that ``model`` becomes: of a model that writes, those of :func:`_decoder_graphs`,
-    :func:`_encoder_decoder_graphs` or, where it is one of this repository's, of :func:`state_graphs`; of any other one, of the role ``model``, which gives what ``task`` reads.
+    :func:`_encoder_decoder_graphs` or, where it is one of this repository's, :func:`state_graphs`; of any other one,
+    of the role ``model``, which gives what ``task`` reads.
 
     That one is called as transformers' are, ``model(input_ids=…, attention_mask=…[, token_type_ids=…])``, with inputs
     [B, L] of int64. The graph's outputs are the attributes of what it returns that ``task.outputs`` names, and
@@ -76,7 +77,7 @@ def graphs_of(model: nn.Module, task: Task | None = None) -> list[GraphSpec]:
 
 def by_token(task: Task, output: str) -> bool:
     """Whether an output of the task's graph has a row for each token, not for the whole text."""
-    return task.words or output == "last_hidden_state"
+    return task.words or task.writes or output == "last_hidden_state"
 
 
 def writes(model: nn.Module) -> bool:

@@ -100,7 +100,7 @@ class ExportModel(Stage):
             sources = export_graphs(specs, folder, self.settings)
             size = self.reading.vocabulary_size
             parity = check_parity(model, Graphs(sources), self.reading, self.task, questions, size, tolerance)
-            return parity, sources, specs[0].inputs
+            return parity, sources, specs[-1].inputs  # the one that answers: a decoder comes behind its encoder
         except Exception as error:
             return Parity(False, math.inf, tolerance, 0, False, f"it could not be exported: {cause(error)}"), {}, ()
 

@@ -13,7 +13,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from distill.errors import UserError
-from distill.text.encoding import EMPTY, PAD_TOKENS, Encoded
+from distill.text.encoding import EMPTY, PAD_TOKENS, Encoded, Ids
 from distill.text.example import Example
 from distill.text.vocabulary import texts_of
 
@@ -192,20 +192,29 @@ class Reading:
                 f"windows of {self.max_length} tokens cannot share {shared}; give data.stride from 1 to "
                 f"{self.max_length - 1}"
             )
-        self.tokenizer.no_truncation()
-        try:
-            with as_user_error(FAILS):
-                found = self.tokenizer.encode_batch([str(e.text) for e in examples], add_special_tokens=False)
-        finally:
-            self.tokenizer.enable_truncation(self.max_length)
         encoded = []
-        for one in found:
+        for one in self._whole([str(e.text) for e in examples]):
             ids = np.array([self.boundary, *one.ids, self.boundary], dtype=np.int64)
             starts = range(0, max(1, len(ids) - shared), self.max_length - shared)
             rows = [ids[start : start + self.max_length] for start in starts]
             made = [Encoded(row, np.zeros_like(row), EMPTY, False) for row in rows]
             encoded.append(replace(made[0], more=tuple(made[1:])))
         return encoded
+
+    def prompt(self, text: str) -> Ids:
+        """Ids [L] of the beginning of a text, to be written on: :attr:`boundary` and its tokens, however many."""
+        (whole,) = self._whole([text])
+        return np.array([self.boundary, *whole.ids], dtype=np.int64)
+
+    def _whole(self, texts: list[str]) -> list[Encoding]:
+        """Without special tokens, and not cut."""
+        self.tokenizer.no_truncation()
+        try:
+            with as_user_error(FAILS):
+                found: list[Encoding] = self.tokenizer.encode_batch(texts, add_special_tokens=False)
+        finally:
+            self.tokenizer.enable_truncation(self.max_length)
+        return found
 
     def encode_passages(
         self, examples: Sequence[Example], words: Sequence[Sequence[tuple[int, int]]], stride: int
