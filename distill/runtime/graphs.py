@@ -1,5 +1,6 @@
 """The ONNX graphs of a model, in onnxruntime sessions."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from distill.text.encoding import Ids
 
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 """Of a cache, as onnxruntime names them."""
+CACHE_LIMIT = 2**24
+"""Numbers that a tensor of a cache may hold for one token, at most."""
 
 
 def usable_cores() -> int:
@@ -43,6 +46,16 @@ class Graphs:
         )
         return outputs
 
+    @property
+    def past(self) -> tuple[str, ...]:
+        """The inputs of the role ``decoder`` that hold what it has read."""
+        return tuple(name for name in self.inputs["decoder"] if name.startswith("past."))
+
+    @property
+    def cache_grows(self) -> bool:
+        """Whether it is keys and values of each token, and not the state of a recurrent network."""
+        return any("past" in i.shape for i in self.sessions["decoder"].get_inputs())
+
     def empty_cache(self, rows: int) -> dict[str, NDArray[Any]]:
         """The inputs ``past…`` of the role ``decoder`` before anything was read, for a batch of ``rows``: keys and
         values of no token, or the zeros that a recurrent network starts with."""
@@ -50,8 +63,30 @@ class Graphs:
         return {
             i.name: np.zeros([sizes.get(size, size) for size in i.shape], dtype=DTYPES[i.type])
             for i in self.sessions["decoder"].get_inputs()
-            if i.name.startswith("past.")
+            if i.name in self.past
         }
+
+    def check_cache(self) -> None:
+        """Raises ValueError where the decoder does not give back each tensor of its cache as it takes it, or where one
+        is out of all bounds."""
+        session = self.sessions["decoder"]
+        given = {o.name: o for o in session.get_outputs()}
+        for taken in session.get_inputs():
+            if taken.name not in self.past:
+                continue
+            back = given.get(taken.name.replace("past", "present"))
+            fixed = [size for size in taken.shape if isinstance(size, int)]
+            if back is None:
+                raise ValueError(f"it takes {taken.name}, and does not give it back")
+            if taken.type not in DTYPES or back.type != taken.type:
+                raise ValueError(f"{taken.name} is {taken.type}, and comes back as {back.type}")
+            if [size for size in back.shape if isinstance(size, int)] != fixed or len(back.shape) != len(taken.shape):
+                raise ValueError(f"{taken.name} is {taken.shape}, and comes back as {back.shape}")
+            free = [size for size in taken.shape if not isinstance(size, int)]
+            if taken.shape[:1] != ["batch"] or free not in (["batch"], ["batch", "past"]):
+                raise ValueError(f"the axes of {taken.name} are {taken.shape}; batch comes first, and past may follow")
+            if not 0 < math.prod(fixed) <= CACHE_LIMIT:
+                raise ValueError(f"{taken.name} holds {math.prod(fixed):,} numbers a token")
 
     def answer(self, task: Task, arrays: Mapping[str, NDArray[Any]], read: Sequence[str]) -> list[NDArray[Any]]:
         """The outputs that ``read`` names of the graph that answers a padded batch: ``model``, or ``decoder``, which

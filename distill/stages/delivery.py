@@ -136,7 +136,7 @@ def write_bundle_of(
 ) -> None:
     """Gathers what a bundle is made of. The default variant is the smallest that kept what it must."""
     from distill.export.bundle import write_bundle
-    from distill.runtime.manifest import BUNDLE_SCHEMA, Manifest
+    from distill.runtime.manifest import BUNDLE_SCHEMA, Generation, Manifest
 
     task, reading, dataset = exported.texts.task, exported.texts.reading, exported.texts.dataset
     tokenizer = student.directory / "bundle-tokenizer.json"
@@ -158,6 +158,7 @@ def write_bundle_of(
         licences={"teacher": report.teacher_licence, "data": report.data.licence},
         versions=report.provenance.versions,
         workload={"token_lengths": [both for both, _ in lengths], "second_lengths": [second for _, second in lengths]},
+        generation=Generation(reading.boundary, [reading.boundary]) if task.writes else None,
     )
     files = {graph_file(role, variant): file for variant in shipped for role, file in exported.files(variant).items()}
     files |= {"tokenizer.json": tokenizer, "config.json": student.directory / "model" / "config.json"}

@@ -35,7 +35,7 @@ def as_user_error(what: str) -> Iterator[None]:
     that."""
     try:
         yield
-    except (UserError, KeyboardInterrupt, SystemExit):
+    except (UserError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
         raise UserError(f"{what}: {error}") from error
