@@ -227,6 +227,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--variant", help="fp32, int8 …; the bundle's default when left out")
     made.add_argument("--threads", type=int, help="threads of onnxruntime; all cores when left out")
+    add_generation(made)
 
     made = command(
         "export",
@@ -274,3 +275,20 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text-column", default="text", help="column of texts (default: text)")
     parser.add_argument("--pair-column", help="column of second texts, for pairs")
     parser.add_argument("--label-column", default="label", help="column of labels (default: label)")
+
+
+def add_generation(parser: argparse.ArgumentParser) -> None:
+    """How a language model writes; what is left out is absent, for the bundle knows it."""
+    group = parser.add_argument_group("of a language model alone")
+
+    def option(name: str, kind: type, metavar: str, text: str, **how: Any) -> None:
+        group.add_argument(name, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS, **how)
+
+    option("--max-new-tokens", int, "N", "tokens written at most (default: as the bundle says)")
+    option("--beams", int, "N", "width of beam search (default: 1, token by token)")
+    option("--temperature", float, "T", "of sampling (default: 0, the most likely token)")
+    option("--top-k", int, "K", "sample from the K most likely tokens (default: from all)")
+    option("--top-p", float, "P", "sample from the fewest tokens that have probability P together (default: 1)")
+    option("--repetition-penalty", float, "X", "make tokens less likely that stood before (default: 1, which does not)")
+    option("--stop", str, "TEXT", "a text that ends what is written; may be given several times", action="append")
+    option("--seed", int, "N", "of sampling (default: 0)")

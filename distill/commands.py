@@ -1,6 +1,7 @@
 """What the commands do, one function each. Each takes the parsed options and returns the exit status."""
 
 import argparse
+import dataclasses
 import itertools
 import json
 import math
@@ -143,16 +144,50 @@ def predict(options: argparse.Namespace) -> int:
 
     check_threads(options.threads)
     bundle = load(options.bundle, options.variant, options.threads)
+    writes = set_generation(bundle, options)
     as_json = options.input == "json"
     given = [(f"TEXT {n}", text.encode("utf-8", "surrogatepass")) for n, text in enumerate(options.texts, start=1)]
     for number, lines in enumerate([given] if given else lines_of_stdin()):
         where, text = lines[0]
         if number == 0 and not as_json and text.startswith(b'{"'):
             say(f"{where} is read as a text; for JSON give --input json")
-        for answer in answers_of(bundle, lines, as_json):
-            print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else answer.as_line())
-        sys.stdout.flush()
+        for some in [[line] for line in lines] if writes else [lines]:  # a text takes long to write
+            if writes and given and not options.json:
+                show_as_it_comes(bundle, *some[0], as_json)
+                continue
+            for answer in answers_of(bundle, some, as_json):
+                print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else answer.as_line())
+            sys.stdout.flush()
     return 0
+
+
+def set_generation(bundle: "Bundle", options: argparse.Namespace) -> bool:
+    """Whether the bundle writes; it does so as the options say. Raises UserError for an option of writing where it does
+    not."""
+    from distill.runtime import GenerationSettings, WritingBundle
+
+    names = {field.name for field in dataclasses.fields(GenerationSettings)}
+    given = {name: value for name, value in vars(options).items() if name in names}
+    if isinstance(bundle, WritingBundle):
+        stop = tuple(given.pop("stop", bundle.settings.stop))
+        bundle.settings = dataclasses.replace(bundle.settings, **given, stop=stop)
+        return True
+    if given:
+        option = "--" + next(iter(given)).replace("_", "-")
+        raise UserError(
+            f"{option} says how a language model writes, and {options.bundle} does {bundle.task.name}; leave it out"
+        )
+    return False
+
+
+def show_as_it_comes(bundle: Any, where: str, line: bytes, as_json: bool) -> None:
+    """What is written behind a text, on stdout while it is written, and the end of a line behind it."""
+    try:
+        for piece in bundle.stream(question_of(line, as_json)):
+            print(piece, end="", flush=True)
+    except UserError as error:
+        raise placed(error, where, as_json) from error
+    print(flush=True)
 
 
 def check_threads(threads: int | None) -> None:
@@ -189,8 +224,13 @@ def answers_of(bundle: "Bundle", lines: Sequence[tuple[str, bytes]], as_json: bo
             for line in lines:
                 yield from answers_of(bundle, [line], as_json)
             return
-        mend = "" if as_json else "; for questions in JSON give --input json"
-        raise UserError(f"{lines[0][0]}: {error}{mend}") from error
+        raise placed(error, lines[0][0], as_json) from error
+
+
+def placed(error: UserError, where: str, as_json: bool) -> UserError:
+    """The error with the place of the question."""
+    mend = "" if as_json else "; for questions in JSON give --input json"
+    return UserError(f"{where}: {error}{mend}")
 
 
 def question_of(line: bytes, as_json: bool) -> Any:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from distill.config.schema import ExportConfig
-from distill.models.graphs import GraphSpec
+from distill.models.graph_spec import GraphSpec
 from distill.runtime import graph_file, weights_file
 
 PROTOBUF_LIMIT = 1_900_000_000

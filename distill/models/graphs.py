@@ -3,7 +3,6 @@
 import copy
 import inspect
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,36 +12,11 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from distill.errors import UserError
 from distill.models.answers import named_output
+from distill.models.generation import TensorGenerationMixin
+from distill.models.graph_spec import BY_SOURCE, BY_TOKEN, Axes, GraphSpec
 from distill.models.loading import takes_types
+from distill.models.state_graphs import state_graphs
 from distill.tasks import Task
-
-Axes = dict[int, str]
-BY_TOKEN: Axes = {0: "batch", 1: "sequence"}
-BY_SOURCE: Axes = {0: "batch", 1: "source"}
-
-
-@dataclass(frozen=True)
-class GraphSpec:
-    """One graph to export.
-
-    Roles are ``model``, from ids to logits; ``encoder`` and ``decoder`` of a model that writes. A decoder that keeps
-    what it has read takes it as plain tensors among ``example`` and gives it back among ``outputs``; the length of
-    these is a free axis that starts at 0, so that one graph reads a prompt and writes on.
-    """
-
-    role: str
-    module: nn.Module
-    """Takes the tensors of ``example`` by position and gives a tuple of those that ``outputs`` names."""
-    example: dict[str, Tensor]
-    """A small value of each input, in order."""
-    axes: dict[str, Axes]
-    """The free axes of each input and output, and what they are called."""
-    outputs: tuple[str, ...]
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Their names."""
-        return tuple(self.example)
 
 
 class _Named(nn.Module):
@@ -70,8 +44,9 @@ def graph_inputs(model: nn.Module) -> tuple[str, ...]:
 
 
 def graphs_of(model: nn.Module, task: Task | None = None) -> list[GraphSpec]:
-    """The graphs that ``model`` becomes: of a model that writes, those of :func:`_decoder_graphs` or
-    :func:`_encoder_decoder_graphs`; of any other one, of the role ``model``, which gives what ``task`` reads.
+    """The graphs that ``model`` becomes: of a model that writes, those of :func:`_decoder_graphs`,
+    :func:`_encoder_decoder_graphs` or, where it is one of this repository's, :func:`state_graphs`; of any other one,
+    of the role ``model``, which gives what ``task`` reads.
 
     That one is called as transformers' are, ``model(input_ids=…, attention_mask=…[, token_type_ids=…])``, with inputs
     [B, L] of int64. The graph's outputs are the attributes of what it returns that ``task.outputs`` names, and
@@ -84,6 +59,8 @@ def graphs_of(model: nn.Module, task: Task | None = None) -> list[GraphSpec]:
     set_attention = getattr(module, "set_attn_implementation", None)
     if set_attention is not None:
         set_attention("eager")
+    if isinstance(module, TensorGenerationMixin):
+        return state_graphs(module)
     if writes(module):
         return _encoder_decoder_graphs(module) if module.config.is_encoder_decoder else _decoder_graphs(module)
     if task is None:
@@ -100,7 +77,7 @@ def graphs_of(model: nn.Module, task: Task | None = None) -> list[GraphSpec]:
 
 def by_token(task: Task, output: str) -> bool:
     """Whether an output of the task's graph has a row for each token, not for the whole text."""
-    return task.words or output == "last_hidden_state"
+    return task.words or task.writes or output == "last_hidden_state"
 
 
 def writes(model: nn.Module) -> bool:

@@ -135,7 +135,7 @@ class Recurrent(nn.Module):
                 packed, after = layer(packed, given)
                 x_BLD = pad_packed_sequence(packed, batch_first=True, total_length=x_BLD.shape[1])[0]
             outs.append(x_BLD)
-            ends += [part.squeeze(0) for part in (after if parts == 2 else (after,))]
+            ends += [part[0] for part in (after if parts == 2 else (after,))]
         return outs, tuple(ends)
 
     def empty_state(self, batch: int) -> State:
@@ -286,7 +286,7 @@ def pool(x_BLH: Tensor, mask_BL: Tensor, pooling: str, hidden_size: int) -> Tens
     if pooling == "mean":
         return masked_mean(x_BLH, mask_BL)
     last_B11 = (mask_BL.sum(1) - 1).clamp(min=0)[:, None, None]
-    ends_BH = x_BLH.gather(1, last_B11.expand(-1, -1, x_BLH.shape[2])).squeeze(1)
+    ends_BH = x_BLH.gather(1, last_B11.expand(-1, -1, x_BLH.shape[2]))[:, 0]
     return torch.cat([ends_BH[:, :hidden_size], x_BLH[:, 0, hidden_size:]], dim=-1)
 
 

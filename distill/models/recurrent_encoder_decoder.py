@@ -73,9 +73,9 @@ class AdditiveAttention(nn.Module):
 
     def forward(self, s_BH: Tensor, keys_BSA: Tensor, h_BSD: Tensor, mask_BS: Tensor) -> tuple[Tensor, Tensor]:
         """(context [B, D], weights [B, S]); ``keys_BSA`` are ``self.key(h_BSD)``, made once for all steps."""
-        scores_BS = self.score(torch.tanh(self.query(s_BH)[:, None] + keys_BSA)).squeeze(-1)
+        scores_BS = self.score(torch.tanh(self.query(s_BH)[:, None] + keys_BSA))[..., 0]
         weights_BS = scores_BS.masked_fill(mask_BS == 0, torch.finfo(scores_BS.dtype).min).softmax(-1)
-        return (weights_BS[:, None] @ h_BSD).squeeze(1), weights_BS
+        return (weights_BS[:, None] @ h_BSD)[:, 0], weights_BS
 
 
 class RecurrentForSeq2SeqLM(TensorGenerationMixin, RecurrentPreTrainedModel):  # type: ignore[misc]

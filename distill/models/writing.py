@@ -8,10 +8,9 @@ from torch import nn
 
 from distill.progress import track
 from distill.runtime.forward import batches_by_tokens
+from distill.runtime.generation import BEAMS
 from distill.text import Encoded, Reading, pad
 
-BEAMS = 4
-"""Width of the beam search that translations are measured with (Vaswani et al. 2017, section 6.1)."""
 TOKENS = 2048
 """Padded tokens of the sources of a batch."""
 

@@ -1,10 +1,19 @@
 """A bundle at work: onnxruntime, tokenizers and numpy, nothing else."""
 
-from distill.runtime.bundle import Bundle, load
+from distill.runtime.bundle import Bundle, WritingBundle, Written, load
 from distill.runtime.forward import ALONE, Forward, Response, in_order, respond
 from distill.runtime.generation import Generated, generate, stream
 from distill.runtime.graphs import Graphs
-from distill.runtime.manifest import Manifest, graph_file, read_manifest, sha256_of, stored, verify, weights_file
+from distill.runtime.manifest import (
+    Generation,
+    Manifest,
+    graph_file,
+    read_manifest,
+    sha256_of,
+    stored,
+    verify,
+    weights_file,
+)
 from distill.runtime.sampling import GenerationSettings
 
 __all__ = [
@@ -12,10 +21,13 @@ __all__ = [
     "Bundle",
     "Forward",
     "Generated",
+    "Generation",
     "GenerationSettings",
     "Graphs",
     "Manifest",
     "Response",
+    "WritingBundle",
+    "Written",
     "generate",
     "graph_file",
     "in_order",

@@ -15,7 +15,8 @@ from distill.text.encoding import Ids
 class Decoder:
     """The rows of a batch: one a prompt at first; R of them later, as texts end or beams part.
 
-    An encoder-decoder reads the prompts with its encoder, once, and starts to write from nothing.
+    An encoder-decoder reads the prompts with its encoder, once, and starts to write from nothing, or from the state
+    that its encoder gives.
     """
 
     def __init__(self, graphs: Graphs, prompts: Sequence[Ids], settings: GenerationSettings) -> None:
@@ -33,7 +34,9 @@ class Decoder:
         if "encoder" in graphs.inputs:
             ids, mask = _padded(prompts, left=False)
             outputs = graphs.run("encoder", {"input_ids": ids, "attention_mask": mask})
-            self._shared |= dict(zip(graphs.outputs["encoder"], outputs, strict=True))
+            made = dict(zip(graphs.outputs["encoder"], outputs, strict=True))
+            self._shared |= {name: tensor for name, tensor in made.items() if name not in self._cache}
+            self._cache |= {name: tensor for name, tensor in made.items() if name in self._cache}
             self._shared["encoder_attention_mask"] = mask
 
     def begin(self) -> NDArray[np.float32]:

@@ -11,7 +11,8 @@ from distill.runtime.beam_search import BeamSearch, Finish
 from distill.runtime.decoder import Decoder, room
 from distill.runtime.graphs import Graphs
 from distill.runtime.sampling import GenerationSettings, next_token
-from distill.text import TextStream
+from distill.tasks import Task
+from distill.text import Reading, TextStream
 from distill.text.encoding import Ids
 
 
@@ -26,6 +27,20 @@ class Generated:
     text: str
     """What they say, without these; empty where no tokenizer was given."""
     finish: Finish
+
+
+BEAMS = 4
+"""Width of the beam search that a text is written from another with (Vaswani et al. 2017, section 6.1)."""
+
+
+def writing(task: Task, reading: Reading) -> GenerationSettings:
+    """How the task's models write where nothing else is said: behind a prompt token by token, from a source by beam
+    search."""
+    if task.own_label:
+        return GenerationSettings(128, reading.max_length, (reading.boundary,), reading.boundary)
+    target = reading.encode_targets([""])[0]
+    length = reading.max_length
+    return GenerationSettings(length, length, (int(target[-1]),), int(target[0]), BEAMS)
 
 
 def generate(

@@ -23,8 +23,25 @@ GRAPH_LIMIT = 2**31
 """A protobuf ends there."""
 WEIGHTS_LIMIT = 2**34
 """Of the weights beside a graph."""
+NEW_TOKENS_LIMIT = 4096
+"""Tokens that are written behind a prompt where nobody asks for a number of them, at most."""
+BEAMS_LIMIT = 64
 WORKLOAD_LIMIT = 10_000_000
 """Tokens of all texts together that `distill measure` works on."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How a model writes where nothing else is said."""
+
+    begin_id: int
+    """The token that stands before each text."""
+    end_ids: list[int]
+    """A text ends with the first of these."""
+    max_new_tokens: int = 128
+    """Tokens that are written behind a prompt at most."""
+    beams: int = 1
+    """Width of the beam search; 1 writes token by token."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,9 @@ class Manifest:
     graphs: dict[str, dict[str, str]]
     """For each variant, the file of each role; relative to the bundle."""
     inputs: list[str]
+    """Of the graph that answers."""
     outputs: list[str]
+    """Of the same; a decoder also gives ``present.…`` for each ``past.…`` that it takes."""
     max_length: int
     """In tokens, special tokens counted."""
     pad_id: int
@@ -53,6 +72,13 @@ class Manifest:
     `distill measure`. Lengths alone, no text."""
     sizes: dict[str, int] = field(default_factory=dict)
     """In bytes, of the files that ``sha256`` names, so that none is read that has grown."""
+    generation: Generation | None = None
+    """Of a model that writes."""
+
+    @property
+    def role(self) -> str:
+        """Of the graph that answers."""
+        return "model" if self.generation is None else "decoder"
 
     def files(self, variant: str) -> list[str]:
         """The tokenizer, the variant's graphs, and the weights beside them."""
@@ -110,7 +136,8 @@ def read_manifest(directory: Path, sha256: str | None = None) -> Manifest:
             raise UserError(f"{path} has schema version {shown(version)}; this distill reads version {BUNDLE_SCHEMA}")
         manifest = from_plain(Manifest, data)
         _check(manifest)
-        from_section(manifest.task)
+        if from_section(manifest.task).writes != (manifest.generation is not None):
+            raise ValueError("a task that writes has a section generation, and no other task has one")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); export the bundle again") from error
     return manifest
@@ -125,8 +152,10 @@ def _check(manifest: Manifest) -> None:
         raise ValueError(f"pad_id is {shown(manifest.pad_id)}")
     if manifest.default_variant not in manifest.graphs:
         raise ValueError("default variant missing")
-    if not all("model" in graphs for graphs in manifest.graphs.values()):
-        raise ValueError("a variant has no graph of the role model")
+    if not all(manifest.role in graphs for graphs in manifest.graphs.values()):
+        raise ValueError(f"a variant has no graph of the role {manifest.role}")
+    if manifest.generation is not None:
+        _check_generation(manifest.generation)
     lengths, second = (manifest.workload.get(name, []) for name in ("token_lengths", "second_lengths"))
     if not all(1 <= length <= manifest.max_length for length in lengths) or sum(lengths) > WORKLOAD_LIMIT:
         raise ValueError("the workload has lengths out of bounds")
@@ -138,6 +167,15 @@ def _check(manifest: Manifest) -> None:
             raise UserError(f"bundle.json names a file outside of the bundle: {file}")
         if not file.isprintable() or not path.parts:
             raise ValueError(f"{shown(file)} is no path")
+
+
+def _check_generation(generation: Generation) -> None:
+    if not 1 <= generation.max_new_tokens <= NEW_TOKENS_LIMIT:
+        raise ValueError(f"max_new_tokens is {shown(generation.max_new_tokens)}")
+    if not 1 <= generation.beams <= BEAMS_LIMIT:
+        raise ValueError(f"beams is {shown(generation.beams)}")
+    if not all(0 <= token < 2**31 for token in (generation.begin_id, *generation.end_ids)):
+        raise ValueError("the tokens that begin and end a text are no ids")
 
 
 def verify(directory: Path, manifest: Manifest, files: list[str]) -> None:

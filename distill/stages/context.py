@@ -184,7 +184,7 @@ class Exported:
     roles: tuple[str, ...]
     """What graphs it has."""
     inputs: tuple[str, ...]
-    """Of the first of them."""
+    """Of the one that answers."""
     made: tuple[str, ...]
     """Variants that run; none where the model could not be exported."""
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +18,11 @@ from distill.results import Report, from_json, to_json, write_aside
 from distill.runtime import graph_file, read_manifest, verify
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Exported, Findings, Run
-from distill.text import rows_of
+from distill.tasks import Task
+from distill.text import Reading, rows_of
+
+if TYPE_CHECKING:
+    from distill.runtime.manifest import Generation
 
 WORKLOAD_TEXTS = 256
 """Number of texts whose lengths in tokens a bundle keeps, so that it can be measured elsewhere on the same work."""
@@ -132,6 +137,16 @@ def unchanged(path: Path, report: Report) -> bool:
     return timeless(before) == timeless(report)
 
 
+def generation_of(task: Task, reading: Reading) -> "Generation":
+    """How a model writes where nothing else is said."""
+    from distill.runtime.generation import writing
+    from distill.runtime.manifest import Generation
+
+    settings = writing(task, reading)
+    assert settings.start_id is not None
+    return Generation(settings.start_id, list(settings.end_ids), settings.max_new_tokens, settings.beams)
+
+
 def write_bundle_of(
     report: Report, bundle: Path, documents: dict[str, str], student: Artifact, exported: Exported
 ) -> None:
@@ -159,6 +174,7 @@ def write_bundle_of(
         licences={"teacher": report.teacher_licence, "data": report.data.licence},
         versions=report.provenance.versions,
         workload={"token_lengths": [both for both, _ in lengths], "second_lengths": [second for _, second in lengths]},
+        generation=generation_of(task, reading) if task.writes else None,
     )
     files = {graph_file(role, variant): file for variant in shipped for role, file in exported.files(variant).items()}
     files |= {"tokenizer.json": tokenizer, "config.json": student.directory / "model" / "config.json"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from distill.config import ExportConfig, LayersStudent
 from distill.data import Part
 from distill.errors import UserError
+from distill.progress import track
 from distill.results import Estimate, Gate, Parity, VariantResult, from_json, scale_of
 from distill.runtime import graph_file
 from distill.stages.artifacts import Artifact, load_units, save_units
@@ -100,7 +101,7 @@ class ExportModel(Stage):
             sources = export_graphs(specs, folder, self.settings)
             size = self.reading.vocabulary_size
             parity = check_parity(model, Graphs(sources), self.reading, self.task, questions, size, tolerance)
-            return parity, sources, specs[0].inputs
+            return parity, sources, specs[-1].inputs  # the one that answers: a decoder comes behind its encoder
         except Exception as error:
             return Parity(False, math.inf, tolerance, 0, False, f"it could not be exported: {cause(error)}"), {}, ()
 
@@ -161,7 +162,26 @@ def answers_of(graphs: "Graphs", variant: str, reading: Reading, task: Task, tex
     from distill.runtime import ALONE, in_order, respond
 
     tokens = FP32_TOKENS if variant == "fp32" else ALONE
+    if not task.tells:
+        return written_of(graphs, reading, task, texts, tokens, what)
     return in_order(respond(graphs.forward(task), reading, task, texts.examples, tokens, what))
+
+
+def written_of(graphs: "Graphs", reading: Reading, task: Task, texts: Part, tokens: int, what: str) -> list[Logits]:
+    """What is written from each source, as units."""
+    from distill.runtime import generate
+    from distill.runtime.forward import batches_by_tokens
+    from distill.runtime.generation import writing
+    from distill.tasks.text_to_text import units_of
+
+    sources = [one.input_ids for one in task.encode(reading, texts.examples)]
+    found: dict[int, Logits] = {}
+    batches = batches_by_tokens([1] * len(sources), list(map(len, sources)), tokens)
+    for rows in track(batches, what):
+        own = [sources[row] for row in rows]
+        for one in generate(graphs, own, writing(task, reading), reading.tokenizer):
+            found[rows[one.row]] = units_of(one.text.strip())
+    return [found[row] for row in range(len(sources))]
 
 
 def export_teacher(this: Run, texts: Texts, signal: Signal) -> tuple[Exported, ...]:

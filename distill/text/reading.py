@@ -43,7 +43,7 @@ def as_user_error(what: str) -> Iterator[None]:
     that."""
     try:
         yield
-    except (UserError, KeyboardInterrupt, SystemExit):
+    except (UserError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
         raise UserError(f"{what}: {error}") from error
@@ -201,14 +201,8 @@ class Reading:
                 f"windows of {self.max_length} tokens cannot share {shared}; give data.stride from 1 to "
                 f"{self.max_length - 1}"
             )
-        self.tokenizer.no_truncation()
-        try:
-            with as_user_error(FAILS):
-                found = self.tokenizer.encode_batch([str(e.text) for e in examples], add_special_tokens=False)
-        finally:
-            self.tokenizer.enable_truncation(self.max_length)
         encoded = []
-        for one in found:
+        for one in self._whole([str(e.text) for e in examples]):
             ids = np.array([self.boundary, *one.ids, self.boundary], dtype=np.int64)
             starts = range(0, max(1, len(ids) - shared), self.max_length - shared)
             rows = [ids[start : start + self.max_length] for start in starts]
@@ -217,13 +211,29 @@ class Reading:
         return encoded
 
     def encode_targets(self, texts: Sequence[str]) -> list[Ids]:
-        """Ids of texts that are to be written, from the token that the decoder starts with to the end, cut at the
-        maximum."""
+        """Ids of texts that are to be written, from the token that the decoder starts with to the end; what is longer
+        than the maximum lacks the tokens before the end."""
         with as_user_error(FAILS):
-            found = self.tokenizer.encode_batch(list(texts))
-        stated = self.tokenizer.token_to_id(self.special_tokens.get(DECODER_START, ""))
-        start = [] if stated is None else [stated]
-        return [np.array([*start, *one.ids], dtype=np.int64) for one in found]
+            found = [one.ids for one in self.tokenizer.encode_batch(list(texts))]
+        start = self.tokenizer.token_to_id(self.special_tokens.get(DECODER_START, ""))
+        whole = [ids if start is None or ids[:1] == [start] else [start, *ids] for ids in found]
+        most = self.max_length - 1
+        return [np.array([*ids[:most], *ids[most:][-1:]], dtype=np.int64) for ids in whole]
+
+    def prompt(self, text: str) -> Ids:
+        """Ids [L] of the beginning of a text, to be written on: :attr:`boundary` and its tokens, however many."""
+        (whole,) = self._whole([text])
+        return np.array([self.boundary, *whole.ids], dtype=np.int64)
+
+    def _whole(self, texts: list[str]) -> list[Encoding]:
+        """Without special tokens, and not cut."""
+        self.tokenizer.no_truncation()
+        try:
+            with as_user_error(FAILS):
+                found: list[Encoding] = self.tokenizer.encode_batch(texts, add_special_tokens=False)
+        finally:
+            self.tokenizer.enable_truncation(self.max_length)
+        return found
 
     def encode_passages(
         self, examples: Sequence[Example], words: Sequence[Sequence[tuple[int, int]]], stride: int

@@ -18,7 +18,8 @@ from distill import tasks
 from distill.config.schema import ExportConfig
 from distill.export import onnx_export
 from distill.export.onnx_export import export_graphs, export_onnx
-from distill.models.graphs import GraphSpec, graph_inputs, graphs_of
+from distill.models.graph_spec import GraphSpec
+from distill.models.graphs import graph_inputs, graphs_of
 from distill.runtime import Graphs
 
 SIZES = {

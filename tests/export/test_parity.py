@@ -1,17 +1,20 @@
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from tiny_writers import tiny_writer
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from distill import tasks
 from distill.config.schema import ExportConfig
-from distill.export.onnx_export import export_onnx
+from distill.export.onnx_export import export_graphs, export_onnx
 from distill.export.parity import check_parity
 from distill.models.graphs import graphs_of
 from distill.runtime import Graphs
@@ -179,3 +182,59 @@ def test_a_graph_whose_answers_depend_on_padding_has_not_passed(reading: Reading
     parity = check_parity(model, graphs, reading, task, questions(task), reading.vocabulary_size, 1e-4)
     assert not parity.passed
     assert "answered otherwise where it is padded" in parity.detail
+
+
+WRITERS = ["GPT2", "Llama", "decoder", "lstm", "gru"]
+
+
+@pytest.fixture(scope="module")
+def prose() -> Reading:
+    """A vocabulary that the tiny writers know."""
+    tokenizer = train_tokenizer([Example(t) for t in TEXTS], 60)
+    return Reading(tokenizer, 24, special_tokens={"sep_token": "[SEP]"})
+
+
+@pytest.mark.parametrize("family", WRITERS)
+def test_a_model_that_writes_passes_and_an_altered_one_does_not(family: str, prose: Reading, tmp_path: Path) -> None:
+    task = tasks.build("language-modelling", ())
+    examples = [Example(t) for t in TEXTS]
+    model = tiny_writer(family)
+    graphs = Graphs(export_graphs(graphs_of(model), tmp_path, ExportConfig()), 1)
+    parity = check_parity(model, graphs, prose, task, examples, prose.vocabulary_size, 1e-4)
+    assert parity.passed, parity.detail
+    assert parity.cases == 3 * 3 * 2 * 2 + len(examples) + 3
+    assert "7 of 7 answers equal from text to answer; 3 of 3 texts written alike" in parity.detail
+    for parameter in model.parameters():
+        parameter.data *= 1.01
+    assert not check_parity(model, graphs, prose, task, examples, prose.vocabulary_size, 1e-4).passed
+
+
+class Forgetful(Graphs):
+    """Gives back another cache than it should."""
+
+    def run(self, role: str, arrays: Any, read: Sequence[str] = ()) -> list[Any]:
+        outputs = super().run(role, arrays, read)
+        return [outputs[0], *(-tensor for tensor in outputs[1:])] if len(outputs) > 1 else outputs
+
+
+@pytest.mark.parametrize("family", ["Llama", "lstm"])
+def test_a_wrong_cache_does_not_pass(family: str, prose: Reading, tmp_path: Path) -> None:
+    task = tasks.build("language-modelling", ())
+    model = tiny_writer(family)
+    graphs = Forgetful(export_graphs(graphs_of(model), tmp_path, ExportConfig()), 1)
+    for examples in ([], [Example(TEXTS[0])]):
+        parity = check_parity(model, graphs, prose, task, examples, prose.vocabulary_size, 1e-4)
+        assert not parity.passed
+        assert parity.answers_equal == (not examples)
+
+
+def test_texts_that_part_where_two_tokens_are_tied_are_counted_not_failed(prose: Reading, tmp_path: Path) -> None:
+    task = tasks.build("language-modelling", ())
+    model = tiny_writer("lstm")
+    model.lm_head.weight.data.zero_()
+    model.lm_head.bias.data.zero_()[[5, 9]] = torch.tensor([1.0, 1.0 + 1e-6])
+    graphs = Graphs(export_graphs(graphs_of(model), tmp_path, ExportConfig()), 1)
+    model.lm_head.bias.data[5] += 1e-5
+    parity = check_parity(model, graphs, prose, task, [Example("fine")], prose.vocabulary_size, 1e-4)
+    assert parity.passed
+    assert "1 texts differ where logits are tied" in parity.detail

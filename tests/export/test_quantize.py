@@ -12,10 +12,13 @@ from transformers import BertConfig, BertForSequenceClassification
 from distill import tasks
 from distill.config.schema import ExportConfig
 from distill.export import quantize
-from distill.export.onnx_export import export_onnx
+from distill.export.onnx_export import export_graphs, export_onnx
 from distill.export.quantize import VARIANTS, Files, quantize_embeddings, quantize_int8
 from distill.models.graphs import graphs_of
 from distill.models.recurrent import RecurrentConfig, RecurrentForSequenceClassification
+from distill.models.recurrent_decoder import RecurrentDecoderConfig, RecurrentForCausalLM
+from distill.models.transformer import DecoderConfig, DecoderForCausalLM
+from distill.runtime import GenerationSettings, Graphs, generate
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +152,27 @@ def test_a_matrix_that_is_no_plain_embedding_stays(
     before = model.SerializeToString()
     quantize_embeddings(model)
     assert model.SerializeToString() == before
+
+
+@pytest.mark.parametrize("family", ["decoder", "lstm"])
+def test_int8_of_a_model_that_writes_is_smaller_and_writes(family: str, tmp_path: Path) -> None:
+    own: dict[str, nn.Module] = {
+        "decoder": DecoderForCausalLM(DecoderConfig(vocab_size=500, hidden_size=64, num_hidden_layers=2)),
+        "lstm": RecurrentForCausalLM(RecurrentDecoderConfig(vocab_size=500, embedding_size=64, hidden_size=64)),
+    }
+    torch.manual_seed(0)
+    for parameter in own[family].parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape)
+    sources = export_graphs(graphs_of(own[family]), tmp_path, ExportConfig())
+    target = tmp_path / "int8.onnx"
+    quantize_int8(sources["decoder"], target)
+    assert target.stat().st_size < 0.4 * sources["decoder"].stat().st_size
+    kinds = {node.op_type for node in onnx.load(target).graph.node}
+    assert kinds >= {"MatMulInteger"} | ({"DynamicQuantizeLSTM"} if family == "lstm" else set())
+    ids = np.random.default_rng(0).integers(500, size=(4, 20))
+    batch, task = {"input_ids": ids, "attention_mask": np.ones_like(ids)}, tasks.build("language-modelling", ())
+    fp32, int8 = (Graphs({"decoder": path}, 1) for path in (sources["decoder"], target))
+    one, other = (graphs.forward(task)(batch) for graphs in (fp32, int8))
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.99
+    (written,) = generate(int8, [ids[0]], GenerationSettings(5))
+    assert len(written.ids) == 5

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 import transformers
-from tiny_writers import CAUSAL, SEQ2SEQ, tiny_writer
+from tiny_writers import CAUSAL, OWN, OWN_CAUSAL, SEQ2SEQ, tiny_writer
 from torch import Tensor, nn
 
 from distill.config.schema import ExportConfig
@@ -34,7 +34,7 @@ def empty_cache(spec: Any, batch: int) -> dict[str, np.ndarray[Any, Any]]:
     return {name: np.zeros((batch, t.shape[1], 0, t.shape[3]), np.float32) for name, t in example.items()}
 
 
-@pytest.mark.parametrize("family", CAUSAL)
+@pytest.mark.parametrize("family", [*CAUSAL, *OWN_CAUSAL])
 def test_decoder_reads_a_prompt_and_writes_on_as_torch_does(family: str, tmp_path: Path) -> None:
     model = tiny_writer(family)
     (spec,) = graphs_of(model)
@@ -43,10 +43,10 @@ def test_decoder_reads_a_prompt_and_writes_on_as_torch_does(family: str, tmp_pat
     for batch, prompt in ((1, 1), (1, 6), (3, 7), (3, 2)):
         ids, mask = left_padded(batch, prompt + 3)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        takes = {"position_ids": positions} if spec.module.positions else {}
+        takes = {"position_ids": positions} if getattr(spec.module, "positions", False) else {}
         with torch.no_grad():
             expected = model(input_ids=ids, attention_mask=mask, **takes).logits.numpy()
-        cache, found = empty_cache(spec, batch), []
+        cache, found = graphs.empty_cache(batch), []
         for start, end in ((0, prompt), *((prompt + i, prompt + i + 1) for i in range(3))):
             arrays = {"input_ids": ids[:, start:end].numpy(), "attention_mask": mask[:, :end].numpy(), **cache}
             logits, *tensors = graphs.run("decoder", arrays, spec.outputs)
@@ -95,6 +95,12 @@ def test_graphs_have_no_loops_and_free_axes_alone(
     shapes = {o.name: [d.dim_param or d.dim_value for d in o.type.tensor_type.shape.dim] for o in graph.output}
     assert shapes["logits"] == ["batch", "sequence", 60]
     assert list(shapes) == ["logits", *(f"present.{i}.{what}" for i in (0, 1) for what in ("key", "value"))]
+
+
+@pytest.mark.parametrize("family", OWN)
+def test_graphs_of_own_models_have_no_loops(family: str, tmp_path: Path) -> None:
+    for path in export_graphs(graphs_of(tiny_writer(family)), tmp_path, LEGACY).values():
+        assert not {"Scan", "Loop", "If"} & {node.op_type for node in onnx.load(path).graph.node}
 
 
 def test_the_encoders_graph_holds_what_the_decoder_looks_up_in_it(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from distill.config.schema import ExportConfig
 from distill.errors import UserError
 from distill.export.onnx_export import export_onnx
-from distill.models.graphs import GraphSpec
+from distill.models.graph_spec import GraphSpec
 from distill.models.recurrent import CELLS
 from distill.models.recurrent_decoder import RecurrentDecoderConfig, RecurrentForCausalLM
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 from distill.config.schema import ExportConfig
 from distill.export.onnx_export import export_onnx
-from distill.models.graphs import GraphSpec
+from distill.models.graph_spec import GraphSpec
 from distill.models.recurrent import CELLS
 from distill.models.recurrent_encoder_decoder import AdditiveAttention, RecurrentForSeq2SeqLM, RecurrentSeq2SeqConfig
 

@@ -23,7 +23,7 @@ from transformers import (
 from distill.config.schema import ExportConfig
 from distill.errors import UserError
 from distill.export.onnx_export import export_onnx
-from distill.models.graphs import GraphSpec
+from distill.models.graph_spec import GraphSpec
 from distill.models.transformer import DecoderConfig, DecoderForCausalLM
 
 SIZES: dict[str, Any] = {

@@ -15,7 +15,7 @@ from transformers import AutoModelForSeq2SeqLM, MarianConfig, MarianMTModel
 
 from distill.config.schema import ExportConfig
 from distill.export.onnx_export import export_onnx
-from distill.models.graphs import GraphSpec
+from distill.models.graph_spec import GraphSpec
 from distill.models.transformer import TransformerForSeq2SeqLM, TransformerSeq2SeqConfig
 
 SIZES: dict[str, Any] = {

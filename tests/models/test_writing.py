@@ -7,7 +7,8 @@ import torch
 
 from distill.config import Architecture, RecurrentArchitecture
 from distill.models import build_recurrent, build_transformer
-from distill.models.writing import BEAMS, write_texts
+from distill.models.writing import write_texts
+from distill.runtime.generation import BEAMS
 from distill.tasks import build
 from distill.text import Example, Reading, train_tokenizer
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_writers import CAUSAL, SEQ2SEQ, tiny_writer
+from tiny_writers import CAUSAL, OWN, SEQ2SEQ, tiny_writer
 
 from distill.config.schema import ExportConfig
 from distill.export.onnx_export import export_graphs
@@ -47,7 +47,7 @@ def written_by_transformers(model: Any, prompt: list[int], settings: GenerationS
     return tuple(new[: ends[0] + 1] if ends else new)
 
 
-@pytest.mark.parametrize("family", [*CAUSAL, *SEQ2SEQ])
+@pytest.mark.parametrize("family", [*CAUSAL, *SEQ2SEQ, *OWN])
 def test_texts_are_those_of_transformers(family: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     model = tiny_writer(family)
     graphs = Graphs(export_graphs(graphs_of(model), tmp_path_factory.mktemp(family), ExportConfig()), 1)

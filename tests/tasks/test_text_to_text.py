@@ -32,8 +32,13 @@ def test_source_and_target_are_read_each_by_itself() -> None:
 
 def test_a_stated_first_token_of_the_decoder_stands_before_the_target() -> None:
     read = Reading(TOKENIZER, 12, special_tokens={"decoder_start_token": "[PAD]"})
-    (e,) = build("text-to-text", ()).encode(read, [Example("a", label=Target("x"))])
-    assert e.target_ids.tolist() == [TOKENIZER.token_to_id("[PAD]"), *target_ids("x")]
+    pad_id = TOKENIZER.token_to_id("[PAD]")
+    e, long = build("text-to-text", ()).encode(read, [Example("a", label=Target(text)) for text in ("x", "x" * 30)])
+    assert e.target_ids.tolist() == [pad_id, *target_ids("x")]
+    assert len(long.target_ids) == 12
+    assert (long.target_ids[0], long.target_ids[-1]) == (pad_id, END)
+    same = Reading(TOKENIZER, 12, special_tokens={"decoder_start_token": "[CLS]"})
+    assert same.encode_targets(["x"])[0].tolist() == target_ids("x")
 
 
 def test_a_batch_is_padded_on_both_sides_of_the_pair() -> None:

@@ -136,8 +136,9 @@ class TransformerForSeq2SeqLM(TensorGenerationMixin, PreTrainedModel):  # type: 
         """Puts other word embeddings in place; where they are tied, for the output too."""
         self.encoder.embeddings.word = value
 
-    def start(self, encoded_BSD: Tensor) -> tuple[State, State]:
-        """What writing begins with, from the encoder's states: (cross, state).
+    def start(self, encoded_BSD: Tensor, attention_mask: Tensor | None = None) -> tuple[State, State]:
+        """What writing begins with, from the encoder's states: (cross, state). The mask of the source, which a
+        recurrent network asks for, says nothing here.
 
         ``cross``: keys and values that each block of the decoder attends to, in turn, [B, H, S, K] each; they stay the
         same while the target is written. ``state``: the cache before anything was written, [B, H, 0, K] each.
