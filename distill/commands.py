@@ -286,7 +286,7 @@ def score_and_interval(metric: str, estimate: "Estimate") -> str:
     from distill.results import scale_of
 
     scale = scale_of(metric)
-    digits, unit = scale.digits + 1, "" if scale.lower_is_better else " %"
+    digits, unit = scale.digits + 1, " %" if scale.unit else ""
     low, high = (f"{end:.{digits}f}" for end in scale.ends(estimate))
     known = math.isfinite(estimate.low)
     interval = f"95 % interval {low} to {high} ({estimate.method})" if known else "no interval: one text"

@@ -58,6 +58,19 @@ def intent_of_a_review(generator: random.Random) -> Row:
     return {"text": text, "label": label}
 
 
+def story_of_a_film(generator: random.Random) -> Row:
+    """Sentences behind one another."""
+    things, words = generator.choices(THINGS, k=3), generator.choices([*GOOD, *BAD], k=3)
+    return {"text": " ".join(f"the {thing} is {word} ." for thing, word in zip(things, words, strict=True))}
+
+
+def verdict_of_a_review(generator: random.Random) -> Row:
+    """Things and words about them, which trade places."""
+    thing, word = generator.choice(THINGS), generator.choice([*GOOD, *BAD])
+    number = generator.randrange(1000)
+    return {"source": f"a {word} {thing} {number}", "target": f"{number}: {thing}, {word}"}
+
+
 WORLDS: dict[str, tuple[Callable[[random.Random], Row], list[str]]] = {
     "text-classification": (intent_of_a_review, []),
     "multi-label-classification": (labels_of_a_review, ["data.label=labels"]),
@@ -65,7 +78,11 @@ WORLDS: dict[str, tuple[Callable[[random.Random], Row], list[str]]] = {
     "token-classification": (tags_of_a_review, ["data.text=words", "data.label=tags"]),
     "question-answering": (question_about_a_review, ["data.text=question", "data.pair=context", "data.label=answers"]),
     "sentence-embedding": (likeness_of_a_pair, ["data.text=first", "data.pair=second", "data.label=score"]),
+    "language-modelling": (story_of_a_film, []),
+    "text-to-text": (verdict_of_a_review, ["data.text=source", "data.label=target"]),
 }
+WRITING = ("language-modelling", "text-to-text")
+"""Tasks whose models write, and whose teachers are no encoders."""
 SINGLE = (mark_of_a_review, ["data.label=score"])
 """Regression on one text."""
 QUESTIONS: dict[str, list[Any]] = {
@@ -78,6 +95,8 @@ QUESTIONS: dict[str, list[Any]] = {
         {"question": "", "context": ""},
     ],
     "sentence-embedding": ["a gorgeous film", ["a gorgeous film", "a dull film"], ""],
+    "language-modelling": ["a gorgeous", ""],
+    "text-to-text": ["a gorgeous film", ""],
 }
 
 

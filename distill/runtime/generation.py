@@ -40,7 +40,7 @@ def writing(task: Task, reading: Reading) -> GenerationSettings:
         return GenerationSettings(128, reading.max_length, (reading.boundary,), reading.boundary)
     target = reading.encode_targets([""])[0]
     length = reading.max_length
-    return GenerationSettings(length, length, (int(target[-1]),), int(target[0]), BEAMS)
+    return GenerationSettings(length - 1, length, (int(target[-1]),), int(target[0]), BEAMS)
 
 
 def generate(

@@ -1,0 +1,161 @@
+"""Language modelling and text-to-text, from texts to a bundle that writes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from task_worlds import write_world
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config
+from transformers import T5ForConditionalGeneration as T5
+from workplace import Workplace
+
+from distill import load
+from distill.text import Example, train_tokenizer
+
+pytestmark = pytest.mark.usefixtures("measured_here", "plots_stay_undrawn")
+
+SMALL = [
+    "teacher.train.steps=30",
+    "teacher.train.batch_size=16",
+    "teacher.train.learning_rates=[5e-3]",
+    "teacher.train.evaluations=2",
+    "train.steps=20",
+    "train.batch_size=16",
+    "train.learning_rates=[5e-3]",
+    "train.evaluations=2",
+    "data.labelled=null",
+    "data.transfer_limit=null",
+    "data.max_length=24",
+    "seeds=[0]",
+    "measure.seconds=0.02",
+    "export.max_drop=100",
+    "teacher_floor=false",
+    "threads=1",
+    "device=cpu",
+    "name=small",
+]
+FROM_NOTHING = [
+    "teacher=transformer",
+    "teacher.architecture={layers: 1, hidden_size: 32, heads: 2, intermediate_size: 64}",
+    "tokenizer=trained",
+    "tokenizer.model=bpe",
+    "tokenizer.vocabulary_size=300",
+]
+TRANSFORMER = [
+    "student=transformer",
+    "student.architecture={layers: 1, hidden_size: 16, heads: 2, intermediate_size: 32}",
+]
+LSTM = ["student=lstm", "student.architecture={cell: lstm, embedding_size: 16, hidden_size: 16}"]
+GRU = ["student=gru", "student.architecture={cell: gru, embedding_size: 16, hidden_size: 16}"]
+
+
+def run(folder: Path, task: str, *overrides: str) -> Workplace:
+    place = Workplace(folder, [f"task={task.replace('-', '_')}", *write_world(folder, task, 100), *SMALL, *overrides])
+    assert place.run() == 0, place.err
+    report = place.report()
+    assert all(v.parity is None or v.parity.passed for v in report.variants), [v.parity for v in report.variants]
+    assert [v.variant for v in report.variants if v.model == "student" and v.shipped] == ["fp32", "int8"]
+    return place
+
+
+@pytest.mark.parametrize(
+    "student",
+    [pytest.param([*TRANSFORMER, "student.vocabulary.trim=false"], marks=pytest.mark.slow), LSTM],
+    ids=["decoder", "recurrent"],
+)
+def test_a_language_model_is_distilled_and_writes(student: list[str], tmp_path: Path) -> None:
+    place = run(tmp_path, "language-modelling", *FROM_NOTHING, *student, "arms=[hard,soft,gkd]")
+    report = place.report()
+    assert [arm.name for arm in report.arms] == ["teacher", "hard", "soft", "gkd"]
+    assert all(-8 < arm.score.value < 0 for arm in report.arms)
+    assert {"perplexity", "next_token_accuracy"} <= set(report.arms[1].metrics)
+    assert place.run() == 0
+    assert "nothing has changed" in place.err
+    assert place.distill("evaluate", "exports/small", "--data", "test.jsonl") == 0, place.err
+    int8 = next(v for v in report.variants if v.model == "student" and v.variant == "int8")
+    assert int8.score is not None
+    assert f"{-int8.score.value:.4f}" in place.out
+    assert place.distill("predict", "exports/small", "the cast", "--max-new-tokens", "5") == 0, place.err
+    bundle: Any = load(tmp_path / "exports/small")
+    assert place.out.rstrip("\n") == "".join(bundle.stream("the cast"))[: len(place.out.rstrip("\n"))]
+
+
+@pytest.mark.parametrize(
+    "student", [TRANSFORMER, pytest.param(GRU, marks=pytest.mark.slow)], ids=["transformer", "attention of 2014"]
+)
+def test_a_translator_is_distilled_and_writes(student: list[str], tmp_path: Path) -> None:
+    place = run(tmp_path, "text-to-text", *FROM_NOTHING, *student, "arms=[hard,soft,sequence]")
+    report = place.report()
+    assert [arm.name for arm in report.arms] == ["teacher", "hard", "soft", "sequence"]
+    assert (report.metric, report.validation_metric) == ("bleu", "bits_per_byte")
+    assert all(0 <= arm.score.value <= 1 for arm in report.arms)
+    assert all(seed.validation < 0 for arm in report.arms for seed in arm.seeds)
+    columns = ["--text-column", "source", "--label-column", "target"]
+    assert place.distill("evaluate", "exports/small", "--data", "test.jsonl", *columns) == 0, place.err
+    int8 = next(v for v in report.variants if v.model == "student" and v.variant == "int8")
+    assert int8.score is not None
+    assert f"{100 * int8.score.value:.2f}" in place.out
+    assert place.distill("predict", "exports/small", "--json", "a dull film 7") == 0, place.err
+    assert json.loads(place.out)["text"] == load(tmp_path / "exports/small")("a dull film 7")[0].text
+    loaded = json.loads((tmp_path / "exports/small/bundle.json").read_text())
+    assert set(loaded["graphs"]["int8"]) == {"encoder", "decoder"}
+
+
+def teacher_in(folder: Path, name: str, texts: list[str]) -> Path:
+    """A tiny model of transformers with random weights, and a byte-level tokenizer of its own."""
+    tokenizer = train_tokenizer([Example(text) for text in texts], 300, "bpe")
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="[SEP]", pad_token="[PAD]")
+    torch.manual_seed(0)
+    sizes: Any = {"vocab_size": len(wrapped), "eos_token_id": wrapped.eos_token_id, "pad_token_id": 0}
+    model: Any
+    if name == "gpt2":
+        model = GPT2LMHeadModel(GPT2Config(**sizes, n_embd=16, n_layer=2, n_head=2, n_positions=32))
+    elif name == "llama":
+        config: Any = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+        model = LlamaForCausalLM(LlamaConfig(**sizes, **config, max_position_embeddings=32))
+    else:
+        config = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+        model = T5(T5Config(**sizes, **config, decoder_start_token_id=0))
+    model.save_pretrained(folder / name)
+    wrapped.save_pretrained(folder / name)
+    return folder / name
+
+
+def texts_in(folder: Path) -> list[str]:
+    return [text for line in (folder / "train.jsonl").read_text().splitlines() for text in json.loads(line).values()]
+
+
+@pytest.mark.parametrize(
+    ("name", "student"),
+    [
+        ("gpt2", ["student=layers", "student.count=1"]),
+        pytest.param("llama", ["student=half"], marks=pytest.mark.slow),
+        pytest.param("llama", TRANSFORMER, marks=pytest.mark.slow),
+    ],
+)
+def test_language_models_of_transformers_are_teachers(name: str, student: list[str], tmp_path: Path) -> None:
+    write_world(tmp_path, "language-modelling")
+    source = teacher_in(tmp_path, name, texts_in(tmp_path))
+    place = run(
+        tmp_path,
+        "language-modelling",
+        "teacher=folder",
+        f"teacher.source.path={source}",
+        "teacher.fine_tune=always",
+        "teacher.tries=1",
+        *student,
+        "arms=[hard,soft,gkd]",
+    )
+    assert len(load(tmp_path / "exports/small")(["the cast", ""])) == 2
+    assert place.report().arms[0].name == "teacher"
+
+
+@pytest.mark.slow
+def test_an_encoder_decoder_of_transformers_is_a_teacher(tmp_path: Path) -> None:
+    write_world(tmp_path, "text-to-text")
+    source = teacher_in(tmp_path, "t5", texts_in(tmp_path))
+    chosen = ["teacher=folder", f"teacher.source.path={source}", "teacher.fine_tune=always", "teacher.tries=1"]
+    run(tmp_path, "text-to-text", *chosen, *TRANSFORMER, "arms=[hard,soft,sequence]")
+    assert len(load(tmp_path / "exports/small")(["a dull film 7", ""])) == 2
