@@ -324,7 +324,7 @@ def measure_bundle(options: argparse.Namespace) -> int:
         say(f"measure {variant}")
         figures = measure(
             Specification(
-                model=str((folder / manifest.graphs[variant]["model"]).resolve()),
+                model=str((folder / manifest.graphs[variant][manifest.role]).resolve()),
                 inputs=tuple(manifest.inputs),
                 token_ids=tuple((manifest.pad_id,) * length for length in lengths),
                 pad_id=manifest.pad_id,
@@ -350,8 +350,13 @@ def measure_bundle(options: argparse.Namespace) -> int:
             "throughput",
             "memory_peak",
             "energy",
+            "first_token",
+            "writing_rate",
+            "cache_growth",
         ):
             value = getattr(figures, name)
+            if value is None:  # of a model that writes alone
+                continue
             print(f"  {name.replace('_', ' '):<16} {figure(value):<28} {value.how}")
     return 0
 

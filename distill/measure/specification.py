@@ -18,7 +18,7 @@ class Specification:
     model: str
     """Path of an ONNX file. External data lies beside it."""
     inputs: tuple[str, ...]
-    """Those of ``INPUTS`` that the graph takes."""
+    """Those of ``INPUTS`` that the graph takes; of a model that writes also the ``past.…`` that it keeps."""
     token_ids: tuple[tuple[int, ...], ...]
     """Real texts, encoded, not padded."""
     pad_id: int
@@ -43,7 +43,8 @@ class Specification:
             raise UserError(
                 "nothing to measure: there are no texts, or one has no tokens; give texts of at least one token"
             )
-        if strange := set(self.inputs) - set(INPUTS) or ("input_ids" not in self.inputs and {"no input_ids"}):
+        read = {name for name in self.inputs if not name.startswith("past.")}
+        if strange := read - set(INPUTS) or ("input_ids" not in read and {"no input_ids"}):
             raise UserError(
                 f"the graph takes {sorted(strange)}; inputs are input_ids and some of {', '.join(INPUTS[1:])}"
             )
@@ -60,3 +61,8 @@ class Specification:
         for name in ("threads", "seconds", "watts_per_core", "budget"):
             if getattr(self, name) <= 0:
                 raise UserError(f"measure.{name} is {getattr(self, name)}; it must be more than 0")
+
+    @property
+    def role(self) -> str:
+        """Of the graph."""
+        return "decoder" if any(name.startswith("past.") for name in self.inputs) else "model"
