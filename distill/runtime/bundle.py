@@ -176,19 +176,22 @@ class WritingBundle(Bundle):
         ``tokens`` hold. Raises UserError where a prompt fills the model, and where graph or tokenizer fails.
         """
         begun = [self.reading.prompt(str(self.example(prompt).text)) for prompt in prompts]
-        found: dict[int, Written] = {}
-        for rows in batches_by_tokens([1] * len(begun), list(map(len, begun)), tokens):
-            with self._failing():
-                own = [begun[row] for row in rows]
-                for one in generate(self.graphs, own, self._filled(settings or self.settings), self.reading.tokenizer):
-                    found[rows[one.row]] = Written(one.text, len(one.ids), one.finish)
-        return [found[row] for row in range(len(begun))]
+        return self._written(begun, settings or self.settings, tokens)
 
     def stream(self, prompt: str, settings: GenerationSettings | None = None) -> Iterator[str]:
         """What :meth:`generate` writes behind one prompt, in pieces as they come."""
         begun = self.reading.prompt(str(self.example(prompt).text))
         with self._failing():
             yield from stream(self.graphs, begun, self._filled(settings or self.settings), self.reading.tokenizer)
+
+    def _written(self, begun: Sequence[Ids], settings: GenerationSettings, tokens: int) -> list[Written]:
+        found: dict[int, Written] = {}
+        for rows in batches_by_tokens([1] * len(begun), list(map(len, begun)), tokens):
+            with self._failing():
+                own = [begun[row] for row in rows]
+                for one in generate(self.graphs, own, self._filled(settings), self.reading.tokenizer):
+                    found[rows[one.row]] = Written(one.text, len(one.ids), one.finish)
+        return [found[row] for row in range(len(begun))]
 
     def _answers(self, examples: Sequence[Example], tokens: int) -> list[Answer]:
         return list(self.generate([str(example.text) for example in examples], tokens=tokens))
@@ -237,7 +240,8 @@ class WritingBundle(Bundle):
 
     def _ask(self, example: Example) -> None:
         self.logits([example])
-        self.generate([str(example.text)[: self.manifest.max_length - 2]], GenerationSettings(2))
+        begun = self.reading.prompt(str(example.text))[: max(1, self.manifest.max_length - 2)]
+        self._written([begun], GenerationSettings(2), ALONE)
 
     def _known_inputs(self) -> tuple[str, ...]:
         return (*INPUTS[:2], *self.graphs.past)
