@@ -88,7 +88,7 @@ def measure_variant(this: Run, exported: Exported, variant: str) -> Measurement:
             who=exported.who,
             exported=exported.artifact,
             variant=variant,
-            role=exported.roles[0],
+            role=exported.roles[-1],
             inputs=exported.inputs,
             settings=this.config.measure,
             computer=machine(),
