@@ -13,6 +13,7 @@ import numpy as np
 from distill import tasks
 from distill.errors import UserError, nearest, shown
 from distill.runtime.beam_search import Finish
+from distill.runtime.decoder import beginnings
 from distill.runtime.forward import ALONE, batches_by_tokens, in_order, respond
 from distill.runtime.generation import generate, stream
 from distill.runtime.graphs import Graphs
@@ -167,15 +168,18 @@ class WritingBundle(Bundle):
     """
 
     def generate(
-        self, prompts: Sequence[str], settings: GenerationSettings | None = None, tokens: int = ALONE
+        self, prompts: str | Sequence[str], settings: GenerationSettings | None = None, tokens: int = ALONE
     ) -> list[Written]:
         """What the model writes behind each prompt, in the same order.
 
         Without ``settings`` as :attr:`settings` says: the most likely tokens. Where they name no end-of-text tokens and
-        no longest text, the bundle's hold. Prompts are written behind one by one, or as many together as
-        ``tokens`` hold. Raises UserError where a prompt fills the model, and where graph or tokenizer fails.
+        no longest text, the bundle's hold. Prompts are written behind one by one, or as many together as ``tokens``
+        hold; what is sampled depends on the place of a prompt among all.
+
+        Raises UserError where a prompt fills the model, and where graph or tokenizer fails.
         """
-        begun = [self.reading.prompt(str(self.example(prompt).text)) for prompt in prompts]
+        asked = [prompts] if isinstance(prompts, str) else prompts
+        begun = [self.reading.prompt(str(self.example(prompt).text)) for prompt in asked]
         return self._written(begun, settings or self.settings, tokens)
 
     def stream(self, prompt: str, settings: GenerationSettings | None = None) -> Iterator[str]:
@@ -186,11 +190,12 @@ class WritingBundle(Bundle):
 
     def _written(self, begun: Sequence[Ids], settings: GenerationSettings, tokens: int) -> list[Written]:
         found: dict[int, Written] = {}
+        settings, tokenizer = self._filled(settings), self.reading.tokenizer
+        beginnings(self.graphs, begun, settings)  # refuses, before anything is written, with the number of the prompt
         for rows in batches_by_tokens([1] * len(begun), list(map(len, begun)), tokens):
             with self._failing():
-                own = [begun[row] for row in rows]
-                for one in generate(self.graphs, own, self._filled(settings), self.reading.tokenizer):
-                    found[rows[one.row]] = Written(one.text, len(one.ids), one.finish)
+                for one in generate(self.graphs, [begun[row] for row in rows], settings, tokenizer, rows):
+                    found[one.row] = Written(one.text, len(one.ids), one.finish)
         return [found[row] for row in range(len(begun))]
 
     def _answers(self, examples: Sequence[Example], tokens: int) -> list[Answer]:
