@@ -335,9 +335,11 @@ def measure_bundle(options: argparse.Namespace) -> int:
     verify(folder, manifest, [file for variant in variants for file in manifest.files(variant)])
     for variant in variants:
         say(f"measure {variant}")
+        files = {role: str((folder / file).resolve()) for role, file in manifest.graphs[variant].items()}
         figures = measure(
             Specification(
-                model=str((folder / manifest.graphs[variant]["model"]).resolve()),
+                model=files[manifest.role],
+                encoder=files.get("encoder", ""),
                 inputs=tuple(manifest.inputs),
                 token_ids=tuple((manifest.pad_id,) * length for length in lengths),
                 pad_id=manifest.pad_id,
@@ -363,8 +365,13 @@ def measure_bundle(options: argparse.Namespace) -> int:
             "throughput",
             "memory_peak",
             "energy",
+            "first_token",
+            "writing_rate",
+            "cache_growth",
         ):
             value = getattr(figures, name)
+            if value is None:  # of a model that writes alone
+                continue
             print(f"  {name.replace('_', ' '):<16} {figure(value):<28} {value.how}")
     return 0
 

@@ -244,6 +244,13 @@ class Measurement:
     """Flags of the processor that matter to int8."""
     memory_peak_no_arena: Figure | None = None
     """MB, as ``memory_peak``, in a second process that runs batches of 32 with onnxruntime's memory arena off."""
+    first_token: Figure | None = None
+    """ms from a prompt to the first token that is written behind it, at batch 1; this and the following are of a model
+    that writes alone."""
+    writing_rate: Figure | None = None
+    """tokens/s after the first, at batch 1."""
+    cache_growth: Figure | None = None
+    """Bytes that a model keeps of each token, at batch 1."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tiny_graphs import CORPUS
 from tiny_writers import tiny_writer
 
 from distill import tasks
@@ -16,12 +15,13 @@ from distill.models.graphs import graphs_of
 from distill.runtime import Generation, Manifest, graph_file
 from distill.text import Example, Reading, train_tokenizer
 
+PROSE = ["a gorgeous witty seductive movie", "not much of anything", "a mess from start to end", "fine"]
 TASK = tasks.build("language-modelling", ())
 
 
 def prose_reading(max_length: int = 40) -> Reading:
     """A vocabulary of the size that the tiny writers know."""
-    tokenizer = train_tokenizer([Example(text) for text in CORPUS], 60)
+    tokenizer = train_tokenizer([Example(text) for text in PROSE], 60)
     return Reading(tokenizer, max_length, special_tokens={"sep_token": "[SEP]"})
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,14 @@ def measure(specification: Specification) -> Measurement:
     return dataclasses.replace(figures, memory_peak_no_arena=without_arena)
 
 
-def not_measured(model: Path, threads: int, why: str) -> Measurement:
-    """What is known of a model that could not be measured: the size of its file."""
+def not_measured(models: Sequence[Path], threads: int, why: str) -> Measurement:
+    """What is known of a model that could not be measured: the size of its files."""
     units = dict.fromkeys(("latency_p50", "latency_p95", "latency_128_p50", "latency_128_p95"), "ms")
     units |= dict.fromkeys(("memory_peak", "memory_after_load", "memory_before_load", "memory_peak_no_arena"), "MB")
     units |= {"throughput": "texts/s", "energy": "J per 1,000 texts"}
     figures: dict[str, Any] = {name: Figure(None, unit, "unavailable", why) for name, unit in units.items()}
     runtime = f"onnxruntime {metadata.version('onnxruntime')}, CPUExecutionProvider"
-    return Measurement(threads, runtime, file_size(model), cpu_flags=int8_flags(), **figures)
+    return Measurement(threads, runtime, file_size(*models), cpu_flags=int8_flags(), **figures)
 
 
 def _work(specification: Specification) -> str:

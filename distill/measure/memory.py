@@ -21,10 +21,12 @@ def peak_resident_set(status: Path = STATUS) -> Figure:
     )
 
 
-def file_size(model: Path) -> Figure:
-    """MB (1e6 bytes) of an ONNX file with the external data beside it (``model.onnx.data``, ``model.onnx_data`` …)."""
-    external = re.compile(rf"({re.escape(model.name)}|{re.escape(model.stem)})[._]data(_\d+)?")
-    files = [model, *(path for path in sorted(model.parent.iterdir()) if external.fullmatch(path.name))]
+def file_size(*models: Path) -> Figure:
+    """MB (1e6 bytes) of ONNX files with the external data beside them (``model.onnx.data``, ``model.onnx_data`` …)."""
+    files = []
+    for model in models:
+        external = re.compile(rf"({re.escape(model.name)}|{re.escape(model.stem)})[._]data(_\d+)?")
+        files += [model, *(path for path in sorted(model.parent.iterdir()) if external.fullmatch(path.name))]
     names = " + ".join(path.name for path in files)
     return Figure(sum(path.stat().st_size for path in files) / 1e6, "MB", "measured", f"bytes of {names}")
 

@@ -18,7 +18,8 @@ class Specification:
     model: str
     """Path of an ONNX file. External data lies beside it."""
     inputs: tuple[str, ...]
-    """Those of ``INPUTS`` that the graph takes."""
+    """Those of ``INPUTS`` that the graph takes; of a model that writes also the ``past.…`` that it keeps, and what its
+    encoder gives it."""
     token_ids: tuple[tuple[int, ...], ...]
     """Real texts, encoded, not padded."""
     pad_id: int
@@ -34,6 +35,8 @@ class Specification:
     """How many tokens at the end of each text are of the second one of a pair. Empty: no text is a pair."""
     memory_only: bool = False
     """Peak memory alone, with onnxruntime's memory arena off."""
+    encoder: str = ""
+    """Path of the ONNX file that reads the source, of an encoder-decoder; ``model`` is then its decoder."""
     budget: float = 600.0
     """Seconds that a process may take. Where one pass over all texts would take longer, it is over fewer of them."""
 
@@ -43,7 +46,9 @@ class Specification:
             raise UserError(
                 "nothing to measure: there are no texts, or one has no tokens; give texts of at least one token"
             )
-        if strange := set(self.inputs) - set(INPUTS) or ("input_ids" not in self.inputs and {"no input_ids"}):
+        kept = ("past.", "cross.", "encoder_attention_mask") if self.encoder else "past."
+        read = {name for name in self.inputs if not name.startswith(kept)}
+        if strange := read - set(INPUTS) or ("input_ids" not in read and {"no input_ids"}):
             raise UserError(
                 f"the graph takes {sorted(strange)}; inputs are input_ids and some of {', '.join(INPUTS[1:])}"
             )
@@ -60,3 +65,8 @@ class Specification:
         for name in ("threads", "seconds", "watts_per_core", "budget"):
             if getattr(self, name) <= 0:
                 raise UserError(f"measure.{name} is {getattr(self, name)}; it must be more than 0")
+
+    @property
+    def role(self) -> str:
+        """Of the graph."""
+        return "decoder" if any(name.startswith("past.") for name in self.inputs) else "model"

@@ -23,7 +23,9 @@ from distill.measure.memory import file_size, peak_resident_set, resident_set
 from distill.measure.processor import int8_flags
 from distill.measure.specification import Specification
 from distill.results import Figure, Measurement, from_json
-from distill.runtime.session import open_session
+from distill.runtime.decoder import Decoder
+from distill.runtime.graphs import Graphs
+from distill.runtime.sampling import GenerationSettings
 from distill.text import Encoded, pad
 
 BATCH_SIZE = 32
@@ -35,18 +37,29 @@ Batch = dict[str, NDArray[np.int64]]
 Run = Callable[[Batch], object]
 
 
-def run_of(specification: Specification) -> Run:
-    """A session over the model's file, as a function of a padded batch. The options are the runtime's."""
-    session = open_session(specification.model, specification.threads, arena=not specification.memory_only)
-    taken = {i.name for i in session.get_inputs()}
+def open_graph(specification: Specification) -> Graphs:
+    """The model's file in a session. The options are the runtime's."""
+    encoder = {"encoder": Path(specification.encoder)} if specification.encoder else {}
+    files = {**encoder, specification.role: Path(specification.model)}
+    graphs = Graphs(files, specification.threads, arena=not specification.memory_only)
+    taken = set(graphs.inputs[specification.role])
     if taken != set(specification.inputs):
         raise UserError(
             f"{specification.model} takes {sorted(taken)}, the specification says {sorted(specification.inputs)}"
         )
+    return graphs
+
+
+def run_of(specification: Specification, graphs: Graphs | None = None) -> Run:
+    """The model as a function of a padded batch; an encoder-decoder reads it as source and as target."""
+    role, graphs = specification.role, graphs or open_graph(specification)
 
     def run(batch: Batch) -> object:
         try:
-            return session.run(None, {name: batch[name] for name in specification.inputs})
+            if specification.encoder:
+                return graphs.tell({**batch, "target_ids": batch["input_ids"]})
+            cache = graphs.empty_cache(len(batch["input_ids"])) if role == "decoder" else {}
+            return graphs.run(role, {**batch, **cache})
         except Exception as error:
             shape = " x ".join(map(str, batch["input_ids"].shape))
             raise UserError(f"{specification.model} fails on a batch of {shape} ids: {error}") from error
@@ -152,7 +165,8 @@ def within_budget(specification: Specification, run: Run) -> Specification:
 def measurement(specification: Specification) -> Measurement:
     """All figures of one model, one after another in this process."""
     before_load = resident_set()
-    run = run_of(specification)
+    graphs = open_graph(specification)
+    run = run_of(specification, graphs)
     after_load = resident_set()
 
     all_texts = len(specification.token_ids)
@@ -187,11 +201,12 @@ def measurement(specification: Specification) -> Measurement:
     rate = passes * n / sum(taken)
     method = f"{passes:,} passes over {texts}, sorted by length, in batches of {BATCH_SIZE}, {how}"
 
+    writing = writing_figures(specification, graphs, how) if specification.role == "decoder" else {}
     imports = "after imports and reading the texts, before the model"
     return Measurement(
         threads=specification.threads,
         runtime=f"onnxruntime {onnxruntime.__version__}, CPUExecutionProvider",
-        file_size=file_size(Path(specification.model)),
+        file_size=file_size(*(Path(file) for file in (specification.encoder, specification.model) if file)),
         latency_p50=p50,
         latency_p95=p95,
         latency_128_p50=fixed_p50,
@@ -202,7 +217,39 @@ def measurement(specification: Specification) -> Measurement:
         memory_before_load=noted(before_load, imports),
         energy=energy,
         cpu_flags=int8_flags(),
+        **writing,
     )
+
+
+def writing_figures(specification: Specification, graphs: Graphs, how: str) -> dict[str, Figure]:
+    """Figures of a model that writes, of :class:`~distill.results.Measurement`, by name: half of a fixed length is a
+    prompt, and half is written."""
+    half = max(1, min(FIXED_LENGTH, specification.max_length) // 2)
+    prompt = np.array(row_of_length(specification.token_ids, half), dtype=np.int64)
+    first, others = [], []
+
+    def write(tokens: int) -> None:
+        start = time.perf_counter()
+        decoder = Decoder(graphs, [prompt], GenerationSettings(tokens, start_id=int(prompt[0])))
+        token = int(decoder.begin()[0].argmax())
+        begun = time.perf_counter()
+        for _ in range(tokens):
+            token = int(decoder.write([token])[0].argmax())
+        first.append(begun - start)
+        others.append(time.perf_counter() - begun)
+
+    warm_up(write, [min(half, WARM_UP_RUNS)], 0)
+    first.clear()
+    others.clear()
+    durations(write, [half], specification.seconds)
+    growing, fixed = graphs.cache_bytes()
+    kept = "keys and values of the token" if growing else f"a state of {fixed:,} bytes does not grow"
+    texts = f"texts of {half} tokens behind prompts of {half}, at batch 1, the most likely token taken, {how}"
+    return {
+        "first_token": latency(first, texts)[0],
+        "writing_rate": Figure(half * len(others) / sum(others), "tokens/s", "measured", f"{len(others):,} {texts}"),
+        "cache_growth": Figure(float(growing), "bytes per token", "measured", f"sizes of the graph's inputs: {kept}"),
+    }
 
 
 def peak_without_arena(specification: Specification) -> Figure:

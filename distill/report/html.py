@@ -13,7 +13,7 @@ from markupsafe import Markup
 from distill.report import findings, formatting, legend
 from distill.results import Figure, Measurement, Report, Scale, VariantResult, scale_of
 
-QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure]], ...] = (
+QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure | None]], ...] = (
     ("file size", "the model file", lambda m: m.file_size),
     ("latency p50", "one text, real lengths", lambda m: m.latency_p50),
     ("latency p95", "one text, real lengths", lambda m: m.latency_p95),
@@ -24,7 +24,11 @@ QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure]], ...] = (
     ("memory after loading", "resident", lambda m: m.memory_after_load),
     ("memory before loading", "resident", lambda m: m.memory_before_load),
     ("energy", "per 1,000 texts", lambda m: m.energy),
+    ("time to first token", "one prompt", lambda m: m.first_token),
+    ("writing", "tokens behind one prompt", lambda m: m.writing_rate),
+    ("cache", "per token", lambda m: m.cache_growth),
 )
+"""What a measurement is shown by; a row stands where one of the variants has the figure."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ def render_html(report: Report) -> str:
         "curves": plots.training_curves(report),
         "seeds": plots.seeds_by_arm(report),
     }
+    measured = [variant for variant in report.variants if variant.measurement]
     return _template().render(
         report=report,
         headline=findings.headline(report),
@@ -75,8 +80,8 @@ def render_html(report: Report) -> str:
         further=_further_metrics(report),
         out_of_scope=bool(findings.out_of_scope(report)),
         tiles=_tiles(report),
-        quantities=QUANTITIES,
-        measured_variants=[variant for variant in report.variants if variant.measurement],
+        quantities=[row for row in QUANTITIES if any(v.measurement and row[2](v.measurement) for v in measured)],
+        measured_variants=measured,
         methods=_methods(report),
         total_seconds=math.fsum(cost.seconds for cost in report.costs),
         plots={name: plot and (plot, Markup(plot.svg)) for name, plot in drawn.items()},
@@ -186,6 +191,8 @@ def _methods(report: Report) -> list[Method]:
             continue
         for quantity, _, read in QUANTITIES:
             figure = read(variant.measurement)
+            if figure is None:
+                continue
             subjects.setdefault((quantity, figure.how, figure.method), []).append(f"{variant.model} {variant.variant}")
     for cost in report.costs:
         key = ("energy of training", cost.energy.how, cost.energy.method)

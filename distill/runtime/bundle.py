@@ -13,6 +13,7 @@ import numpy as np
 from distill import tasks
 from distill.errors import UserError, nearest, shown
 from distill.runtime.beam_search import Finish
+from distill.runtime.decoder import beginnings
 from distill.runtime.forward import ALONE, batches_by_tokens, in_order, respond
 from distill.runtime.generation import generate, stream
 from distill.runtime.graphs import Graphs
@@ -169,23 +170,18 @@ class WritingBundle(Bundle):
     """
 
     def generate(
-        self, prompts: Sequence[str], settings: GenerationSettings | None = None, tokens: int = ALONE
+        self, prompts: str | Sequence[str], settings: GenerationSettings | None = None, tokens: int = ALONE
     ) -> list[Written]:
         """What the model writes behind each prompt, or from each source, in the same order.
 
         Without ``settings`` as :attr:`settings` says: the most likely tokens. Where they name no end-of-text tokens and
-        no longest text, the bundle's hold. Prompts are written behind one by one, or as many together as
-        ``tokens`` hold. Raises UserError where a prompt fills the model, and where graph or tokenizer fails.
+        no longest text, the bundle's hold. Prompts are written behind one by one, or as many together as ``tokens``
+        hold; what is sampled depends on the place of a prompt among all.
+
+        Raises UserError where a prompt fills the model, and where graph or tokenizer fails.
         """
-        begun = [self._begun(prompt) for prompt in prompts]
-        found: dict[int, Written] = {}
-        for rows in batches_by_tokens([1] * len(begun), list(map(len, begun)), tokens):
-            with self._failing():
-                own = [begun[row] for row in rows]
-                for one in generate(self.graphs, own, self._filled(settings or self.settings), self.reading.tokenizer):
-                    text = one.text if self.task.own_label else one.text.strip()
-                    found[rows[one.row]] = Written(text, len(one.ids), one.finish)
-        return [found[row] for row in range(len(begun))]
+        asked = [prompts] if isinstance(prompts, str) else prompts
+        return self._written([self._begun(prompt) for prompt in asked], settings or self.settings, tokens)
 
     def stream(self, prompt: str, settings: GenerationSettings | None = None) -> Iterator[str]:
         """What :meth:`generate` writes behind one prompt, in pieces as they come."""
@@ -208,6 +204,17 @@ class WritingBundle(Bundle):
         if "encoder" in self.graphs.sessions:
             return self.reading.encode([example])[0].input_ids
         return self.reading.prompt(str(example.text))
+
+    def _written(self, begun: Sequence[Ids], settings: GenerationSettings, tokens: int) -> list[Written]:
+        found: dict[int, Written] = {}
+        settings, tokenizer = self._filled(settings), self.reading.tokenizer
+        beginnings(self.graphs, begun, settings)  # refuses, before anything is written, with the number of the prompt
+        for rows in batches_by_tokens([1] * len(begun), list(map(len, begun)), tokens):
+            with self._failing():
+                for one in generate(self.graphs, [begun[row] for row in rows], settings, tokenizer, rows):
+                    text = one.text if self.task.own_label else one.text.strip()
+                    found[one.row] = Written(text, len(one.ids), one.finish)
+        return [found[row] for row in range(len(begun))]
 
     def _answers(self, examples: Sequence[Example], tokens: int) -> list[Answer]:
         return list(self.generate([str(example.text) for example in examples], tokens=tokens))
@@ -259,7 +266,8 @@ class WritingBundle(Bundle):
         telling = self.task.while_training
         target = Example(str(example.text), label=None if telling.own_label else Target(str(example.text)))
         in_order(respond(self._forward, self.reading, telling, [target], ALONE))
-        self.generate([str(example.text)[: self.manifest.max_length - 2]], GenerationSettings(2))
+        begun = self._begun(str(example.text))[: max(1, self.manifest.max_length - 2)]
+        self._written([begun], GenerationSettings(2), ALONE)
 
     def _known_inputs(self) -> tuple[str, ...]:
         made = self.graphs.outputs.get("encoder", ())

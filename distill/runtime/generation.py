@@ -44,11 +44,16 @@ def writing(task: Task, reading: Reading) -> GenerationSettings:
 
 
 def generate(
-    graphs: Graphs, prompts: Sequence[Ids], settings: GenerationSettings, tokenizer: Tokenizer | None = None
+    graphs: Graphs,
+    prompts: Sequence[Ids],
+    settings: GenerationSettings,
+    tokenizer: Tokenizer | None = None,
+    rows: Sequence[int] | None = None,
 ) -> Iterator[Generated]:
     """What the model writes behind each prompt, one batch together, each as it ends.
 
-    ``prompts`` are ids [L] of any length, of which an encoder-decoder's are the sources. An answer does not depend on
+    ``prompts`` are ids [L] of any length, of which an encoder-decoder's are the sources; ``rows`` are their numbers,
+    where they are some of many: each number has random numbers of its own. An answer does not depend on
     the prompts beside it, but for an int8 graph, which scales its activations over the batch. Greedy and beam search
     write what transformers' ``generate`` writes.
 
@@ -60,10 +65,11 @@ def generate(
     if not len(prompts):
         return
     decoder = Decoder(graphs, prompts, settings)
+    begun = list(zip(range(len(prompts)) if rows is None else rows, decoder.beginnings, strict=True))
     if settings.beams > 1:
-        yield from _search(decoder, settings, tokenizer)
+        yield from _search(decoder, [BeamSearch(*one, settings, tokenizer) for one in begun], settings, tokenizer)
         return
-    texts = [_Text(row, beginning, settings, tokenizer) for row, beginning in enumerate(decoder.beginnings)]
+    texts = [_Text(*one, settings, tokenizer) for one in begun]
     for text, _ in _write(decoder, texts, settings):
         if text.finish is not None:
             yield text.generated()
@@ -131,9 +137,10 @@ def _write(decoder: Decoder, texts: list[_Text], settings: GenerationSettings) -
             logits = decoder.write([text.ids[-1] for text in texts])
 
 
-def _search(decoder: Decoder, settings: GenerationSettings, tokenizer: Tokenizer | None) -> Iterator[Generated]:
+def _search(
+    decoder: Decoder, searches: list[BeamSearch], settings: GenerationSettings, tokenizer: Tokenizer | None
+) -> Iterator[Generated]:
     """Beam search for all prompts together; the rows of the decoder are the beams of the first, of the second …"""
-    searches = [BeamSearch(row, begun, settings, tokenizer) for row, begun in enumerate(decoder.beginnings)]
     logits = decoder.begin().repeat(settings.beams, axis=0)
     decoder.select(np.arange(len(searches)).repeat(settings.beams).tolist())
     while searches:

@@ -29,9 +29,9 @@ def usable_cores() -> int:
 class Graphs:
     """A session for each role, such as ``model``."""
 
-    def __init__(self, files: Mapping[str, Path], threads: int | None = None) -> None:
+    def __init__(self, files: Mapping[str, Path], threads: int | None = None, arena: bool = True) -> None:
         """``files`` gives the ONNX file of each role. Raises UserError where one cannot be loaded."""
-        self.sessions = {role: open_session(path, threads or usable_cores()) for role, path in files.items()}
+        self.sessions = {role: open_session(path, threads or usable_cores(), arena) for role, path in files.items()}
         self.inputs = {role: tuple(i.name for i in session.get_inputs()) for role, session in self.sessions.items()}
         """Names of the inputs of each role."""
         self.outputs = {role: tuple(o.name for o in session.get_outputs()) for role, session in self.sessions.items()}
@@ -66,6 +66,15 @@ class Graphs:
             for i in self.sessions["decoder"].get_inputs()
             if i.name in self.past
         }
+
+    def cache_bytes(self) -> tuple[int, int]:
+        """(bytes that the cache takes of each token, bytes that it takes before any), of one row."""
+        growing = fixed = 0
+        for i in self.sessions["decoder"].get_inputs():
+            if i.name in self.past:
+                size = math.prod(n for n in i.shape if isinstance(n, int)) * np.dtype(DTYPES[i.type]).itemsize
+                growing, fixed = (growing + size, fixed) if "past" in i.shape else (growing, fixed + size)
+        return growing, fixed
 
     def check_cache(self) -> None:
         """Raises ValueError where the decoder does not give back each tensor of its cache as it takes it, or where one

@@ -34,7 +34,7 @@ class MeasureVariant(Stage):
     who: str
     exported: Artifact
     variant: str
-    role: str
+    roles: tuple[str, ...]
     inputs: tuple[str, ...]
     settings: MeasureConfig
     computer: dict[str, str]
@@ -52,21 +52,22 @@ class MeasureVariant(Stage):
         """Leaves ``measurement.json``."""
         from distill.measure import measure, not_measured
 
-        model = self.exported.directory / graph_file(self.role, self.variant)
+        models = [self.exported.directory / graph_file(role, self.variant) for role in self.roles]
+        *before, model = (str(path.resolve()) for path in models)
         try:
-            figures = measure(self.specification(model.resolve()))
+            figures = measure(self.specification(model, *before))
         except Exception as error:  # the models are there all the same, and so is all else that the run found out
             say(f"{self.what}: no figures ({error})")
-            figures = not_measured(model, self.settings.threads, str(error))
+            figures = not_measured(models, self.settings.threads, str(error))
         (folder / "measurement.json").write_text(to_json(figures), encoding="utf-8")
 
-    def specification(self, model: Path) -> "Specification":
+    def specification(self, model: str, encoder: str = "") -> "Specification":
         """The model with the first of the texts."""
         from distill.measure import Specification
 
         encoded = rows_of(self.task.encode(self.reading, self.texts.examples[:MEASURED_TEXTS]))
         return Specification(
-            model=str(model),
+            model=model,
             inputs=self.inputs,
             token_ids=tuple(tuple(map(int, e.input_ids)) for e in encoded),
             pad_id=self.reading.pad_id,
@@ -75,6 +76,7 @@ class MeasureVariant(Stage):
             watts_per_core=self.settings.watts_per_core,
             max_length=self.reading.max_length,
             second_lengths=tuple(e.second_length for e in encoded),
+            encoder=encoder,
         )
 
 
@@ -88,7 +90,7 @@ def measure_variant(this: Run, exported: Exported, variant: str) -> Measurement:
             who=exported.who,
             exported=exported.artifact,
             variant=variant,
-            role=exported.roles[0],
+            roles=exported.roles,
             inputs=exported.inputs,
             settings=this.config.measure,
             computer=machine(),

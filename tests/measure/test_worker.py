@@ -87,7 +87,7 @@ def test_every_figure_of_pairs_is_of_marked_pairs(
         types, mask = batch["token_type_ids"], batch["attention_mask"]
         seen.append((len(types), int(mask.sum()), int(types.sum())))
 
-    monkeypatch.setattr("distill.measure.worker.run_of", lambda _: run)
+    monkeypatch.setattr("distill.measure.worker.run_of", lambda *_: run)
     seconds = tuple(len(ids) // 2 for ids in specification.token_ids)
     measurement(dataclasses.replace(specification, second_lengths=seconds, seconds=0.001))
     assert {size for size, _, _ in seen} == {1, 32, 8}
@@ -226,7 +226,7 @@ def test_work_is_cut_to_the_budget(specification: Specification, monkeypatch: py
         sizes.append(len(batch["input_ids"]))
         time.sleep(0.002 * batch["input_ids"].size)
 
-    monkeypatch.setattr("distill.measure.worker.run_of", lambda _: run)
+    monkeypatch.setattr("distill.measure.worker.run_of", lambda *_: run)
     short = dataclasses.replace(specification, budget=1.5, second_lengths=(1,) * 40)
     start = time.monotonic()
     found = measurement(short)
@@ -263,7 +263,7 @@ def test_memory_alone_may_be_missing(specification: Specification, monkeypatch: 
 
 
 def test_a_model_that_was_not_measured_has_its_size(specification: Specification) -> None:
-    found = not_measured(Path(specification.model), 1, "it took too long")
+    found = not_measured([Path(specification.model)], 1, "it took too long")
     figures = [value for name, value in vars(found).items() if isinstance(value, Figure) and name != "file_size"]
     assert {(figure.value, figure.how, figure.method) for figure in figures} == {
         (None, "unavailable", "it took too long")

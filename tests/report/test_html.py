@@ -181,3 +181,16 @@ def test_nan_survives_json_as_nan(sparse: Report) -> None:
     assert "NaN" not in text
     assert to_json(from_json(Report, text)) == text
     assert render_html(from_json(Report, text)) == render_html(sparse)
+
+
+def test_figures_of_writing_are_shown_where_there_are_some(page: str, plots_stay_undrawn: None) -> None:
+    assert "time to first token" not in page
+    report = example_report()
+    first = next(variant for variant in report.variants if variant.measurement)
+    figure = dataclasses.replace(first.measurement.latency_p50, value=12.5, method="of one prompt")
+    writes = dataclasses.replace(first, measurement=dataclasses.replace(first.measurement, first_token=figure))
+    variants = tuple(writes if variant is first else variant for variant in report.variants)
+    shown = Page(render_html(dataclasses.replace(report, variants=variants))).text
+    assert "time to first token" in shown
+    assert "of one prompt" in shown
+    assert "tokens behind one prompt" not in shown

@@ -25,11 +25,11 @@ from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
-from tiny_graphs import CORPUS, INPUTS, word_table, write_graph
+from tiny_graphs import CORPUS, INPUTS, word_table, write_decoder_graph, write_graph
 
 from distill import UserError, load, tasks
 from distill.export.bundle import write_bundle
-from distill.runtime import Manifest, sha256_of
+from distill.runtime import Generation, Manifest, sha256_of
 from distill.tasks import Windows
 from distill.text import Example, Reading, train_tokenizer
 
@@ -43,26 +43,33 @@ Mutation = Callable[[Path, random.Random], str]
 
 
 def write_bundles(folder: Path) -> list[Path]:
-    """Four tasks, three kinds of tokenizers, one bundle that reads in windows."""
+    """Five tasks, three kinds of tokenizers, one bundle that reads in windows, one that writes."""
     made = []
     for name, labels, model, windows, thresholds in (
         ("text-classification", ("bad", "fine", "good"), "wordpiece", Windows(3), ()),
         ("multi-label-classification", ("joy", "love"), "unigram", None, (0.5, -0.5)),
         ("token-classification", ("B-x", "O"), "bpe", None, ()),
         ("regression", (), "wordpiece", None, ()),
+        ("language-modelling", (), "bpe", None, ()),
     ):
         task = tasks.build(name, labels, windows=windows).with_thresholds(thresholds)
         reading = Reading(train_tokenizer([Example(text) for text in CORPUS * 3], 300, model), 12)
         sources = folder / f"sources-{name}"
         sources.mkdir()
-        write_graph(sources / "model.onnx", word_table(reading.vocabulary_size, task.width), task.words)
+        size, inputs, role = reading.vocabulary_size, list(INPUTS), "decoder" if task.writes else "model"
+        if task.writes:
+            write_decoder_graph(sources / "graph.onnx", word_table(size, size))
+            inputs[2] = "past.0.key"
+        else:
+            write_graph(sources / "graph.onnx", word_table(size, task.width), task.words)
         reading.save_tokenizer(sources / "tokenizer.json")
-        graphs, workload = {"fp32": {"model": "onnx/model.onnx"}}, {"token_lengths": [3, 5], "second_lengths": [0, 2]}
+        graphs, workload = {"fp32": {role: f"onnx/{role}.onnx"}}, {"token_lengths": [3, 5], "second_lengths": [0, 2]}
         manifest = Manifest(
-            *(1, name, task.section(), graphs, list(INPUTS), ["logits"], 12, reading.pad_id, "fp32", {}, {}, {}),
+            *(1, name, task.section(), graphs, inputs, ["logits"], 12, reading.pad_id, "fp32", {}, {}, {}),
             workload,
+            generation=Generation(2, [3]) if task.writes else None,
         )
-        files = {"tokenizer.json": sources / "tokenizer.json", "onnx/model.onnx": sources / "model.onnx"}
+        files = {"tokenizer.json": sources / "tokenizer.json", f"onnx/{role}.onnx": sources / "graph.onnx"}
         write_bundle(folder / name, manifest, files, {})
         made.append(folder / name)
     return made
@@ -224,8 +231,13 @@ def _harmful_parts(rng: random.Random) -> list[tuple[str, Json]]:
     ]
 
 
+def graph_of(folder: Path) -> Path:
+    (path,) = (folder / "onnx").glob("*.onnx")
+    return path
+
+
 def graph_bytes(folder: Path, rng: random.Random) -> str:
-    path = folder / "onnx/model.onnx"
+    path = graph_of(folder)
     path.write_bytes(change_bytes(path.read_bytes(), rng))
     fit(folder)
     return ""
@@ -233,7 +245,8 @@ def graph_bytes(folder: Path, rng: random.Random) -> str:
 
 def graph_signature(folder: Path, rng: random.Random) -> str:
     """Other inputs, outputs, types, widths, or what the nodes compute."""
-    model = onnx.load(folder / "onnx/model.onnx")
+    path = graph_of(folder)
+    model = onnx.load(path)
     graph = model.graph
     kind = rng.choice(["input", "output", "drop", "type", "another", "narrow", "nan", "text", "outside", "node"])
     if kind in ("input", "output"):
@@ -269,13 +282,13 @@ def graph_signature(folder: Path, rng: random.Random) -> str:
         tensor.external_data.add(key="location", value=place)
     else:
         rng.choice(graph.node).op_type = rng.choice(["Neg", "NoSuchOperator", "Shape", "Identity", "Sum"])
-    onnx.save(model, folder / "onnx/model.onnx")
+    onnx.save(model, path)
     fit(folder)
     return kind
 
 
 def files_and_links(folder: Path, rng: random.Random) -> str:
-    path = folder / rng.choice(["bundle.json", "tokenizer.json", "onnx/model.onnx", "onnx"])
+    path = folder / rng.choice(["bundle.json", "tokenizer.json", f"onnx/{graph_of(folder).name}", "onnx"])
     kind = rng.choice(["remove", "folder", "circle", "device", "pipe", "empty", "sparse", "link", "no rights"])
     if kind == "no rights":
         path.chmod(0)
@@ -314,7 +327,7 @@ def answer(folder: Path) -> str:
     """``answered``, ``refused: …`` or a traceback."""
     try:
         bundle = load(folder, threads=1)
-        for question in QUESTIONS:
+        for question in QUESTIONS[: 2 if bundle.task.writes else None]:  # the others fill what writes
             for one in bundle([question]):
                 json.dumps(one.as_dict(), ensure_ascii=False, allow_nan=False).encode()
                 one.as_line().encode()

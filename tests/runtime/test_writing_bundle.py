@@ -69,10 +69,14 @@ def test_settings_are_the_callers_and_the_rest_the_bundles(pair: tuple[WritingBu
         bundle.generate(["a"], GenerationSettings(30, temperature=3.0, seed=seed))[0] for seed in (0, 0, 1)
     )
     assert one == again != other
+    sampled = [bundle.generate(["a"] * 3, GenerationSettings(9, temperature=3.0), tokens) for tokens in (1, 1000)]
+    assert len({text.text for text in sampled[0]}) == 3
+    assert sampled[0] == sampled[1]
+    assert bundle.generate("a mess") == bundle.generate(["a mess"])
     if bundle.graphs.cache_grows:
         assert bundle.generate(["a"], GenerationSettings(1000, end_ids=(10**6,)))[0].tokens == 40 - 2
-        with pytest.raises(UserError, match="prompt 1 has 61 tokens, but the model holds 40"):
-            bundle(["a " * 60])
+        with pytest.raises(UserError, match="prompt 2 has 61 tokens, but the model holds 40"):
+            bundle(["a", "a " * 60])
     else:  # a recurrent network holds texts of any length
         assert bundle.generate(["a " * 60], GenerationSettings(70, end_ids=(10**6,)))[0].tokens == 70
 

@@ -55,6 +55,32 @@ def write_graph(path: Path, table: NDArray[np.float32], by_token: bool, inputs: 
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
 
 
+def write_decoder_graph(path: Path, table: NDArray[np.float32]) -> None:
+    """A decoder whose cache holds what it read: logits [B, L, V] are the rows of ``table`` [V, V] of the ids, plus the
+    ``present`` length."""
+    nodes = [
+        helper.make_node("Cast", ["input_ids"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["numbers", "axes"], ["column"]),
+        helper.make_node("Concat", ["past.0.key", "column"], ["present.0.key"], axis=2),
+        helper.make_node("ReduceSum", ["attention_mask"], ["read"], keepdims=0),
+        helper.make_node("Cast", ["read"], ["length"], to=TensorProto.FLOAT),
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        helper.make_node("Add", ["rows", "length"], ["logits"]),
+    ]
+    ids, mask = (
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", length])
+        for name, length in (("input_ids", "sequence"), ("attention_mask", "total"))
+    )
+    past, present = (
+        helper.make_tensor_value_info(f"{name}.0.key", TensorProto.FLOAT, ["batch", 1, length, 1])
+        for name, length in (("past", "past"), ("present", "total"))
+    )
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "sequence", table.shape[1]])
+    weights = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([1, 3]), "axes")]
+    graph = helper.make_graph(nodes, "writer", [ids, mask, past], [logits, present], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
+
+
 def with_positions(model: onnx.ModelProto, count: int) -> onnx.ModelProto:
     """The same graph, which looks up a row of zeros for each position, of which there are ``count``."""
     graph = model.graph

@@ -460,7 +460,7 @@ def test_a_variant_is_measured_with_its_own_graph_reading_and_texts(
             measure_variant(now.this, one, "int8")
     for one, stage in zip(exported, now.shelf.asked[-2:], strict=True):
         assert isinstance(stage, MeasureVariant)
-        assert (stage.who, stage.exported, stage.variant, stage.role) == (one.who, one.artifact, "int8", "model")
+        assert (stage.who, stage.exported, stage.variant, stage.roles) == (one.who, one.artifact, "int8", ("model",))
         assert stage.inputs == (f"inputs of the {one.who}",)
         assert stage.reading.max_length == one.texts.reading.max_length
         assert stage.texts.splits == ("test",)

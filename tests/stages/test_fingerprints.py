@@ -153,7 +153,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             "student",
             artifact("export"),
             "int8",
-            "model",
+            ("model",),
             ("input_ids",),
             MeasureConfig(),
             {"processor": "some", "system": "any"},
