@@ -149,7 +149,8 @@ def predict(options: argparse.Namespace) -> int:
         if number == 0 and not as_json and text.startswith(b'{"'):
             say(f"{where} is read as a text; for JSON give --input json")
         for answer in answers_of(bundle, lines, as_json):
-            print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else answer.as_line())
+            line = " ".join(answer.as_line().splitlines())  # a label or a part of a passage may break lines
+            print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else line)
         sys.stdout.flush()
     return 0
 
