@@ -285,7 +285,7 @@ def measure_bundle(options: argparse.Namespace) -> int:
         say(f"measure {variant}")
         figures = measure(
             Specification(
-                model=str((folder / manifest.graphs[variant]["model"]).resolve()),
+                model=str((folder / manifest.graphs[variant]["model"]).absolute()),
                 inputs=tuple(manifest.inputs),
                 token_ids=tuple((manifest.pad_id,) * length for length in lengths),
                 pad_id=manifest.pad_id,
