@@ -22,8 +22,9 @@ def run_recipe(options: argparse.Namespace) -> int:
     """``distill run``"""
     from distill.config.compose import run_with_hydra
 
-    if options.resolve and not options.cfg:
-        raise UserError("--resolve says how --cfg prints; give --cfg job, too")
+    if (options.resolve or options.package) and not options.cfg:
+        given = "--resolve" if options.resolve else "--package"
+        raise UserError(f"{given} says how --cfg prints; give --cfg job, too")
     flags = [f"--{name}" for name in ("multirun", "resolve") if getattr(options, name)]
     for name in ("cfg", "package", "info"):
         if getattr(options, name):
