@@ -1,5 +1,7 @@
 """Whether the teacher had learnt enough to teach."""
 
+import math
+
 from distill.evaluation.contrasts import paired_difference
 from distill.metrics import Metric, Statistics
 from distill.results import ArmResult
@@ -23,9 +25,10 @@ def undertrained(metric: Metric, teacher: ArmResult, stacks: dict[str, Statistic
     if "hard" in stacks:
         ahead = paired_difference(metric, stacks["teacher"], stacks["hard"])
         if ahead.low <= 0:
+            interval = f", interval {100 * ahead.low:.1f} to {100 * ahead.high:.1f}" if math.isfinite(ahead.low) else ""
             found.append(
                 f"the student reaches its teacher on hard labels alone: the teacher is ahead by "
-                f"{100 * ahead.value:.1f} points, interval {100 * ahead.low:.1f} to {100 * ahead.high:.1f}; {mend}"
+                f"{100 * ahead.value:.1f} points{interval}; {mend}"
             )
     seed = teacher.seeds[0]
     if seed.curve and seed.best_step == max(point.step for point in seed.curve) and len(seed.curve) > 1:
