@@ -18,6 +18,7 @@ from distill.progress import speaks
 
 TRAIN_PACKAGES = ("torch", "transformers", "hydra", "accelerate", "sklearn", "rich", "jinja2", "matplotlib", "onnx")
 STOPPED = "stopped; run the same command again to go on"
+HYDRA_KNOWS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 
@@ -164,7 +165,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="print the composed recipe and stop")
     made.add_argument("--resolve", action="store_true", help="with --cfg: with references filled in")
     made.add_argument("--package", "-p", metavar="KEY", help="with --cfg: this part alone")
-    one.add_argument("--info", "-i", metavar="WHAT", help="print what Hydra knows (defaults, searchpath …) and stop")
+    one.add_argument("--info", "-i", choices=HYDRA_KNOWS, help="print what Hydra knows and stop")
     made.set_defaults(words="overrides")
 
     made = command(

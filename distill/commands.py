@@ -24,8 +24,9 @@ def run_recipe(options: argparse.Namespace) -> int:
     """``distill run``"""
     from distill.config.compose import run_with_hydra
 
-    if options.resolve and not options.cfg:
-        raise UserError("--resolve says how --cfg prints; give --cfg job, too")
+    if (options.resolve or options.package) and not options.cfg:
+        given = "--resolve" if options.resolve else "--package"
+        raise UserError(f"{given} says how --cfg prints; give --cfg job, too")
     flags = [f"--{name}" for name in ("multirun", "resolve") if getattr(options, name)]
     for name in ("cfg", "package", "info"):
         if getattr(options, name):
@@ -156,7 +157,8 @@ def predict(options: argparse.Namespace) -> int:
                 show_as_it_comes(bundle, *some[0], as_json)
                 continue
             for answer in answers_of(bundle, some, as_json):
-                print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else answer.as_line())
+                line = " ".join(answer.as_line().splitlines())  # a label or a part of a passage may break lines
+                print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else line)
             sys.stdout.flush()
     return 0
 
@@ -335,7 +337,7 @@ def measure_bundle(options: argparse.Namespace) -> int:
     verify(folder, manifest, [file for variant in variants for file in manifest.files(variant)])
     for variant in variants:
         say(f"measure {variant}")
-        files = {role: str((folder / file).resolve()) for role, file in manifest.graphs[variant].items()}
+        files = {role: str((folder / file).absolute()) for role, file in manifest.graphs[variant].items()}
         figures = measure(
             Specification(
                 model=files[manifest.role],

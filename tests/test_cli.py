@@ -484,6 +484,7 @@ def test_incomplete_or_altered_bundle_is_refused(
         (["report", "nowhere"], "nowhere has no report.json"),
         (["recipes", "--foo"], "unknown argument --foo"),
         (["run", "quickstart", "--resolve"], "--resolve says how --cfg prints"),
+        (["run", "quickstart", "--package", "data"], "--package says how --cfg prints"),
         (["run", "quickstart", "-m", "name=x", "student=layers,lstm"], "would be the name of every run of --multirun"),
     ],
 )

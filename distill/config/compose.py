@@ -170,6 +170,10 @@ def _start(arguments: Sequence[str], jobs: _Jobs) -> Any:
         result = main()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_in_plain_words(error, groups())) from error
+    except SystemExit as error:
+        if "--package" not in arguments:
+            raise
+        raise UserError("the recipe sets nothing there; --cfg job without --package prints all its keys") from error
     finally:
         sys.argv = before
     if jobs.errors:

@@ -92,9 +92,10 @@ def decode(path: Path, data: bytes) -> str:
     encoding = encoding_of(data)
     start = data[:4096]
     if encoding == "utf-8" and start.count(0) > len(start) // 4:
+        order = "BE" if start[::2].count(0) > start[1::2].count(0) else "LE"
         raise UserError(
             f"{path}: many bytes are 0, as in UTF-16 without a byte order mark; save the file as UTF-8, for example "
-            "with `iconv -f UTF-16LE -t UTF-8`"
+            f"with `iconv -f UTF-16{order} -t UTF-8`"
         )
     try:
         return data.decode(encoding)

@@ -17,6 +17,8 @@ GROUPS = 200
 """Of how many parts of the texts one is left out at a time, where a metric has to be computed anew for each."""
 DRAWS = 5_000
 """Of experiments, for the power note: the note is good to about 1 %."""
+NO_SPREAD = 1e-9
+"""A half-width below it is rounding."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Components:
     seeds, where Satterthwaite's degrees of freedom call up to 7.8 % of nulls different. It is never narrower than the
     interval over texts with these trainings as given, and with one seed it is that interval.
 
+    Where that is 0, as with all of n answers right, it is no interval: a share of the texts that none of the n belongs
+    to can still be 1 - 0.05^(1/n), about 3 / n (the rule of three, Hanley and Lippman-Hand 1983), and theirs may be the
+    value that is furthest from that of the n. So h is that share times this distance.
+
     The p-value is the level at which the interval begins to hold 0, so that both always say the same.
     """
 
@@ -57,6 +63,20 @@ class Components:
     texts_degrees: int
     seeds: tuple[Seeds, ...]
     """None of an arm with one training, which is taken as given."""
+    least: float
+    """What ``value`` can be at least."""
+    greatest: float
+    """What it can be at most."""
+
+    @property
+    def alike(self) -> bool:
+        """Whether nothing varies: all texts have one value."""
+        return bool(self._spread()[FIVE_PERCENT] < NO_SPREAD)
+
+    @property
+    def method(self) -> str:
+        """What the interval is called."""
+        return "rule of three" if self.alike else "t interval"
 
     def half_width(self) -> float:
         """Half the width of the 95 % interval."""
@@ -73,9 +93,9 @@ class Components:
 
         It is the 80 % quantile of half-width + error of the mean, over draws of both from the components. That of the
         seeds is corrected to be too small as often as too large (a sample variance of three seeds is too small in 63 %
-        of cases), and is at least what texts alone cause. Infinite with a single text.
+        of cases), and is at least what texts alone cause. Infinite with a single text, and where nothing varies.
         """
-        if not math.isfinite(self.texts):
+        if not math.isfinite(self.texts) or self.alike:
             return math.inf
         t = quantiles(self.texts_degrees)[FIVE_PERCENT]
         squares = np.full(DRAWS, t * t * self.texts)
@@ -90,6 +110,14 @@ class Components:
 
     def _half_widths(self) -> NDArray[np.float64]:
         """[L], one for each of ``LEVELS``."""
+        if not self.alike:
+            return self._spread()
+        furthest = max(self.value - self.least, self.greatest - self.value)
+        unseen: NDArray[np.float64] = furthest * (1 - LEVELS ** (1 / (self.texts_degrees + 1)))
+        return unseen
+
+    def _spread(self) -> NDArray[np.float64]:
+        """[L] half-widths that come of what varies."""
         if not math.isfinite(self.texts):
             return np.full(LEVELS.shape, math.inf)
         t = quantiles(self.texts_degrees)
@@ -101,21 +129,24 @@ class Components:
         return half_widths
 
 
-def bounds(found: Components, least: float, greatest: float) -> tuple[float, float]:
+def bounds(found: Components) -> tuple[float, float]:
     """Of the 95 % interval, within the values that there are; infinite where a single text says nothing of others."""
     half_width = found.half_width()
     if math.isinf(half_width):
         return -math.inf, math.inf
-    return max(found.value - half_width, least), min(found.value + half_width, greatest)
+    return max(found.value - half_width, found.least), min(found.value + half_width, found.greatest)
 
 
-def components(value: float, arms: Sequence[NDArray[np.float64]]) -> Components:
-    """Of ``value``, the sum over arms of the mean of their [S, n] :func:`text_values`; n is the same for all."""
+def components(value: float, arms: Sequence[NDArray[np.float64]], least: float, greatest: float) -> Components:
+    """Of ``value``, the sum over arms of the mean of their [S, n] :func:`text_values`; n is the same for all.
+
+    It is between ``least`` and ``greatest``.
+    """
     texts = np.sum([arm.mean(axis=0) for arm in arms], axis=0)
     n = len(texts)
     seeds = tuple(seed_component(arm) for arm in arms if len(arm) > 1)
     variance = float(texts.var(ddof=1)) / n if n > 1 else math.inf
-    return Components(value, variance, max(n - 1, 1), seeds)
+    return Components(value, variance, max(n - 1, 1), seeds, least, greatest)
 
 
 def seed_component(arm: NDArray[np.float64]) -> Seeds:

@@ -31,7 +31,7 @@ def contrast(metric: Metric, arm: Compared, against: Compared, primary: bool) ->
             "difference could be that of the steps; give both arms the same budget"
         )
     found = difference_components(metric, arm.statistics, against.statistics)
-    difference = _estimate(metric, found, arm.statistics, against.statistics)
+    difference = _estimate(found, arm.statistics, against.statistics)
     one_each = len(arm.statistics) == len(against.statistics) == 1
     smallest = found.smallest_shown()
     return Contrast(
@@ -54,7 +54,7 @@ def paired_difference(metric: Metric, arm: Statistics, against: Statistics) -> E
     arm with one seed is taken as given: nothing is said of its other trainings. One text gives no interval: its bounds
     are infinite. Raises ValueError as :func:`contrast` does.
     """
-    return _estimate(metric, difference_components(metric, arm, against), arm, against)
+    return _estimate(difference_components(metric, arm, against), arm, against)
 
 
 def difference_components(metric: Metric, arm: Statistics, against: Statistics) -> Components:
@@ -65,7 +65,8 @@ def difference_components(metric: Metric, arm: Statistics, against: Statistics) 
             f"expected statistics over the same texts, got [n, K] = {arm.shape[1:]} and {against.shape[1:]}"
         )
     difference = mean_score(metric, arm) - mean_score(metric, against)
-    return components(difference, [one - other] if len(arm) == len(against) else [one, -other])
+    furthest = metric.greatest - metric.least
+    return components(difference, [one - other] if len(arm) == len(against) else [one, -other], -furthest, furthest)
 
 
 def verdict(arm: str, against: str, difference: Estimate, one_each: bool = False) -> str:
@@ -82,10 +83,9 @@ def verdict(arm: str, against: str, difference: Estimate, one_each: bool = False
     return words + (" in these two trainings" if one_each else "")
 
 
-def _estimate(metric: Metric, found: Components, arm: Statistics, against: Statistics) -> Estimate:
+def _estimate(found: Components, arm: Statistics, against: Statistics) -> Estimate:
     seeds, others, texts = len(arm), len(against), arm.shape[1]
     counts = f"{seeds}" if seeds == others else f"{seeds} and {others}"
     over = f"{counts} seeds x " if max(seeds, others) > 1 else ""
-    furthest = metric.greatest - metric.least
-    low, high = bounds(found, -furthest, furthest)
-    return Estimate(found.value, low, high, f"paired t interval over {over}{texts:,} texts")
+    low, high = bounds(found)
+    return Estimate(found.value, low, high, f"paired {found.method} over {over}{texts:,} texts")

@@ -5,7 +5,15 @@ from statistics import NormalDist
 
 import numpy as np
 
-from distill.evaluation.components import CONFIDENCE, bounds, components, mean_score, seed_component, text_values
+from distill.evaluation.components import (
+    CONFIDENCE,
+    NO_SPREAD,
+    bounds,
+    components,
+    mean_score,
+    seed_component,
+    text_values,
+)
 from distill.evaluation.student_t import FIVE_PERCENT, quantiles
 from distill.metrics import Metric, Statistics
 from distill.results import Estimate
@@ -33,14 +41,13 @@ def score_over_seeds(metric: Metric, statistics: Statistics) -> Estimate:
     """The mean score over S seeds with a 95 % interval; ``statistics`` is [S, n, K].
 
     The interval reckons with other texts and other seeds: see :class:`distill.evaluation.components.Components`. It
-    ends where scores end. With one seed it says nothing about other seeds. Where all texts of all seeds are right it
-    has no width; use :func:`wilson` there. One text gives no interval: its bounds are infinite. Raises ValueError for
-    another shape, and for statistics or scores that are NaN or infinite.
+    ends where scores end. With one seed it says nothing about other seeds. One text gives no interval: its bounds are
+    infinite. Raises ValueError for another shape, and for statistics or scores that are NaN or infinite.
     """
     values = text_values(metric, statistics)
-    found = components(mean_score(metric, statistics), [values])
-    low, high = bounds(found, metric.least, metric.greatest)
-    return Estimate(found.value, low, high, method_name(statistics))
+    found = components(mean_score(metric, statistics), [values], metric.least, metric.greatest)
+    low, high = bounds(found)
+    return Estimate(found.value, low, high, f"{found.method} {over(statistics)}")
 
 
 def gap_recovered(metric: Metric, arm: Statistics, linear: Statistics, teacher: Statistics) -> Estimate | None:
@@ -49,8 +56,8 @@ def gap_recovered(metric: Metric, arm: Statistics, linear: Statistics, teacher: 
     ``arm`` is [S, n, K], ``linear`` and ``teacher`` are [n, K], over the same texts. The interval holds the shares g
     for which (arm - linear) - g (teacher - linear) is not shown to differ from 0 (Fieller 1954), with the half-width of
     :class:`distill.evaluation.components.Components`: linear and the teacher are taken as given, the arm's seeds are
-    not. Its bounds are infinite where the gap between linear and teacher is not shown to differ from 0: the texts do
-    not settle it. Raises ValueError as :func:`score_over_seeds` does.
+    not. Its bounds are infinite where the gap between linear and teacher is not shown to differ from 0, or is the same
+    on every text: the texts do not settle it. Raises ValueError as :func:`score_over_seeds` does.
     """
     if not arm.shape[1:] == linear.shape == teacher.shape:
         raise ValueError(
@@ -61,9 +68,10 @@ def gap_recovered(metric: Metric, arm: Statistics, linear: Statistics, teacher: 
     reached, gap = mean_score(metric, arm) - floor, mean_score(metric, teacher[None]) - floor
     if gap <= 0:
         return None
+    method = f"Fieller's interval, t interval {over(arm)}"
     n = values.shape[1]
     if n == 1:
-        return Estimate(reached / gap, -math.inf, math.inf, method_name(arm))
+        return Estimate(reached / gap, -math.inf, math.inf, method)
     t = quantiles(n - 1)[FIVE_PERCENT]
     # squares of half-widths: of reached, of gap, and half the mixed term
     mixed = t * t * np.cov(values.mean(axis=0) - floors[0], ceilings[0] - floors[0]) / n
@@ -75,14 +83,13 @@ def gap_recovered(metric: Metric, arm: Statistics, linear: Statistics, teacher: 
     # (reached - g gap)² = of_reached - 2 g both + g² of_gap
     a, b, c = gap**2 - of_gap, reached * gap - both, reached**2 - of_reached
     low, high = -math.inf, math.inf
-    if a > 0:
+    if a > 0 and of_gap > NO_SPREAD**2:
         root = math.sqrt(max(b * b - a * c, 0.0))
         low, high = float((b - root) / a), float((b + root) / a)
-    return Estimate(reached / gap, low, high, f"Fieller's interval, {method_name(arm)}")
+    return Estimate(reached / gap, low, high, method)
 
 
-def method_name(statistics: Statistics) -> str:
-    """``t interval over 3 seeds x 1,902 texts``."""
+def over(statistics: Statistics) -> str:
+    """``over 3 seeds x 1,902 texts``."""
     seeds, texts, _ = statistics.shape
-    over = f"{seeds} seeds x " if seeds > 1 else ""
-    return f"t interval over {over}{texts:,} texts"
+    return "over " + (f"{seeds} seeds x " if seeds > 1 else "") + f"{texts:,} texts"

@@ -1,5 +1,7 @@
 """Whether the teacher had learnt enough to teach."""
 
+import math
+
 from distill.evaluation.contrasts import paired_difference
 from distill.metrics import Metric, Statistics
 from distill.results import ArmResult, scale_of
@@ -26,9 +28,10 @@ def undertrained(metric: Metric, teacher: ArmResult, stacks: dict[str, Statistic
         ahead = paired_difference(metric, stacks["teacher"], stacks["hard"])
         if ahead.low <= 0:
             value, low, high = (f"{scale.gains.read(x):.{digits}f}" for x in (ahead.value, ahead.low, ahead.high))
+            interval = f", interval {low} to {high}" if math.isfinite(ahead.low) else ""
             found.append(
                 f"the student reaches its teacher on hard labels alone: the teacher is ahead by "
-                f"{value} {scale.steps}, interval {low} to {high}; {mend}"
+                f"{value} {scale.steps}{interval}; {mend}"
             )
     seed = teacher.seeds[0]
     if seed.curve and seed.best_step == max(point.step for point in seed.curve) and len(seed.curve) > 1:

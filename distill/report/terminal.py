@@ -127,8 +127,15 @@ def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
     _print_list(console, "Warnings", _why_runs_differ(reports), style="yellow")
 
 
+class _Console(Console):
+    """Rich's own ends the process with status 1 where the reader, such as head, has seen enough."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def _console(stream: TextIO | None) -> Console:
-    return Console(file=stream or sys.stdout, width=WIDTH, highlight=False, markup=False, emoji=False)
+    return _Console(file=stream or sys.stdout, width=WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def _table() -> Table:

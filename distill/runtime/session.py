@@ -5,6 +5,7 @@ from pathlib import Path
 import onnxruntime
 
 from distill.errors import UserError
+from distill.runtime.manifest import weights_file
 
 
 def open_session(path: str | Path, threads: int, arena: bool = True) -> onnxruntime.InferenceSession:
@@ -28,4 +29,16 @@ def open_session(path: str | Path, threads: int, arena: bool = True) -> onnxrunt
             enable_fallback=0,  # there is no other provider: it would print on stdout and try the same again
         )
     except Exception as error:  # onnxruntime raises classes of its own that derive from Exception alone
-        raise UserError(f"onnxruntime cannot load {path}: {error}") from error
+        raise UserError(f"onnxruntime cannot load {path}: {error}{_mend(Path(path))}") from error
+
+
+def _mend(graph: Path) -> str:
+    """Where the weights beside a graph are a link: onnxruntime follows it into the folder of the graph's own file."""
+    weights = graph.with_name(weights_file(graph.name)).resolve()
+    folders = [graph.parent.resolve(), graph.resolve().parent]
+    if not weights.is_file() or any(map(weights.is_relative_to, folders)):
+        return ""
+    return (
+        f"; its weights are a link to {weights}, which onnxruntime does not follow: copy the bundle with what its "
+        "links lead to (cp -rL)"
+    )

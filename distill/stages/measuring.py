@@ -53,7 +53,7 @@ class MeasureVariant(Stage):
         from distill.measure import measure, not_measured
 
         models = [self.exported.directory / graph_file(role, self.variant) for role in self.roles]
-        *before, model = (str(path.resolve()) for path in models)
+        *before, model = (str(path.absolute()) for path in models)
         try:
             figures = measure(self.specification(model, *before))
         except Exception as error:  # the models are there all the same, and so is all else that the run found out

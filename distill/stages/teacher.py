@@ -26,10 +26,7 @@ from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
 
-PADDING_MEND = (
-    "state pad_token_id in its config.json where that is missing, or take a teacher that is fine-tuned already, which "
-    "is asked about one text at a time, and student=transformer or student=lstm"
-)
+PADDING_MEND = "state pad_token_id in its config.json where that is missing"
 
 
 @dataclass(frozen=True)
@@ -79,9 +76,13 @@ class TrainTeacher(Stage):
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
         if self.layers is not None:
             chosen_layers(self.layers, loaded.model.config.num_hidden_layers)  # fails now, not after training
-        result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.while_training, self.texts.encoded)
+        known = self.texts.encoded or self.validation.encoded  # without labels there is no training text
+        result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.while_training, known)
         if result["padding"] and not fine_tuned:
-            raise UserError(f"{result['padding']}, so it cannot be trained in batches; {PADDING_MEND}")
+            raise UserError(
+                f"{result['padding']}, so it cannot be trained in batches; {PADDING_MEND}, or take a teacher that is "
+                "fine-tuned already, which is asked about one text at a time, and student=transformer or student=lstm"
+            )
         if not fine_tuned:
             if not self.texts.examples:
                 raise UserError("the teacher is not fine-tuned and there are no labels to fine-tune it on")
@@ -147,7 +148,10 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
         found = tried[0].read("result.json")
         if found["fine_tuned_before"]:
             if found["padding"] and isinstance(this.config.student, LayersStudent):
-                raise UserError(f"{found['padding']}, so its layers cannot be trained in batches; {PADDING_MEND}")
+                raise UserError(
+                    f"{found['padding']}, so a student of its layers cannot be trained in batches; choose "
+                    f"student=transformer or student=lstm, or {PADDING_MEND}"
+                )
             return Teacher(tried[0], (), found, (tried[0].cost,))
     rate = best_of(tried).read("result.json")["learning_rate"]
     for more in range(1, settings.tries):

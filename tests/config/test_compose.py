@@ -297,6 +297,16 @@ def test_cfg_prints_nothing_that_would_not_run(override: str, message: str, caps
     assert capsys.readouterr().out == ""
 
 
+def test_cfg_prints_a_part_of_the_configuration_where_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    _compose("quickstart", flags=["--cfg", "job", "--package", "task.name"])
+    assert capsys.readouterr().out == "text-classification\n"
+    for nothing in ("nosuch", "teacher.nosuch", "task.labels"):
+        with pytest.raises(UserError, match="the recipe sets nothing there"):
+            _compose("quickstart", flags=["--cfg", "job", "--package", nothing])
+        told = capsys.readouterr()
+        assert (told.out, nothing in told.err) == ("", True)
+
+
 def test_composing_leaves_the_command_line_and_directory_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 

@@ -138,8 +138,10 @@ def test_what_the_byte_order_mark_says_is_read(tmp_path, ending, encoding):
 
 
 def test_utf_16_without_a_mark_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"a.csv: many bytes are 0, as in UTF-16 without .*iconv -f UTF-16LE"):
-        rows_of(tmp_path / "a.csv", "text,label\nx,y\n".encode("utf-16-le"))
+    for order in ("le", "be"):
+        said = f"a.csv: many bytes are 0, as in UTF-16 without .*iconv -f UTF-16{order.upper()}"
+        with pytest.raises(UserError, match=said):
+            rows_of(tmp_path / "a.csv", "text,label\nx,y\n".encode(f"utf-16-{order}"))
     assert rows_of(tmp_path / "a.txt", "one\0two\n") == [{"text": "one\0two"}]
     with pytest.raises(UserError, match=r"a.csv, line 1: not UTF-16 .byte"):
         rows_of(tmp_path / "a.csv", codecs.BOM_UTF16_LE + b"a\0b\0\0\xd8")

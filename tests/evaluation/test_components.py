@@ -20,7 +20,7 @@ def table(seeds: int, texts: int, sizes: tuple[float, float, float], seed: int =
 
 
 def components(arms: list[NDArray[np.float64]]) -> Components:
-    return module.components(float(sum(arm.mean() for arm in arms)), arms)
+    return module.components(float(sum(arm.mean() for arm in arms)), arms, -1, 1)
 
 
 def test_components_are_those_of_a_two_way_analysis_of_variance() -> None:
@@ -58,7 +58,7 @@ def test_with_one_seed_it_is_the_t_interval_over_texts() -> None:
 
 
 def test_half_widths_of_seeds_and_texts_are_added_as_squares() -> None:
-    found = Components(0.0, 3e-5, 499, (Seeds(1e-4, 1e-5, 2), Seeds(4e-5, 1e-5, 4)))
+    found = Components(0.0, 3e-5, 499, (Seeds(1e-4, 1e-5, 2), Seeds(4e-5, 1e-5, 4)), -1, 1)
     t, u, v = (stats.t.ppf(0.975, degrees) for degrees in (499, 2, 4))
     expected = math.sqrt(u**2 * 1e-4 + v**2 * 4e-5 + t**2 * (3e-5 - 2e-5))
     assert found.half_width() == pytest.approx(expected)
@@ -80,6 +80,21 @@ def test_two_arms_of_different_seeds_share_their_texts_and_nothing_else() -> Non
     assert found.texts == pytest.approx(stats.sem(one.mean(axis=0) + other.mean(axis=0)) ** 2)
 
 
+def test_texts_that_are_all_alike_leave_as_many_others_possible_as_could_have_been_missed() -> None:
+    for value, n in ((1.0, 2), (-1.0, 7), (0.0, 2_000), (0.25, 30)):
+        found = components([np.full((3, n), value)])
+        share = found.half_width() / (1 + abs(value))  # of texts at the other end of -1 to 1
+        assert (1 - share) ** n == pytest.approx(0.05)
+        assert (found.p_value() < 0.05) == (abs(value) > found.half_width())
+        assert found.smallest_shown() == math.inf
+    assert components([np.full((1, 2), 1.0)]).p_value() == pytest.approx(0.25, rel=1e-2)  # (1 - 1 / 2)²
+
+
+def test_seeds_that_are_right_by_turns_are_no_certainty() -> None:
+    found = components([np.array([[1.0, 0.0], [0.0, 1.0]])])  # equal means of seeds, and of texts
+    assert found.half_width() == pytest.approx(1.5 * (1 - 0.05**0.5))
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_p_value_is_below_five_percent_exactly_where_the_interval_leaves_out_zero(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -92,7 +107,7 @@ def test_p_value_is_below_five_percent_exactly_where_the_interval_leaves_out_zer
 
 @pytest.mark.parametrize("degrees", [2, 9])
 def test_the_power_note_is_the_noncentral_t_of_seeds_alone(degrees: int) -> None:
-    found = Components(0.0, 0.0, 10_000, (Seeds(1.0, 0.0, degrees),))
+    found = Components(0.0, 0.0, 10_000, (Seeds(1.0, 0.0, degrees),), -1, 1)
     critical = stats.t.ppf(0.975, degrees)
     true = math.sqrt(1 / (stats.chi2.median(degrees) / degrees))  # a variance of 1 is the median of what is found
     power = stats.nct.sf(critical, degrees, found.smallest_shown() / true)
@@ -100,9 +115,9 @@ def test_the_power_note_is_the_noncentral_t_of_seeds_alone(degrees: int) -> None
 
 
 def test_the_power_note_of_texts_alone_is_that_of_the_normal_distribution() -> None:
-    found = Components(0.0, 0.01**2, 10_000, ())
+    found = Components(0.0, 0.01**2, 10_000, (), -1, 1)
     assert found.smallest_shown() == pytest.approx((1.96 + 0.8416) * 0.01, rel=0.01)
-    assert Components(0.1, math.inf, 1, ()).smallest_shown() == math.inf
+    assert Components(0.1, math.inf, 1, (), -1, 1).smallest_shown() == math.inf
 
 
 def test_a_value_of_accuracy_is_zero_or_one() -> None:

@@ -36,9 +36,22 @@ def test_one_training_each_on_accuracy_is_mcnemars_test(only_arm: int, only_agai
 def test_equal_systems_have_no_difference() -> None:
     same = right_answers(np.random.default_rng(0).random((3, 50)) < 0.7)
     result = contrast(accuracy, Compared("soft", same), Compared("hard", same), primary=True)
-    assert (result.difference.value, result.difference.low, result.difference.high) == (0, 0, 0)
+    missed = 1 - 0.05 ** (1 / 50)
+    assert (result.difference.value, result.difference.low, result.difference.high) == pytest.approx(
+        (0, -missed, missed)
+    )
     assert result.p_value == 1.0
     assert result.verdict == "no difference shown"
+    assert result.smallest_shown is None
+
+
+@pytest.mark.parametrize(("texts", "words"), [(2, "no difference shown"), (20, "soft is better than hard")])
+def test_a_difference_that_is_the_same_on_every_text_is_shown_by_many_texts_alone(texts: int, words: str) -> None:
+    right = right_answers(np.full((3, texts), True))
+    result = contrast(accuracy, Compared("soft", right), Compared("hard", right * [0, 1]), primary=True)
+    assert result.verdict == words
+    assert result.p_value == pytest.approx(0.5**texts, rel=0.02)  # the signs
+    assert result.test == f"paired rule of three over 3 seeds x {texts} texts"
 
 
 def test_paired_interval_of_one_training_each_is_the_t_interval_over_texts() -> None:
@@ -59,7 +72,8 @@ def test_seeds_are_paired_by_index_where_counts_are_equal() -> None:
     arm = np.stack([(moves + 0.1)[:, None] * rows, rows], axis=-1)
     against = np.stack([moves[:, None] * rows, rows], axis=-1)
     paired = paired_difference(accuracy, arm, against)
-    assert (paired.low, paired.high) == pytest.approx((0.1, 0.1))
+    missed = 1 - 0.05 ** (1 / 30)
+    assert (paired.low, paired.high) == pytest.approx((0.1 - 1.1 * missed, 0.1 + 1.1 * missed))
     unpaired = paired_difference(accuracy, arm, against[:3])
     assert unpaired.value == pytest.approx(0.15)
     squares = [(stats.t.ppf(0.975, len(m) - 1) * stats.sem(m)) ** 2 for m in (moves, moves[:3])]

@@ -106,10 +106,21 @@ def test_an_interval_ends_where_scores_end() -> None:
     assert -1 <= interval.low < 0 < interval.high <= 1
 
 
+@pytest.mark.parametrize("texts", [2, 20, 400])
 @pytest.mark.parametrize("right", [True, False])
-def test_where_all_answers_are_alike_the_interval_has_no_width(right: bool) -> None:
-    interval = score_over_seeds(accuracy, right_answers(np.full((3, 20), right)))
-    assert (interval.value, interval.low, interval.high) == (right, right, right)
+def test_where_all_answers_are_alike_others_are_possible(right: bool, texts: int) -> None:
+    interval = score_over_seeds(accuracy, right_answers(np.full((3, texts), right)))
+    missed = binomtest(0, texts).proportion_ci(0.9, method="exact").high  # one-sided, of 95 %
+    assert interval.value == right
+    assert (interval.low, interval.high) == pytest.approx((1 - missed, 1) if right else (0, missed))
+    assert interval.method == f"rule of three over 3 seeds x {texts} texts"
+    assert not plus_minus(interval).endswith("± 0.0")
+
+
+def test_a_correlation_without_spread_can_be_any_other_on_texts_not_seen() -> None:
+    rising = np.arange(4.0)
+    interval = score_over_seeds(pearson, pearson.statistics(rising, rising)[None])
+    assert (interval.low, interval.high) == pytest.approx((1 - 2 * (1 - 0.05**0.25), 1))
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -198,6 +209,13 @@ def test_a_gap_that_the_texts_do_not_settle_has_no_bounds() -> None:
     teacher = np.roll(linear, 10)
     teacher[0] = True  # one text better than linear, ten differ either way
     gap = gap_recovered(accuracy, right_answers(teacher[None]), right_answers(linear), right_answers(teacher))
+    assert gap is not None
+    assert (gap.value, gap.low, gap.high) == (1.0, -math.inf, math.inf)
+
+
+def test_a_gap_that_is_the_same_on_every_text_has_no_bounds() -> None:
+    teacher = right_answers(np.array([True, True]))
+    gap = gap_recovered(accuracy, teacher[None], teacher * [0, 1], teacher)
     assert gap is not None
     assert (gap.value, gap.low, gap.high) == (1.0, -math.inf, math.inf)
 

@@ -63,7 +63,8 @@ def test_every_metric_goes_through_intervals_and_contrasts(metric: Metric, make:
     against_one = contrast(metric, hard, Compared("teacher", teacher), primary=True)
     assert against_one.verdict == "hard is worse than teacher"
     same = contrast(metric, soft, soft, primary=False)
-    assert (same.difference.low, same.difference.high, same.p_value) == (0, 0, 1)
+    assert same.difference.low < same.difference.value == 0 < same.difference.high
+    assert same.p_value == 1
     gap = gap_recovered(metric, good, linear[0], teacher[0])
     assert gap is not None
     assert 0.5 < gap.value < 1.1
@@ -79,7 +80,7 @@ def test_leaving_out_of_sums_is_leaving_out_of_rows(metric: Metric, make: Any) -
 @pytest.mark.parametrize(("metric", "make"), KINDS, ids=[metric.name for metric, _ in KINDS])
 def test_the_error_over_texts_is_that_of_texts_drawn_again(metric: Metric, make: Any) -> None:
     rows = statistics(metric, make, 0.3, seeds=1)
-    error = components(0.0, [text_values(metric, rows)]).texts ** 0.5
+    error = components(0.0, [text_values(metric, rows)], 0.0, 1.0).texts ** 0.5
     rng = np.random.default_rng(0)
     drawn = [float(metric.reduce(rows[0][rng.integers(0, TEXTS, TEXTS)])) for _ in range(1_000)]
     assert error == pytest.approx(np.std(drawn), rel=0.15)
@@ -90,7 +91,7 @@ def test_a_model_that_answers_all_the_same_has_a_correlation_of_zero_without_any
     gold = numbers(0, 0)[1]
     constant = metric.statistics([2.4637] * TEXTS, gold)[None]
     estimate = score_over_seeds(metric, constant)
-    assert (estimate.value, estimate.low, estimate.high) == (0, 0, 0)
+    assert estimate.low < estimate.value == 0 < estimate.high
     difference = paired_difference(metric, statistics(metric, numbers, 0.1), constant)
     assert difference.low > 0.5
     few = metric.statistics([1.0, 2.0], [2.0, 5.0])[None]  # without one of them there is no correlation

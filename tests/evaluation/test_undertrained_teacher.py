@@ -53,6 +53,12 @@ def test_a_student_that_reaches_its_teacher_on_hard_labels_is_named(hard: tuple[
     assert "teacher.train.learning_rates" in only
 
 
+def test_a_single_text_has_no_interval_to_name() -> None:
+    stacks = {"hard": answers(0.8)[:, :1], "teacher": answers(0.8)[:, :1]}
+    (only,) = undertrained(accuracy, teacher(0.8), stacks)
+    assert "the teacher is ahead by 0.0 points; raise teacher.train.steps" in only
+
+
 def test_a_best_step_that_is_the_last_is_named() -> None:
     stacks = {"teacher": answers(0.8)}
     assert undertrained(accuracy, teacher(0.8, best_step=40), stacks) == ()

@@ -1,6 +1,9 @@
 """The whole way: a torch model to a bundle on the disk to answers."""
 
+import json
 import shutil
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -89,6 +92,67 @@ def test_weights_beside_a_graph_are_part_of_the_bundle(tmp_path: Path, monkeypat
     with pytest.raises(UserError, match=r"incomplete: onnx/model_int8\.onnx_data is missing"):
         load(folder)
     assert load(folder, "fp32")(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def with_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose graphs are too large to hold their weights."""
+    folder = tmp_path_factory.mktemp("large")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_export, "PROTOBUF_LIMIT", 10_000)
+        _, _, manifest, files = make(folder / "sources")
+        write_bundle(folder / "small", manifest, files, {})
+    return folder / "small"
+
+
+def lay(bundle: Path, folder: Path, place: Callable[[str], str], copied: str = "") -> Path:
+    """``bundle`` as links to files elsewhere, at ``place`` of their names; those that end in ``copied`` are copies."""
+    for path in sorted(p for p in bundle.rglob("*") if p.is_file()):
+        name = path.relative_to(bundle).as_posix()
+        link, target = folder / "laid" / name, folder / "store" / place(name)
+        for file in (link, target):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        if copied and name.endswith(copied):
+            shutil.copyfile(path, link)
+        else:
+            shutil.copyfile(path, target)
+            link.symlink_to(target)
+    return folder / "laid"
+
+
+@pytest.mark.parametrize(
+    ("place", "copied"),
+    [
+        (lambda name: sha256(name.encode()).hexdigest(), ""),  # the hub's cache: one folder, other names
+        (lambda name: name, ""),
+        (lambda name: name, "_data"),
+    ],
+)
+def test_weights_beside_a_graph_may_be_links(
+    with_weights: Path, tmp_path: Path, place: Callable[[str], str], copied: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = lay(with_weights, tmp_path, place, copied)
+    assert load(folder)(TEXTS) == load(with_weights)(TEXTS)
+    assert distill.cli.main(["measure", str(folder), "--variant", "fp32", "--seconds", "0.01", "--json"]) == 0
+    size = sum((with_weights / name).stat().st_size for name in ("onnx/model.onnx", "onnx/model.onnx_data"))
+    assert json.loads(capsys.readouterr().out)["file_size"]["value"] == size / 1e6
+
+
+@pytest.mark.parametrize(
+    ("place", "copied"),
+    [
+        (lambda name: f"{sha256(name.encode()).hexdigest()}/{name}", ""),  # Nix, DVC: a folder a file
+        (lambda name: name, ".onnx"),
+    ],
+)
+def test_weights_that_onnxruntime_does_not_find_are_named_with_the_mend(
+    with_weights: Path, tmp_path: Path, place: Callable[[str], str], copied: str
+) -> None:
+    folder = lay(with_weights, tmp_path, place, copied)
+    with pytest.raises(UserError, match=r"its weights are a link to .*store.*_data, .*\(cp -rL\)$"):
+        load(folder)
+    shutil.copytree(folder, tmp_path / "copied")
+    assert load(tmp_path / "copied")(TEXTS) == load(with_weights)(TEXTS)
 
 
 def test_what_cannot_answer_is_not_put_in_place(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "NomicBert": {},
     "OPT": {**DECODER, "ffn_dim": 64, "word_embed_proj_dim": 32},
     "Phi": DECODER,
+    "Qwen2": {**GROUPED, "vocab_size": 400},  # its tokenizer's class adds <|endoftext|>
     "RemBert": {"input_embedding_size": 16, "output_embedding_size": 16},
     "Roberta": BYTES,
     "RobertaPreLayerNorm": BYTES,
@@ -115,16 +116,16 @@ def byte_pairs(texts: list[str]) -> Tokenizer:
 
 def write_family(family: str, folder: Path, texts: list[str], **changes: Any) -> Path:
     """A classifier of random weights with its tokenizer, as ``save_pretrained`` writes them."""
-    settings = {**SIZES, **FAMILIES[family], **changes}
-    bytewise = settings.get("pad_token_id") == 1
+    bytewise = FAMILIES[family].get("pad_token_id") == 1
     tokenizer = byte_pairs(texts) if bytewise else word_pieces(texts)
+    settings = {"vocab_size": tokenizer.get_vocab_size(), **SIZES, **FAMILIES[family], **changes}
     marks = ("<{}>", "</s>", "<s>") if bytewise else ("[{}]", "[SEP]", "[CLS]")
     roles = {f"{role}_token": marks[0].format(role if bytewise else role.upper()) for role in ("pad", "unk", "mask")}
     roles |= {"sep_token": marks[1], "cls_token": marks[2]}
     for name in NO_SUCH_SETTING.get(family, ()):
         del settings[name]
     torch.manual_seed(0)
-    config = getattr(transformers, f"{family}Config")(vocab_size=tokenizer.get_vocab_size(), **settings)
+    config = getattr(transformers, f"{family}Config")(**settings)
     getattr(transformers, f"{family}ForSequenceClassification")(config).save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=100, **roles).save_pretrained(folder)
     return folder
@@ -160,21 +161,49 @@ def test_a_teacher_answers_odd_texts_as_in_transformers(family: str, texts: list
     np.testing.assert_allclose(np.concatenate(found), expected, atol=2e-4)
 
 
+def place_with(family: str, folder: Path, texts: list[str]) -> Workplace:
+    """``teacher``, a classifier of two labels, with ``labelled.csv`` and ``texts.txt`` beside it."""
+    write_family(
+        family, folder / "teacher", texts, id2label={0: "fresh", 1: "rotten"}, label2id={"fresh": 0, "rotten": 1}
+    )
+    generator = random.Random(4)
+    with (folder / "labelled.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *(review(generator)[:2] for _ in range(120))])
+    (folder / "texts.txt").write_text("\n".join(texts[:100]) + "\n")
+    return Workplace(folder, [])
+
+
+LABELLED = ("--labelled", "labelled.csv")
+
+
+@pytest.mark.parametrize(
+    ("family", "labelled", "why"),
+    [
+        ("FNet", (), "answers otherwise where a text is padded to the length of another"),
+        ("FNet", LABELLED, "answers otherwise where a text is padded to the length of another"),
+        ("XLNet", (), "answers otherwise where a text is padded to the length of another"),
+        ("Longformer", LABELLED, "the teacher does not run in ONNX"),
+    ],
+)
+def test_a_family_whose_layers_make_no_student_is_refused_before_training(
+    family: str, labelled: tuple[str, ...], why: str, texts: list[str], tmp_path: Path
+) -> None:
+    place = place_with(family, tmp_path, texts)
+    command = ["compress", "teacher", "--texts", "texts.txt", *labelled, "student=half", "teacher_floor=false"]
+    assert place.distill(*command) == 2
+    assert why in place.err
+    assert "choose student=transformer or student=lstm" in place.err
+    assert "student soft" not in place.err
+
+
 @pytest.mark.parametrize(
     ("family", "student"),
     [("Data2VecText", "half"), ("Longformer", "lstm"), ("ModernBert", "half"), ("GPT2", "half"), ("FNet", "lstm")],
 )
 def test_a_family_is_compressed_to_a_bundle(family: str, student: str, texts: list[str], tmp_path: Path) -> None:
-    write_family(
-        family, tmp_path / "teacher", texts, id2label={0: "fresh", 1: "rotten"}, label2id={"fresh": 0, "rotten": 1}
-    )
-    generator = random.Random(4)
-    with (tmp_path / "labelled.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *(review(generator)[:2] for _ in range(120))])
-    (tmp_path / "texts.txt").write_text("\n".join(texts[:100]) + "\n")
-    place = Workplace(tmp_path, [])
+    place = place_with(family, tmp_path, texts)
     quick = ["train.steps=6", "train.evaluations=1", "train.learning_rates=[1e-3]", "threads=1", "export.max_drop=100"]
-    command = ["compress", "teacher", "--texts", "texts.txt", "--labelled", "labelled.csv", f"student={student}"]
+    command = ["compress", "teacher", "--texts", "texts.txt", *LABELLED, f"student={student}"]
     status = place.distill(*command, *quick, "measure.enabled=false", "teacher_floor=false", "name=small")
     assert status == 0, place.err
     fallen = [v for v in place.report().variants if v.parity is not None and not v.parity.passed]

@@ -156,3 +156,12 @@ def test_compare_of_like_runs_warns_of_nothing(report: Report) -> None:
 def test_standard_output_is_the_default(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
     print_table(report)
     assert "soft+transfer" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_seen_enough_is_the_commands_matter(report: Report) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        print_table(report, Closed())

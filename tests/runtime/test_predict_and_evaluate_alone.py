@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_graphs import MakeBundle
+from tiny_graphs import CORPUS, MakeBundle
 
 from distill import load
 
@@ -52,6 +52,20 @@ def test_predict_prints_label_and_probability(make_bundle: MakeBundle) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     expected = [answer.as_dict() for answer in load(folder)(texts)]
     assert done.stdout.splitlines() == [f"{e['label']}\t{e['probability']:.4f}" for e in expected]
+
+
+def test_an_answer_takes_one_line_whatever_it_holds(make_bundle: MakeBundle) -> None:
+    classes = make_bundle("text-classification", ("b\nad", "f\r\nine", "go\u2028od"))
+    done = _distill("predict", str(classes), *CORPUS)
+    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == [
+        " ".join(answer.as_dict()["label"].splitlines()) for answer in load(classes)(CORPUS)
+    ]
+    words = ["not\nmuch", "of", "any\x85thing"]
+    tags = make_bundle("token-classification", ("O", "B-X"))
+    done = _distill("predict", str(tags), "--input", "json", json.dumps(words), json.dumps(words))
+    assert [line.count("/") for line in done.stdout.splitlines()] == [3, 3]
+    done = _distill("predict", str(tags), "--input", "json", "--json", json.dumps(words))
+    assert json.loads(done.stdout)["words"] == words
 
 
 def test_predict_reads_texts_or_json_from_stdin(make_bundle: MakeBundle) -> None:
