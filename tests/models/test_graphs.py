@@ -37,7 +37,7 @@ def _model(task: tasks.Task, **settings: Any) -> Any:
     return HEADS[task.name](config)
 
 
-@pytest.mark.parametrize("name", tasks.TASKS)
+@pytest.mark.parametrize("name", [name for name, task in tasks.TASKS.items() if not task.writes])
 def test_one_graph_that_gives_what_the_task_names(name: str) -> None:
     task = tasks.build(name, ("a", "b", "c"))
     model = _model(task).train()
