@@ -52,7 +52,7 @@ def refused(miniature: list[str], capsys: pytest.CaptureFixture[str]) -> Callabl
         ("task=text_clasification", "unknown choice task=text_clasification; did you mean 'text_classification'?"),
         (
             "task.name=summaries",
-            "task.name is 'summaries'; known: multi-label-classification, question-answering, regression",
+            "task.name is 'summaries'; known: language-modelling, multi-label-classification, question-answering",
         ),
         ("task.metric=acuracy", "no metric 'acuracy'; did you mean 'accuracy'?"),
         ("student=lstmm", "did you mean 'lstm'?"),

@@ -75,7 +75,7 @@ def test_bits_per_byte_are_read_without_the_minus_and_a_lead_is_above_0() -> Non
         """[1, n, K] of a model that needs so many bits for each byte of texts of 10 bytes."""
         nats = bits * 10 * math.log(2) * (1 + 0.05 * wave)
         answers = [Foretold(float(of_text), np.zeros(4, dtype=np.int64), 2) for of_text in nats]
-        return bits_per_byte.statistics(answers, [10] * len(wave))[None]
+        return bits_per_byte.statistics(answers, ["ten bytes."] * len(wave))[None]
 
     (only,) = undertrained(bits_per_byte, teacher(-1.2), {"teacher": foretold(1.2), "hard": foretold(1.198)})
     assert re.search(r"ahead by -0\.002 bits per byte, interval -0\.002 to -0\.002;", only)
