@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from writing_bundles import write_writing_bundle
 
 from distill.cli import main
 from distill.config.compose import recipe_names, run_with_hydra
@@ -78,6 +79,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, overlay: list[str], reviews_
     with (folder / "answers.jsonl").open("w", encoding="utf-8") as answers:
         for text, _ in rows:
             answers.write(json.dumps({"text": text, "probabilities": {"fresh": 0.3, "rotten": 0.7}}) + "\n")
+    write_writing_bundle(folder / "exports/language_model", "decoder")
     (recipe,) = {block.text for block in BLOCKS if block.language == "yaml" and block.page == "own-data.md"}
     (folder / "my.yaml").write_text(recipe, encoding="utf-8")
     return folder
