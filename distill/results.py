@@ -360,13 +360,6 @@ class Report:
     samples: tuple[dict[str, str], ...] = ()
     """Texts with answers; empty unless the recipe says ``report.show_texts: true``."""
     task_in_words: TaskInWords = TaskInWords()
-    validated_by: str = ""
-    """Name of the metric that trainings are validated by, where it is not the primary one."""
-
-    @property
-    def validation_metric(self) -> str:
-        """What validation is in, while a model is trained."""
-        return self.validated_by or self.metric
 
     @property
     def scale(self) -> Scale:

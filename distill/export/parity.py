@@ -57,7 +57,7 @@ def check_parity(
     ``detail``. A graph that does not run on some shape has not passed; that is a result, never an exception.
     """
     reference = copy.deepcopy(model).to("cpu", torch.float32).eval()
-    found, task = _Found(tolerance), task.while_training
+    found, task = _Found(tolerance), task.telling
     try:
         types = "token_type_ids" in graphs.inputs["decoder" if task.writes else "model"]
         for batch in track(list(_grid(reading, questions, vocabulary_size, types)), "parity"):

@@ -16,7 +16,9 @@ TOKENS = 2048
 
 
 @torch.inference_mode()
-def write_texts(model: nn.Module, reading: Reading, sources: Sequence[Encoded], what: str = "") -> list[str]:
+def write_texts(
+    model: nn.Module, reading: Reading, sources: Sequence[Encoded], beams: int = BEAMS, what: str = ""
+) -> list[str]:
     """What an encoder-decoder writes from each source by beam search, in the order given; as many tokens at most as it
     reads."""
     written = [""] * len(sources)
@@ -29,7 +31,7 @@ def write_texts(model: nn.Module, reading: Reading, sources: Sequence[Encoded], 
         ids = writer.generate(
             input_ids=torch.from_numpy(inputs["input_ids"]).to(device),
             attention_mask=torch.from_numpy(inputs["attention_mask"]).to(device),
-            num_beams=BEAMS,
+            num_beams=beams,
             do_sample=False,
             max_length=reading.max_length,
         )

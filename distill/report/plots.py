@@ -16,8 +16,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from distill.report.findings import arm_named, fell, file_size
 from distill.report.formatting import number, sentence_case, shorten, with_unit
-from distill.report.legend import metric_title, metric_unit
-from distill.results import ArmResult, Estimate, Figure, Report, Scale, VariantResult, scale_of
+from distill.report.legend import metric_title, score_unit
+from distill.results import ArmResult, Estimate, Figure, Report, Scale, VariantResult
 
 # Matplotlib wants colours, the page has variables for light and dark: each of these stands for one of them.
 INK, MUTED, GRID, SURFACE = "#010101", "#020202", "#030303", "#040404"
@@ -82,7 +82,7 @@ def training_curves(report: Report) -> Plot | None:
     arms = [arm for arm in report.arms if any(_finite_curve(seed.curve) for seed in arm.seeds)]
     if not arms:
         return None
-    scale = scale_of(report.validation_metric)
+    scale = report.scale
     columns = 2 if len(arms) == 4 else min(3, len(arms))
     rows = math.ceil(len(arms) / columns)
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": "curves"}):
@@ -108,7 +108,7 @@ def training_curves(report: Report) -> Plot | None:
         for axes in list(grid.flat)[len(arms) :]:
             axes.set_visible(False)
         canvas.supxlabel("step", fontsize=10, color=MUTED)
-        canvas.supylabel(_score_label(report, report.validation_metric, "validation"), fontsize=10, color=MUTED)
+        canvas.supylabel(_score_label(report, "validation"), fontsize=10, color=MUTED)
         svg = _svg(canvas, "Training curves")
     caption = "A line a seed; the dot marks the checkpoint that was kept."
     return Plot("Training curves", caption, svg)
@@ -128,7 +128,7 @@ def seeds_by_arm(report: Report) -> Plot | None:
         axes.set_ylim(len(arms) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(_score_label(report, report.metric, "test"))
+        axes.set_xlabel(_score_label(report, "test"))
         svg = _svg(canvas, "Seeds")
     caption = "Small dots are seeds, the large dot is their mean, the bar its 95 % interval."
     return Plot("Seeds and intervals", caption, svg)
@@ -185,7 +185,7 @@ def _score_against(
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, frameon=False, fontsize=9)
         _name_decades(axes)
         axes.set_xlabel(label)
-        axes.set_ylabel(_score_label(report, report.metric, "test"))
+        axes.set_ylabel(_score_label(report, "test"))
         axes.yaxis.set_major_locator(MaxNLocator(6))
         svg = _svg(canvas, title)
     fallen = " Hollow points fell at parity or a gate." if any(fell(v) for v, *_ in drawn) else ""
@@ -211,8 +211,8 @@ def _finite_bounds(estimate: Estimate, scale: Scale) -> tuple[float, float]:
     return scale.read(estimate.value), scale.read(estimate.value)
 
 
-def _score_label(report: Report, metric: str, split: str) -> str:
-    return with_unit(f"{metric_title(metric)} on {split}", metric_unit(metric, report))
+def _score_label(report: Report, split: str) -> str:
+    return with_unit(f"{metric_title(report.metric)} on {split}", score_unit(report))
 
 
 def _colour(arm: str) -> str:

@@ -263,7 +263,7 @@ class WritingBundle(Bundle):
         super()._check()
 
     def _ask(self, example: Example) -> None:
-        telling = self.task.while_training
+        telling = self.task.telling
         target = Example(str(example.text), label=None if telling.own_label else Target(str(example.text)))
         in_order(respond(self._forward, self.reading, telling, [target], ALONE))
         begun = self._begun(str(example.text))[: max(1, self.manifest.max_length - 2)]

@@ -143,9 +143,6 @@ def teacher_on_test(this: Run, texts: StudentTexts, signal: Signal) -> "Trained"
     from distill.training.arms import DIFFERS_IN
 
     store, dataset, result = open_store(signal.on_held_out), texts.dataset, signal.teacher.result
-    validation = result.get("validation")  # of its training, which may be validated by another metric
-    if texts.task.while_training is texts.task:
-        validation = signal.validation_score
     return Trained(
         "teacher",
         DIFFERS_IN["teacher"],
@@ -153,7 +150,7 @@ def teacher_on_test(this: Run, texts: StudentTexts, signal: Signal) -> "Trained"
         parameters=result.get("parameters"),
         candidates=signal.teacher.candidates,
         learning_rate=result.get("learning_rate"),
-        seeds=(seed_result(this.config.seeds[0], {**result, "validation": validation}),),
+        seeds=(seed_result(this.config.seeds[0], {**result, "validation": signal.validation_score}),),
         tasks=(signal.task,),
         units=(units_of(store, dataset.test),),
         budget=result.get("budget"),
@@ -197,5 +194,4 @@ def seed_result(seed: int, result: dict[str, Any]) -> SeedResult:
     """How a training went; its score on test is filled in where test is read."""
     curve = tuple(CurvePoint(**point) for point in result.get("curve", ()))
     best_step, steps, seconds = (result.get(key, 0) for key in ("best_step", "steps", "seconds"))
-    validation = math.nan if result["validation"] is None else result["validation"]
-    return SeedResult(seed, validation, math.nan, best_step, steps, float(seconds), curve)
+    return SeedResult(seed, result["validation"], math.nan, best_step, steps, float(seconds), curve)

@@ -53,7 +53,6 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
             settings=dataclasses.asdict(config),
         ),
         samples=samples_of(texts, lesson.signal) if config.report.show_texts else (),
-        validated_by="" if task.while_training is task else task.while_training.metric.name,
         task_in_words=task.in_words(bool(config.data.pair), texts.reading.max_length),
     )
 

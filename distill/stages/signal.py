@@ -56,7 +56,7 @@ class LabelTexts(Stage):
 
         loaded, encoded = load_model(self.model.directory / "model", self.task), self.texts.encoded
         if not (self.task.tells or self.to_learn):
-            units = answer_texts(loaded.model, self.reading, self.task, encoded[:], machine, self.what)
+            units = answer_texts(loaded.model, self.reading, self.task, encoded, machine, self.what)
             if machine.is_main:
                 SoftLabelStore.write(folder / "store", self.texts.examples, units)
             return

@@ -93,7 +93,7 @@ class TrainStudent(Stage):
             objective,
             self.teaching(store, student.model, machine),
             self.texts.rows(self.task, self.reading),
-            self.validation.rows(self.task.while_training, self.reading),
+            self.validation.rows(self.task, self.reading),
             self.budget,
             self.rate,
             self.seed,

@@ -77,7 +77,7 @@ class TrainTeacher(Stage):
         if self.layers is not None:
             chosen_layers(self.layers, loaded.model.config.num_hidden_layers)  # fails now, not after training
         known = self.texts.encoded or self.validation.encoded  # without labels there is no training text
-        result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.while_training, known)
+        result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.telling, known)
         if result["padding"] and not fine_tuned:
             raise UserError(
                 f"{result['padding']}, so it cannot be trained in batches; {PADDING_MEND}, or take a teacher that is "
@@ -93,7 +93,7 @@ class TrainTeacher(Stage):
                 Objective.of([HardTerm("hard")], self.task.kind),
                 None,
                 self.texts.rows(self.task, self.reading),
-                self.validation.rows(self.task.while_training, self.reading),
+                self.validation.rows(self.task, self.reading),
                 self.model.train,
                 self.rate,
                 self.seed,

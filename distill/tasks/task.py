@@ -137,8 +137,8 @@ class Task(ABC):
         self.metrics = tuple(metrics.values())
 
     @property
-    def while_training(self) -> "Task":
-        """The task that a training is validated by: itself, but where that would take too long."""
+    def telling(self) -> "Task":
+        """The task of telling the tokens of what is to be written, where a model is asked to write; else itself."""
         return self
 
     @property

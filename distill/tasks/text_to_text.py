@@ -34,10 +34,9 @@ class Translation:
 class TextToText(LanguageModelling):
     """The label of a text is the one that is to be written.
 
-    It is measured on what a model writes, by beam search of :data:`BEAMS` beams: the units of an answered text are the
-    bytes of what was written, [U, 1]. While a model is trained, and for its soft labels, units are the tokens of the
-    target, each told from those before it and from the source. With a ``metric`` of language modelling, the task is
-    that of telling them: it is :attr:`while_training`, where writing all of validation would take too long.
+    It is measured on what a model writes: the units of an answered text are the bytes of that, [U, 1]. Where a model
+    is trained, and for soft labels, units are the tokens of the target, each told from those before it and from the
+    source. With a ``metric`` of language modelling, the task is that of :attr:`telling` them.
     """
 
     name = "text-to-text"
@@ -61,7 +60,7 @@ class TextToText(LanguageModelling):
         return (bleu, chrf, *TELLING)
 
     @property
-    def while_training(self) -> "TextToText":
+    def telling(self) -> "TextToText":
         """The task of telling the target's tokens."""
         return type(self)(self.labels, bits_per_byte.name, self.windows)
 

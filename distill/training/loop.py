@@ -18,6 +18,7 @@ from distill.progress import track
 from distill.results import CurvePoint
 from distill.runtime import ALONE, in_order, respond
 from distill.runtime.forward import Forward
+from distill.runtime.generation import BEAMS
 from distill.tasks import Task
 from distill.tasks.task import Logits
 from distill.tasks.text_to_text import units_of
@@ -155,7 +156,7 @@ def is_due(state: State, problem: Problem, machine: Machine) -> bool:
 
 def score(model: nn.Module, rows: Rows, machine: Machine) -> tuple[float, tuple[float, ...]]:
     """The task's primary metric, and the thresholds it was reached with; NaN where an answer is no number."""
-    units = predict(model, rows.reading, rows.task, rows.encoded, machine)
+    units = answer_texts(model, rows.reading, rows.task, rows.encoded, machine, beams=1)
     seen = (u[e.word_starts >= 0] if rows.task.words else u for u, e in zip(units, rows.encoded, strict=True))
     if not all(np.isfinite(unit).all() for unit in seen):
         return math.nan, ()
@@ -165,19 +166,20 @@ def score(model: nn.Module, rows: Rows, machine: Machine) -> tuple[float, tuple[
     ), fitted.thresholds
 
 
-def answer_texts(
+def answer_texts(  # as many parameters as :func:`ask`, and the width of a search
     model: nn.Module,
     reading: Reading,
     task: Task,
     examples: Sequence[Encoded],
     machine: Machine,
     what: str = "",
+    beams: int = BEAMS,
 ) -> list[Logits]:
-    """What a finished model answers, [U, C] each: as :func:`predict`, or what it writes where that is what counts."""
+    """What a model answers, [U, C] each: as :func:`predict`, or what it writes where that is what counts."""
     if task.tells:
         return predict(model, reading, task, examples, machine, what)
     own = examples[machine.rank :: machine.processes]
-    written = write_texts(model.to(machine.place), reading, own, what)
+    written = write_texts(model.to(machine.place), reading, own, beams, what)
     return machine.gathered([units_of(text) for text in written], len(examples))
 
 

@@ -89,9 +89,9 @@ def test_a_translator_is_distilled_and_writes(student: list[str], tmp_path: Path
     place = run(tmp_path, "text-to-text", *FROM_NOTHING, *student, "arms=[hard,soft,sequence]")
     report = place.report()
     assert [arm.name for arm in report.arms] == ["teacher", "hard", "soft", "sequence"]
-    assert (report.metric, report.validation_metric) == ("bleu", "bits_per_byte")
+    assert report.metric == "bleu"
     assert all(0 <= arm.score.value <= 1 for arm in report.arms)
-    assert all(seed.validation < 0 for arm in report.arms for seed in arm.seeds)
+    assert all(0 <= seed.validation <= 1 for arm in report.arms for seed in arm.seeds)
     columns = ["--text-column", "source", "--label-column", "target"]
     assert place.distill("evaluate", "exports/small", "--data", "test.jsonl", *columns) == 0, place.err
     int8 = next(v for v in report.variants if v.model == "student" and v.variant == "int8")

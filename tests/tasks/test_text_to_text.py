@@ -58,8 +58,8 @@ def test_targets_come_back_from_a_store(tmp_path: object) -> None:
     assert [e.target_ids.tolist() for e in found] == [e.target_ids.tolist() for e in encoded]
 
 
-def test_while_training_each_token_of_the_target_is_told_once() -> None:
-    task = build("text-to-text", ()).while_training
+def test_each_token_of_the_target_is_told_once() -> None:
+    task = build("text-to-text", ()).telling
     assert (task.metric.name, task.tells) == ("bits_per_byte", True)
     read = Reading(TOKENIZER, 32)
     encoded = task.encode(read, EXAMPLES)
