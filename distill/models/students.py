@@ -235,7 +235,8 @@ def student_from_layers(teacher: PreTrainedModel, layers: list[int]) -> PreTrain
     settings = copy.deepcopy(teacher.config)
     settings.num_hidden_layers = len(layers)
     for key, value in teacher.config.to_dict().items():  # such as ModernBERT's layer_types, Longformer's windows
-        if isinstance(value, list) and len(value) == teacher.config.num_hidden_layers:
+        of_layers = any(word in key for word in ("layer", "window"))  # DeBERTa's pos_att_type may be as long by chance
+        if of_layers and isinstance(value, list) and len(value) == teacher.config.num_hidden_layers:
             setattr(settings, key, [value[i] for i in layers])
     student = type(teacher)(settings)
     prefix = _layer_prefix(teacher)
@@ -252,7 +253,7 @@ def student_from_layers(teacher: PreTrainedModel, layers: list[int]) -> PreTrain
     except RuntimeError as error:
         raise UserError(
             f"layers {layers} of {type(teacher).__name__} do not fit a smaller one of its kind (try to include "
-            f"layer 0): {error}"
+            f"layer 0, or choose student=transformer or student=lstm): {error}"
         ) from error
     return student
 
@@ -268,9 +269,27 @@ def _layer_prefix(model: PreTrainedModel) -> str:
     return min(lists, key=len)
 
 
+def plain_embeddings(model: PreTrainedModel) -> nn.Embedding:
+    """The word embeddings. Raises UserError where they are no plain table, as in I-BERT."""
+    found = model.get_input_embeddings()
+    if not isinstance(found, nn.Embedding):
+        raise UserError(
+            f"the word embeddings of {type(model).__name__} are no plain table ({type(found).__name__}), so that its "
+            "vocabulary cannot be trimmed; set student.vocabulary.trim=false"
+        )
+    return found
+
+
+def check_layers(config: LayersStudent, teacher: PreTrainedModel) -> None:
+    """Raises UserError where no student can be made of the teacher's layers, before anything is trained."""
+    student_from_layers(teacher, chosen_layers(config, teacher.config.num_hidden_layers))
+    if config.vocabulary.trim:
+        plain_embeddings(teacher)
+
+
 def keep_vocabulary(model: PreTrainedModel, kept: NDArray[np.int64]) -> None:
     """Keeps only these rows of the word embeddings, in this order, and renumbers the ids in the configuration."""
-    old: nn.Embedding = model.get_input_embeddings()
+    old = plain_embeddings(model)
     new_id: dict[int, int] = {int(old_id): index for index, old_id in enumerate(kept)}
     if int(kept.max()) >= old.num_embeddings:
         raise UserError(
@@ -297,7 +316,7 @@ def keep_vocabulary(model: PreTrainedModel, kept: NDArray[np.int64]) -> None:
             head.weight = embeddings.weight
     for role in ID_SETTINGS:
         value = getattr(settings, f"{role}_token_id", None)
-        if isinstance(value, int):
+        if isinstance(value, int) and (value in new_id or value < old.num_embeddings):  # others never were a token
             setattr(settings, f"{role}_token_id", new_id.get(value))
 
 

@@ -67,7 +67,7 @@ class TrainTeacher(Stage):
         """Leaves ``model`` and ``result.json``; its ``padding`` says why texts cannot be padded, where that is so."""
         from distill.models import save_model, start_at_the_mean
         from distill.models.answers import fault_of_padding
-        from distill.models.students import chosen_layers
+        from distill.models.students import check_layers
         from distill.models.teachers import renew_pooler
         from distill.objectives import Objective
         from distill.training import Problem, State, train
@@ -75,7 +75,7 @@ class TrainTeacher(Stage):
         loaded, fine_tuned = self.start()
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
         if self.layers is not None:
-            chosen_layers(self.layers, loaded.model.config.num_hidden_layers)  # fails now, not after training
+            check_layers(self.layers, loaded.model)
         known = self.texts.encoded or self.validation.encoded  # without labels there is no training text
         result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.telling, known)
         if result["padding"] and not fine_tuned:
