@@ -33,7 +33,8 @@ def teacher_subject(folder: Path) -> Subject:
     known = next((task for task in TASKS.values() if has_head_for(settings, task)), None)
     if known is None:
         raise UserError(
-            f"{folder} is neither a bundle nor a classifier: it is {', '.join(heads) or 'of no stated architecture'}"
+            f"{folder} is neither a bundle nor a model of one of the tasks: it is "
+            f"{', '.join(heads) or 'of no stated architecture'}"
         )
     task = known(label_names(settings) if known.labelled else ())
     teacher = load_teacher(PretrainedTeacher("pretrained", Source(path=str(folder)), fine_tune="never"), task)

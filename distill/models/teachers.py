@@ -115,7 +115,7 @@ def has_head_for(settings: Any, task: type[Task]) -> bool:
     ``problem_type`` and the number of outputs."""
     if task.writes:
         names = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if task.own_label else MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
-        return any(a in names.values() for a in settings.architectures or ())
+        return any(a in names.values() or a.endswith(f"For{task.head}") for a in settings.architectures or ())
     suffix = f"For{task.head}" if task.head else "Model"
     if not any(str(a).endswith(suffix) for a in settings.architectures or ()):
         return False

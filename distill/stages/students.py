@@ -198,7 +198,7 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         arm=name,
         student=config.student,
         start=start_of(config.student, config.teacher, signal, lesson.pretrained if name == "pretrained" else None),
-        objective=ObjectiveConfig() if name in ON_LABELS else config.objective,
+        objective=objective_for(name, config.objective),
         signal=None if name in (*ON_LABELS, ON_POLICY) else signal.answers,
         beside=signal.teacher.model if name == ON_POLICY else None,
         thresholds=signal.task.thresholds if name == "pseudo+transfer" else (),
@@ -212,6 +212,13 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
     )
+
+
+def objective_for(arm: str, objective: ObjectiveConfig) -> ObjectiveConfig:
+    """What an arm reads of the objective."""
+    if arm in ON_LABELS:
+        return ObjectiveConfig()
+    return objective if arm == ON_POLICY else dataclasses.replace(objective, on_policy=1.0)
 
 
 def part_of(texts: StudentTexts, written: Part | None, arm: str) -> Part:
