@@ -279,14 +279,14 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
 
 
 def add_generation(parser: argparse.ArgumentParser) -> None:
-    """How a language model writes; what is left out is absent, for the bundle knows it."""
-    group = parser.add_argument_group("of a language model alone")
+    """How a model writes; what is left out is absent, for the bundle knows it."""
+    group = parser.add_argument_group("of a model that writes")
 
     def option(name: str, kind: type, metavar: str, text: str, **how: Any) -> None:
         group.add_argument(name, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS, **how)
 
     option("--max-new-tokens", int, "N", "tokens written at most (default: as the bundle says)")
-    option("--beams", int, "N", "width of beam search (default: 1, token by token)")
+    option("--beams", int, "N", "width of beam search; 1 writes token by token (default: as the bundle says)")
     option("--temperature", float, "T", "of sampling (default: 0, the most likely token)")
     option("--top-k", int, "K", "sample from the K most likely tokens (default: from all)")
     option("--top-p", float, "P", "sample from the fewest tokens that have probability P together (default: 1)")

@@ -176,9 +176,7 @@ def set_generation(bundle: "Bundle", options: argparse.Namespace) -> bool:
         return True
     if given:
         option = "--" + next(iter(given)).replace("_", "-")
-        raise UserError(
-            f"{option} says how a language model writes, and {options.bundle} does {bundle.task.name}; leave it out"
-        )
+        raise UserError(f"{option} says how a model writes, and {options.bundle} does {bundle.task.name}; leave it out")
     return False
 
 

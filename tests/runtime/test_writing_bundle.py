@@ -172,4 +172,4 @@ def test_options_of_writing_are_refused_for_other_tasks(
     make_bundle: MakeBundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", str(make_bundle()), "fine", "--beams", "2"]) == 2
-    assert "--beams says how a language model writes" in capsys.readouterr().err
+    assert "--beams says how a model writes" in capsys.readouterr().err
