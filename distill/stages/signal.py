@@ -12,7 +12,7 @@ from distill.data import Part
 from distill.errors import UserError
 from distill.report.legend import metric_title
 from distill.results import scale_of
-from distill.stages.artifacts import Artifact
+from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Run, Signal, Teacher, Texts, open_store, units_of
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
@@ -21,6 +21,8 @@ from distill.tasks.task import AGREEMENT, Logits
 from distill.text import Example, Reading
 from distill.training.devices import Machine
 
+TOGETHER = 1024
+"""Texts that are written before they are kept."""
 OVERFIT_POINTS = 0.10
 """A teacher that is better on its training texts than on validation by more than this is warned about; where lower is
 better, by more than this share."""
@@ -52,14 +54,9 @@ class LabelTexts(Stage):
         """Leaves ``store``."""
         from distill.models import load_model
         from distill.models.answers import check_finite, most_likely, outcome
-        from distill.training import Answers, SoftLabelStore, answer_texts, ask, forward_on
+        from distill.training import Answers, SoftLabelStore, ask, forward_on
 
         loaded, encoded = load_model(self.model.directory / "model", self.task), self.texts.encoded
-        if not (self.task.tells or self.to_learn):
-            units = answer_texts(loaded.model, self.reading, self.task, encoded, machine, self.what)
-            if machine.is_main:
-                SoftLabelStore.write(folder / "store", self.texts.examples, units)
-            return
         alone = bool(self.model.read("result.json")["padding"])
         work = folder / "work" / f"{machine.rank}-of-{machine.processes}"
         of_tokens = most_likely if self.to_learn else outcome
@@ -70,6 +67,53 @@ class LabelTexts(Stage):
         if machine.is_main:
             SoftLabelStore.write(folder / "store", self.texts.examples, units)
             shutil.rmtree(folder / "work")
+
+
+@dataclass(frozen=True)
+class WriteTexts(Stage):
+    """What a model writes from texts, kept by their content."""
+
+    name: ClassVar[str] = "written"
+    rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
+    libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
+    together: ClassVar[bool] = True
+    on_device: ClassVar[bool] = True
+
+    model: Artifact
+    reading: Reading
+    task: Task
+    texts: Tokens
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"what the teacher writes of {' and '.join(self.texts.splits)}"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves ``store``. What was written is kept from time to time, and not written again after a stop."""
+        from distill.models import load_model
+        from distill.training import SoftLabelStore, answer_texts
+
+        loaded, encoded = load_model(self.model.directory / "model", self.task), self.texts.encoded
+        work, units = folder / "work", []
+        work.mkdir(exist_ok=True)
+        for first in range(0, len(encoded), TOGETHER):
+            file, part = work / f"{first:09}.npz", encoded[first : first + TOGETHER]
+            if not machine.decide(file.is_file()):
+                what = f"{self.what}, from {first + 1:,} of {len(encoded):,}"
+                found = answer_texts(loaded.model, self.reading, self.task, part, machine, what)
+                machine.by_main(lambda found=found, file=file: save_units_aside(file, found))
+            units += load_units(file)
+        if machine.is_main:
+            SoftLabelStore.write(folder / "store", self.texts.examples, units)
+            shutil.rmtree(work)
+
+
+def save_units_aside(file: Path, units: Sequence[Logits]) -> None:
+    """Writes them under another name and renames: what is there is whole."""
+    aside = file.with_name(f".{file.name}")
+    save_units(aside, units)
+    aside.rename(file)
 
 
 @dataclass(frozen=True)
@@ -132,9 +176,13 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
     return Signal(teacher, answers, task, on_validation, on_held_out, score, warnings)
 
 
-def labels_of(this: Run, texts: Texts, teacher: Teacher, part: Part, to_learn: bool) -> LabelTexts | ReadLabels:
+def labels_of(
+    this: Run, texts: Texts, teacher: Teacher, part: Part, to_learn: bool
+) -> LabelTexts | WriteTexts | ReadLabels:
     """What the teacher says of some texts."""
     if teacher.model is not None:
+        if not (texts.task.tells or to_learn):
+            return WriteTexts(teacher.model, texts.reading, texts.task, tokens_of(this, texts, part))
         return LabelTexts(teacher.model, texts.reading, texts.task, tokens_of(this, texts, part), to_learn)
     assert isinstance(this.config.teacher, ProbabilitiesTeacher)
     columns = DataConfig(text=this.config.data.text, pair=this.config.data.pair)

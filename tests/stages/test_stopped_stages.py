@@ -11,14 +11,16 @@ from tokenizers import Tokenizer
 from distill import tasks, training
 from distill.config import Architecture, LayersStudent, PretrainedTeacher, PretrainingConfig, Source
 from distill.data import Dataset, Part
+from distill.data.examples import texts_in
 from distill.measure import EnergyMeter
 from distill.models import build_transformer, save_model
 from distill.results import Figure, StageCost
-from distill.stages.artifacts import Artifact, Artifacts
+from distill.stages import signal
+from distill.stages.artifacts import Artifact, Artifacts, save_units
 from distill.stages.pretraining import PretrainStudent
-from distill.stages.signal import LabelTexts
+from distill.stages.signal import LabelTexts, WriteTexts
 from distill.stages.tokens import ReadTexts, Tokens
-from distill.text import Example, Reading
+from distill.text import Example, Reading, Target, train_tokenizer
 from distill.training import Answers, loop, state
 from distill.training.devices import Machine
 
@@ -113,3 +115,36 @@ def test_a_pretraining_that_was_stopped_does_not_train_the_teacher_again(
     weights = "model/model.safetensors"
     assert (found.directory / weights).read_bytes() == (whole.directory / weights).read_bytes()
     assert sorted(path.name for path in found.directory.iterdir()) == ["done.json", "model", "result.json"]
+
+
+def test_texts_that_were_written_are_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [Example(f"a cat {i}", label=Target(f"{i}: cat")) for i in range(25)]
+    part = Dataset(tuple(pairs), (), (), (), (), {}, "", "", ()).part("train")
+    tokenizer = train_tokenizer([Example(text) for e in pairs for text in texts_in(e)], 300, "bpe")
+    task, own = tasks.build("text-to-text", ()), Reading(tokenizer, 12)
+    small = Architecture(layers=1, hidden_size=16, heads=2, intermediate_size=32)
+    save_model(build_transformer(small, tokenizer, {}, task, 12, 0), tmp_path / "teacher/model", 12)
+    teacher = Artifact(tmp_path / "teacher", "teacher", StageCost("", 0.0, Figure(0.0, "J", "estimated", "")))
+    monkeypatch.setattr(signal, "TOGETHER", 10)
+    kept: list[str] = []
+
+    def counted(file: Path, units: Any) -> None:
+        save_units(file, units)
+        kept.append(file.name)
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+
+    def write(artifacts: Artifacts) -> Artifact:
+        read = Tokens(part, artifacts.get(ReadTexts(own, task, part)))
+        return artifacts.get(WriteTexts(teacher, own, task, read))
+
+    whole = write(artifacts_in(tmp_path / "whole"))
+    monkeypatch.setattr(signal, "save_units_aside", counted)
+    artifacts = artifacts_in(tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        write(artifacts)
+    found = write(artifacts)
+    assert kept == ["000000000.npz", "000000010.npz", "000000020.npz"]
+    for file in ("logits.npy", "keys.npy", "offsets.npy"):
+        assert (found.directory / "store" / file).read_bytes() == (whole.directory / "store" / file).read_bytes()
+    assert sorted(path.name for path in found.directory.iterdir()) == ["done.json", "store"]
