@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -102,7 +103,7 @@ class WriteTexts(Stage):
             if not machine.decide(file.is_file()):
                 what = f"{self.what}, from {first + 1:,} of {len(encoded):,}"
                 found = answer_texts(loaded.model, self.reading, self.task, part, machine, what)
-                machine.by_main(lambda found=found, file=file: save_units_aside(file, found))
+                machine.by_main(partial(save_units_aside, file, found))
             units += load_units(file)
         if machine.is_main:
             SoftLabelStore.write(folder / "store", self.texts.examples, units)
