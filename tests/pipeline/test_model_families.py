@@ -89,8 +89,9 @@ UNPADDED = {"ConvBert", "FNet", "XLNet"}
 """Families whose answers depend on padding."""
 NOT_EXPORTED = {"FNet", "Longformer"}
 """Families that have no graph for every length."""
-LAYERLESS = {"Albert", "Esm"}
-"""Families whose layers are shared, or counted in a weight outside of them: their students are of another kind."""
+LAYERLESS = {"Albert", "Esm", "XLM"}
+"""Families whose layers are shared, counted in a weight outside of them, or spread over several lists: their students
+are of another kind."""
 NO_SUCH_SETTING = {"XLNet": ("num_hidden_layers", "max_position_embeddings")}
 ODD = [
     "",
