@@ -83,6 +83,8 @@ WORLDS: dict[str, tuple[Callable[[random.Random], Row], list[str]]] = {
 }
 WRITING = ("language-modelling", "text-to-text")
 """Tasks whose models write, and whose teachers are no encoders."""
+ANSWERING = [task for task in WORLDS if task not in WRITING]
+"""The others."""
 SINGLE = (mark_of_a_review, ["data.label=score"])
 """Regression on one text."""
 QUESTIONS: dict[str, list[Any]] = {

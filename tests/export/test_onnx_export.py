@@ -116,6 +116,7 @@ def test_traced_graph_computes_what_torch_computes(family: str, head: str, tmp_p
     assert largest_difference(model, tmp_path / "model.onnx") < 1e-5
 
 
+@pytest.mark.slow
 def test_dynamo_graph_computes_what_torch_computes(tmp_path: Path) -> None:
     model = build("Bert")
     export_onnx(spec_of(model), tmp_path / "model.onnx", ExportConfig(exporter="dynamo"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from little_world import review, write_bert
-from task_worlds import QUESTIONS, WORLDS, WRITING, write_world
+from task_worlds import ANSWERING, QUESTIONS, WORLDS, write_world
 from workplace import Workplace
 
 from distill import load
@@ -55,7 +55,7 @@ def _run(folder: Path, task: str, *overrides: str) -> Workplace:
     return place
 
 
-@pytest.mark.parametrize("task", [task for task in WORLDS if task not in WRITING])
+@pytest.mark.parametrize("task", ANSWERING)
 def test_each_task_runs_from_data_to_a_bundle(task: str, tmp_path: Path, encoder: Path) -> None:
     place = _run(tmp_path, task, "teacher=folder", f"teacher.source.path={encoder}", "student.count=1")
     again = place.report()
@@ -83,8 +83,12 @@ def _columns(task: str) -> list[str]:
 @pytest.mark.parametrize(
     ("task", "student"),
     [
-        ("multi-label-classification", ["student=rnn"]),
-        ("regression", ["student=transformer", "student.architecture.positions=rotary"]),
+        pytest.param("multi-label-classification", ["student=rnn"], marks=pytest.mark.slow),
+        pytest.param(
+            "regression",
+            ["student=transformer", "student.architecture.positions=rotary"],
+            marks=pytest.mark.slow,
+        ),
         ("token-classification", ["student=gru", "student.embeddings=teacher"]),
         ("question-answering", ["student=lstm", "data.max_length=24", "data.stride=4"]),
         pytest.param("token-classification", ["student=transformer", "tokenizer=trained"], marks=pytest.mark.slow),

@@ -50,7 +50,7 @@ def test_objective_is_one_choice(objective: str) -> None:
     composed: list[Config] = []
     recipe = "embeddings" if objective == "cosine" else "quickstart"
     run_with_hydra(recipe, [f"objective={objective}"], [], composed.append)
-    assert len(composed[0].objective.terms) == (1 if objective in ("hard", "cosine") else 2)
+    assert len(composed[0].objective.terms) == (2 if objective in ("kl", "mse", "words") else 1)
 
 
 @pytest.mark.parametrize("student", ["lstm", "transformer"])

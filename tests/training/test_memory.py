@@ -23,7 +23,7 @@ ERRORS = [
 ]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["text", "words"])
+@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["text", "words"])
 def setting(request: pytest.FixtureRequest) -> Setting:
     return make_setting(words=request.param)
 
