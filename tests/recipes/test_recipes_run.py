@@ -5,11 +5,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from task_worlds import QUESTIONS, WORLDS, write_world
+from task_worlds import QUESTIONS, WORLDS, WRITING, write_world
+from tiny_teachers import teacher_in, texts_in
 
 from distill import load
 from distill.cli import main
-from distill.config import Config
+from distill.config import Config, TransformerTeacher
 from distill.config.compose import recipe_names, run_with_hydra
 from distill.results import Report, from_json
 
@@ -47,6 +48,9 @@ def _small(recipe: str, config: Config, miniature: list[str]) -> list[str]:
         world = write_world(folder, task, single=_on_one_text(config))[1:]  # without data=files
         given = [o for o in given if not o.startswith(("data.train", "data.group", "data.labelled", "data.transfer"))]
         given += [*world, *OWN_WORLD, "task.labels=[]"]
+        if task in WRITING:
+            given = [o for o in given if not o.startswith(("teacher=", "teacher.source"))]
+            given += _writer(config, folder)
         if any(arm.endswith("+transfer") for arm in config.arms):
             given += ["data.labelled=100"]
     if config.data.train is not None and config.data.train.hub:
@@ -56,6 +60,16 @@ def _small(recipe: str, config: Config, miniature: list[str]) -> list[str]:
     if config.data.stride is not None:
         given += ["data.max_length=32", "data.stride=6"]
     return given
+
+
+def _writer(config: Config, folder: Path) -> list[str]:
+    """A small teacher and a small student that write."""
+    sizes = "{layers: 1, hidden_size: 32, heads: 2, intermediate_size: 64}"
+    small = ["data.max_length=24", f"student.architecture={sizes}"]
+    if isinstance(config.teacher, TransformerTeacher):
+        return [*small, f"teacher.architecture={sizes}", "tokenizer.vocabulary_size=300"]
+    source = teacher_in(folder, "llama", texts_in(folder)).absolute()
+    return [*small, "teacher=folder", f"teacher.source.path={source}", "teacher.fine_tune=always"]
 
 
 def _on_one_text(config: Config) -> bool:
