@@ -84,7 +84,7 @@ class Components:
 
     def p_value(self) -> float:
         """Two-sided, of a true value of 0; not below 1e-9."""
-        if self.value == 0 or not math.isfinite(self.texts):
+        if self.value == 0 or math.isinf(self.half_width()):
             return 1.0
         return float(np.interp(abs(self.value), self._half_widths()[::-1], LEVELS[::-1]))
 
@@ -113,6 +113,8 @@ class Components:
         if not self.alike:
             return self._spread()
         furthest = max(self.value - self.least, self.greatest - self.value)
+        if math.isinf(furthest):  # of a score without bounds, such as bits per byte, nothing can be said
+            return np.full(LEVELS.shape, math.inf)
         unseen: NDArray[np.float64] = furthest * (1 - LEVELS ** (1 / (self.texts_degrees + 1)))
         return unseen
 

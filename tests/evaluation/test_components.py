@@ -173,3 +173,11 @@ def test_wrong_shapes_nan_and_infinite_scores_are_refused() -> None:
         text_values(Metric("broken", "broken", accuracy.statistics, lambda _: math.nan), rows)
     with pytest.raises(ValueError, match="statistics hold NaN"):
         text_values(accuracy, rows * np.nan)
+
+
+def test_a_score_without_bounds_of_texts_that_are_all_alike_has_no_interval() -> None:
+    for value in (0.0, 0.25):
+        found = module.components(value, [np.full((2, 30), value)], -math.inf, math.inf)
+        assert module.bounds(found) == (-math.inf, math.inf)
+        assert found.p_value() == 1.0
+        assert found.smallest_shown() == math.inf
