@@ -1,6 +1,5 @@
 """Loading a bundle and asking it questions."""
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -101,23 +100,16 @@ class Bundle:
         except Exception as error:  # onnxruntime raises classes of its own that derive from Exception alone
             raise UserError(f"{self.model} fails on {rows} x {length} ids: {error}") from error
         wanted = [rows, length] if self.task.words or self.task.writes else [rows]
-        width = self._width()
+        width = "any" if self.task.kind == "vector" else self.task.width
         shape = list(getattr(logits, "shape", ()))
-        if shape[:-1] != wanted or shape[-1] not in width:
-            reads = width.start if len(width) == 1 else f"{width.start} or more"
+        if shape[:-1] != wanted or width not in ("any", shape[-1]):
             raise UserError(
                 f"{self.model} gives an array of {shape} for {rows} x {length} ids; {self.task.name} reads one of "
-                f"{[*wanted, reads]}"
+                f"{[*wanted, width]}"
             )
         if not np.issubdtype(logits.dtype, np.floating) or not np.isfinite(logits).all():
             raise UserError(f"{self.model} gives values that are no finite numbers; export the bundle again")
         return logits
-
-    def _width(self) -> range:
-        """How many numbers the graph may give for a unit."""
-        if self.task.kind == "vector":
-            return range(1, sys.maxsize)
-        return range(self.task.width, self.task.width + 1)
 
     def _check(self) -> None:
         """Whether manifest, tokenizer and graph fit each other: raises UserError before the first question."""

@@ -79,7 +79,7 @@ def data_summary(config: Config, findings: Findings) -> DataSummary:
         truncated=truncated,
         dropped=dataset.dropped,
         max_length=reading.max_length,
-        notes=(*dataset.notes, *(() if lesson.pretrained is None else (in_words(lesson.pretrained),))),
+        notes=(*dataset.notes, *task.counted, *(() if lesson.pretrained is None else (in_words(lesson.pretrained),))),
     )
 
 

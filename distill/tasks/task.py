@@ -137,6 +137,11 @@ class Task(ABC):
         self.metrics = tuple(metrics.values())
 
     @property
+    def counted(self) -> tuple[str, ...]:
+        """How its metrics were counted, where that is to be known to compare them with others'."""
+        return ()
+
+    @property
     def telling(self) -> "Task":
         """The task of telling the tokens of what is to be written, where a model is asked to write; else itself."""
         return self

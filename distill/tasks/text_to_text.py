@@ -8,6 +8,7 @@ import numpy as np
 
 from distill.errors import UserError, shown
 from distill.metrics import Foretold, Metric, bits_per_byte, bleu, chrf, next_token_accuracy, perplexity
+from distill.metrics.translation import signature
 from distill.tasks.cells import Fail, missing
 from distill.tasks.language_modelling import LanguageModelling
 from distill.tasks.task import Answer, Logits, Windows
@@ -58,6 +59,11 @@ class TextToText(LanguageModelling):
 
     def _metrics(self) -> tuple[Metric, ...]:
         return (bleu, chrf, *TELLING)
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """sacrebleu's signatures."""
+        return tuple(f"{m.title}: {signature(m.name)}" for m in self.metrics) if not self.tells else ()
 
     @property
     def telling(self) -> "TextToText":

@@ -87,6 +87,7 @@ def test_a_translator_is_distilled_and_writes(student: list[str], tmp_path: Path
     report = place.report()
     assert [arm.name for arm in report.arms] == ["teacher", "hard", "soft", "sequence"]
     assert report.metric == "bleu"
+    assert any(note.startswith("BLEU: nrefs:1|case:mixed") for note in report.data.notes)
     assert all(0 <= arm.score.value <= 1 for arm in report.arms)
     assert all(0 <= seed.validation <= 1 for arm in report.arms for seed in arm.seeds)
     columns = ["--text-column", "source", "--label-column", "target"]
