@@ -115,7 +115,7 @@ class MakeReading(Stage):
             texts = each_text_once(self.texts.examples)
             trained = train_tokenizer(texts, self.trained.vocabulary_size, self.trained.model)
             return FoundTokenizer(trained, {}, UNLIMITED, ())
-        if not self.source.hub and locate(self.source).is_file():
+        if not self.of_model and not self.source.hub and locate(self.source).is_file():
             file = locate(self.source)
             try:
                 return FoundTokenizer(Tokenizer.from_file(str(file)), {}, UNLIMITED, ())
