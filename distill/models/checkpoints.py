@@ -157,6 +157,8 @@ class Checkpoint:
             for name, there, wanted in found["mismatched_keys"]
         }
         lacking = [shapes.get(name, name) for name in (*found["missing_keys"], *shapes) if not new(model, name)]
+        if self.gguf:  # its weights are float32 by now, which transformers does not note
+            model.hf_quantizer.remove_quantization_config(model)
         return model.eval(), sorted(lacking), sorted(found["unexpected_keys"])
 
     def _load(self, loader: Any, missing: str, **settings: Any) -> Any:
