@@ -45,7 +45,7 @@ def teacher_subject(folder: Path) -> Subject:
     def answer(examples: Sequence[Example]) -> list[Logits]:
         check_known(reading, examples, str(folder))
         encoded = task.encode(reading, examples)
-        if not task.tells:
+        if not task.predicts_tokens:
             return [units_of(text) for text in write_texts(loaded.model, reading, encoded)]
         units = in_order(respond(forward, reading, task, encoded, ALONE))
         check_finite(units, encoded, task, str(folder))

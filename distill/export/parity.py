@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distill.metrics import Foretold
+from distill.metrics import TokenPredictions
 from distill.models.answers import Kept, forward_of, model_inputs, named_output, outcome
 from distill.models.graphs import by_token
 from distill.progress import track
@@ -57,7 +57,7 @@ def check_parity(
     ``detail``. A graph that does not run on some shape has not passed; that is a result, never an exception.
     """
     reference = copy.deepcopy(model).to("cpu", torch.float32).eval()
-    found, task = _Found(tolerance), task.telling
+    found, task = _Found(tolerance), task.next_token
     try:
         types = "token_type_ids" in graphs.inputs["decoder" if task.writes else "model"]
         for batch in track(list(_grid(reading, questions, vocabulary_size, types)), "parity"):
@@ -185,7 +185,7 @@ def _behind(model: nn.Module, graphs: Graphs, prompt: Ids, ids: Ids, start_id: i
 
 def _same(expected: Any, found: Any) -> bool:
     """Equal answers; numbers are as close as logits must be, and were compared as such."""
-    if isinstance(expected, Foretold):
+    if isinstance(expected, TokenPredictions):
         return bool(np.array_equal(expected.best, found.best))
     return isinstance(expected, float) or bool(np.array_equal(expected, found))
 

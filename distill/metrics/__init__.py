@@ -3,7 +3,7 @@
 from distill.metrics.calibration import brier, expected_calibration_error, negative_log_likelihood
 from distill.metrics.classification import accuracy, macro_f1
 from distill.metrics.detection import auroc
-from distill.metrics.language import Foretold, bits_per_byte, next_token_accuracy, perplexity
+from distill.metrics.language import TokenPredictions, bits_per_byte, next_token_accuracy, perplexity
 from distill.metrics.metric import Metric, Statistics
 from distill.metrics.multilabel import micro_f1, multilabel_macro_f1, subset_accuracy
 from distill.metrics.regression import pearson, spearman
@@ -12,9 +12,9 @@ from distill.metrics.tokens import entities, entity_f1, token_accuracy
 from distill.metrics.translation import bleu, chrf
 
 __all__ = [
-    "Foretold",
     "Metric",
     "Statistics",
+    "TokenPredictions",
     "accuracy",
     "auroc",
     "bits_per_byte",

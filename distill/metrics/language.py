@@ -12,7 +12,7 @@ from distill.metrics.metric import Metric, Statistics, column_sums
 
 
 @dataclass(frozen=True)
-class Foretold:
+class TokenPredictions:
     """What a language model said of one text, token by token, before it saw the token."""
 
     nats: float
@@ -28,8 +28,8 @@ def size_of(text: str) -> int:
     return max(1, len(text.encode()))
 
 
-def _counts(predictions: Sequence[Foretold], gold: Sequence[str]) -> Statistics:
-    """[n, 4]: nats, tokens, tokens foretold, bytes. ``gold`` are the texts."""
+def _counts(predictions: Sequence[TokenPredictions], gold: Sequence[str]) -> Statistics:
+    """[n, 4]: nats, tokens, tokens predicted right, bytes. ``gold`` are the texts."""
     rows = [(p.nats, len(p.best), p.right, size_of(text)) for p, text in zip(predictions, gold, strict=True)]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 

@@ -84,8 +84,8 @@ def most_likely(logits_RLV: Tensor, ids_RL: Tensor) -> Tensor:
 def outcome(logits_RLV: Tensor, ids_RL: Tensor) -> Tensor:
     """[R, L, 3], as :func:`distill.tasks.language_modelling.outcome`."""
     following = ids_RL.roll(-1, dims=1).unsqueeze(-1)
-    told = logits_RLV.gather(-1, following) - logits_RLV.logsumexp(-1, keepdim=True)
-    return torch.cat([told, logits_RLV.argmax(-1, keepdim=True).float(), following.float()], dim=-1)
+    log_p = logits_RLV.gather(-1, following) - logits_RLV.logsumexp(-1, keepdim=True)
+    return torch.cat([log_p, logits_RLV.argmax(-1, keepdim=True).float(), following.float()], dim=-1)
 
 
 def forward_of(

@@ -185,7 +185,7 @@ class WritingBundle(Bundle):
     def logits(self, examples: Sequence[Example], tokens: int = ALONE) -> list[Logits]:
         """What the task keeps of each example, [U, C]: of each token, or, where it is measured by what is written, the
         bytes of that."""
-        if self.task.tells:
+        if self.task.predicts_tokens:
             return super().logits(examples, tokens)
         written = self.generate([str(example.text) for example in examples], tokens=tokens)
         return [units_of(one.text) for one in written]
@@ -255,9 +255,9 @@ class WritingBundle(Bundle):
         super()._check()
 
     def _ask(self, example: Example) -> None:
-        telling = self.task.telling
-        target = Example(str(example.text), label=None if telling.own_label else Target(str(example.text)))
-        in_order(respond(self._forward, self.reading, telling, [target], ALONE))
+        predicting = self.task.next_token
+        target = Example(str(example.text), label=None if predicting.own_label else Target(str(example.text)))
+        in_order(respond(self._forward, self.reading, predicting, [target], ALONE))
         begun = self._begun(str(example.text))[: max(1, self.manifest.max_length - 2)]
         self._written([begun], GenerationSettings(2), ALONE)
 

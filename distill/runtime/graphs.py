@@ -122,13 +122,13 @@ class Graphs:
         cache = {name: made.get(name, empty) for name, empty in self.empty_cache(len(ids)).items()}
         names = ("logits", *(name.replace("past", "present") for name in cache))
         taken = next(i.shape for i in self.sessions["decoder"].get_inputs() if i.name == "input_ids")
-        told = []
+        pieces_BTV = []
         for piece in np.array_split(ids, ids.shape[1] if taken[-1] == 1 else min(pieces, ids.shape[1]), axis=1):
             given = {"input_ids": piece, "encoder_attention_mask": arrays["attention_mask"], **made, **cache}
             logits, *tensors = self.run("decoder", given, names)
-            told.append(logits)
+            pieces_BTV.append(logits)
             cache = dict(zip(cache, tensors, strict=True))
-        found: Logits = np.concatenate(told, axis=1)
+        found: Logits = np.concatenate(pieces_BTV, axis=1)
         return found
 
     def forward(self, task: Task) -> Forward:

@@ -162,7 +162,7 @@ def answers_of(graphs: "Graphs", variant: str, reading: Reading, task: Task, tex
     from distill.runtime import ALONE, in_order, respond
 
     tokens = FP32_TOKENS if variant == "fp32" else ALONE
-    if not task.tells:
+    if not task.predicts_tokens:
         return written_of(graphs, reading, task, texts, tokens, what)
     return in_order(respond(graphs.forward(task), reading, task, texts.examples, tokens, what))
 

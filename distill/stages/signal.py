@@ -182,7 +182,7 @@ def labels_of(
 ) -> LabelTexts | WriteTexts | ReadLabels:
     """What the teacher says of some texts."""
     if teacher.model is not None:
-        if not (texts.task.tells or to_learn):
+        if not (texts.task.predicts_tokens or to_learn):
             return WriteTexts(teacher.model, texts.reading, texts.task, tokens_of(this, texts, part))
         return LabelTexts(teacher.model, texts.reading, texts.task, tokens_of(this, texts, part), to_learn)
     assert isinstance(this.config.teacher, ProbabilitiesTeacher)

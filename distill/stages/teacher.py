@@ -77,7 +77,7 @@ class TrainTeacher(Stage):
         if self.layers is not None:
             check_layers(self.layers, loaded.model)
         known = self.texts.encoded or self.validation.encoded  # without labels there is no training text
-        result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.telling, known)
+        result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.next_token, known)
         if result["padding"] and not fine_tuned:
             raise UserError(
                 f"{result['padding']}, so it cannot be trained in batches; {PADDING_MEND}, or take a teacher that is "

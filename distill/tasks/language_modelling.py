@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.errors import UserError, shown
-from distill.metrics import Foretold, Metric, bits_per_byte, next_token_accuracy, perplexity
+from distill.metrics import Metric, TokenPredictions, bits_per_byte, next_token_accuracy, perplexity
 from distill.metrics.language import size_of
 from distill.tasks.cells import Fail
 from distill.tasks.task import Answer, Logits, Task
@@ -19,7 +19,7 @@ from distill.text.encoding import Ids
 
 @dataclass(frozen=True)
 class Likelihood:
-    """How well a text was foretold."""
+    """How well a text was predicted."""
 
     bits_per_byte: float
     perplexity: float
@@ -35,7 +35,7 @@ class Likelihood:
 
 
 class LanguageModelling(Task):
-    """A unit is a token that is to be foretold: each one but the first, which stands before the text, and with it the
+    """A unit is a token that is to be predicted: each one but the first, which stands before the text, and with it the
     one behind the text.
 
     Of the logits of all V tokens no more is kept than what is asked for, [L, C] for the tokens of a row: where a text
@@ -57,8 +57,8 @@ class LanguageModelling(Task):
 
     @property
     def floor_metric(self) -> Metric:
-        """Bits per byte where tokens are told: perplexity compares models of one tokenizer alone."""
-        return bits_per_byte if self.tells else self.metric
+        """Bits per byte where tokens are predicted: perplexity compares models of one tokenizer alone."""
+        return bits_per_byte if self.predicts_tokens else self.metric
 
     def shared_tokens(self, max_length: int) -> int | None:
         """Of neighbouring windows."""
@@ -66,7 +66,7 @@ class LanguageModelling(Task):
 
     @property
     def shared(self) -> int:
-        """Tokens that a window of a long text has in common with the one before: read again, told once."""
+        """Tokens that a window of a long text has in common with the one before: read again, predicted once."""
         return 1 if self.windows is None else self.windows.stride
 
     @property
@@ -90,7 +90,7 @@ class LanguageModelling(Task):
         """Whole texts, in windows where they are long."""
         return reading.encode_whole(examples, self.shared)
 
-    def told(self, encoded: Sequence[Encoded]) -> Iterator[tuple[int, int]]:
+    def predicted(self, encoded: Sequence[Encoded]) -> Iterator[tuple[int, int]]:
         """For each window of a batch the positions [first, last) whose next token is a unit."""
         for e in encoded:
             for i, row in enumerate((e, *e.more)):
@@ -98,7 +98,7 @@ class LanguageModelling(Task):
 
     def units(self, logits: Logits, encoded: Sequence[Encoded]) -> list[Logits]:
         """What was kept at each token of the rows, [R, L, C], to [U, C] an example."""
-        places = zip(logits, self.told(encoded), strict=True)
+        places = zip(logits, self.predicted(encoded), strict=True)
         units = [row[first:last].astype(np.float32) for row, (first, last) in places]
         cut, start = [], 0
         for e in encoded:
@@ -115,7 +115,7 @@ class LanguageModelling(Task):
         found = []
         for u in units:
             best = u[:, 1].astype(np.int64)
-            found.append(Foretold(-float(u[:, 0].sum(dtype=np.float64)), best, int((best == u[:, 2]).sum())))
+            found.append(TokenPredictions(-float(u[:, 0].sum(dtype=np.float64)), best, int((best == u[:, 2]).sum())))
         return found
 
     def gold(self, examples: Sequence[Example]) -> list[str]:
@@ -125,19 +125,19 @@ class LanguageModelling(Task):
     def answers(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[Answer]:
         """One :class:`Likelihood` a text."""
         found: list[Answer] = []
-        for told, text in zip(self.predictions(units, examples), self.gold(examples), strict=True):
-            tokens = len(told.best)
-            bits = told.nats / math.log(2) / size_of(text)
-            found.append(Likelihood(bits, math.exp(told.nats / tokens), tokens))
+        for predicted, text in zip(self.predictions(units, examples), self.gold(examples), strict=True):
+            tokens = len(predicted.best)
+            bits = predicted.nats / math.log(2) / size_of(text)
+            found.append(Likelihood(bits, math.exp(predicted.nats / tokens), tokens))
         return found
 
     def constant(self, gold: Sequence[str]) -> list[Any]:
         """Each byte as likely as any other."""
-        return [Foretold(size * math.log(256), np.full(size, -1), 0) for size in map(size_of, gold)]
+        return [TokenPredictions(size * math.log(256), np.full(size, -1), 0) for size in map(size_of, gold)]
 
     def agreement(self, one: Sequence[Any], other: Sequence[Any]) -> float:
         """Share of the tokens at which both find the same one most likely."""
-        best = [np.concatenate([told.best for told in told_of]) for told_of in (one, other)]
+        best = [np.concatenate([one.best for one in predicted]) for predicted in (one, other)]
         if not len(best[0]):
             raise ValueError("no answers to compare")
         return float((best[0] == best[1]).mean())
@@ -153,5 +153,5 @@ def outcome(logits: Logits, ids: Ids) -> Logits:
     following = np.roll(ids, -1, axis=1)[..., None]
     shifted = logits - logits.max(axis=-1, keepdims=True)
     total = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    told = np.take_along_axis(shifted, following, axis=-1) - total
-    return np.concatenate([told, logits.argmax(-1)[..., None], following], axis=-1).astype(np.float32)
+    log_p = np.take_along_axis(shifted, following, axis=-1) - total
+    return np.concatenate([log_p, logits.argmax(-1)[..., None], following], axis=-1).astype(np.float32)

@@ -142,8 +142,8 @@ class Task(ABC):
         return ()
 
     @property
-    def telling(self) -> "Task":
-        """The task of telling the tokens of what is to be written, where a model is asked to write; else itself."""
+    def next_token(self) -> "Task":
+        """The task of predicting the tokens of what is to be written, where a model is asked to write; else itself."""
         return self
 
     @property
@@ -152,7 +152,7 @@ class Task(ABC):
         return self.metric
 
     @property
-    def tells(self) -> bool:
+    def predicts_tokens(self) -> bool:
         """Whether logits are what a model is asked for, in a task whose models write; else it is asked to write."""
         return True
 
@@ -210,7 +210,7 @@ class Task(ABC):
             cut.append(pooled[None].astype(np.float32))
         return cut
 
-    def told(self, encoded: Sequence[Encoded]) -> Iterator[tuple[int, int]]:
+    def predicted(self, encoded: Sequence[Encoded]) -> Iterator[tuple[int, int]]:
         """For each row of a batch the positions [first, last) whose next token is a unit; where a model writes."""
         raise TypeError(f"in {self.name} no model writes")
 

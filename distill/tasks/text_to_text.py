@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from distill.errors import UserError, shown
-from distill.metrics import Foretold, Metric, bits_per_byte, bleu, chrf, next_token_accuracy, perplexity
+from distill.metrics import Metric, TokenPredictions, bits_per_byte, bleu, chrf, next_token_accuracy, perplexity
 from distill.metrics.translation import signature
 from distill.tasks.cells import Fail, missing
 from distill.tasks.language_modelling import LanguageModelling
 from distill.tasks.task import Answer, Logits, Windows
 from distill.text import Encoded, Example, Label, Reading, Target
 
-TELLING = (bits_per_byte, perplexity, next_token_accuracy)
+NEXT_TOKEN_METRICS = (bits_per_byte, perplexity, next_token_accuracy)
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class TextToText(LanguageModelling):
     """The label of a text is the one that is to be written.
 
     It is measured on what a model writes: the units of an answered text are the bytes of that, [U, 1]. Where a model
-    is trained, and for soft labels, units are the tokens of the target, each told from those before it and from the
-    source. With a ``metric`` of language modelling, the task is that of :attr:`telling` them.
+    is trained, and for soft labels, units are the tokens of the target, each predicted from the source and from those
+    before it. With a ``metric`` of language modelling, the task is that of predicting them, :attr:`next_token`.
     """
 
     name = "text-to-text"
@@ -55,25 +55,25 @@ class TextToText(LanguageModelling):
         thresholds: tuple[float, ...] = (),
     ) -> None:
         super().__init__(labels, metric, windows, thresholds)
-        self.metrics = tuple(m for m in self.metrics if (m in TELLING) == self.tells)
+        self.metrics = tuple(m for m in self.metrics if (m in NEXT_TOKEN_METRICS) == self.predicts_tokens)
 
     def _metrics(self) -> tuple[Metric, ...]:
-        return (bleu, chrf, *TELLING)
+        return (bleu, chrf, *NEXT_TOKEN_METRICS)
 
     @property
     def counted(self) -> tuple[str, ...]:
         """sacrebleu's signatures."""
-        return tuple(f"{m.title}: {signature(m.name)}" for m in self.metrics) if not self.tells else ()
+        return tuple(f"{m.title}: {signature(m.name)}" for m in self.metrics) if not self.predicts_tokens else ()
 
     @property
-    def telling(self) -> "TextToText":
-        """The task of telling the target's tokens."""
+    def next_token(self) -> "TextToText":
+        """The task of predicting the target's tokens."""
         return type(self)(self.labels, bits_per_byte.name, self.windows)
 
     @property
-    def tells(self) -> bool:
+    def predicts_tokens(self) -> bool:
         """Whether it is measured by the tokens of the target."""
-        return self.metric in TELLING
+        return self.metric in NEXT_TOKEN_METRICS
 
     def shared_tokens(self, max_length: int) -> int | None:
         """None: a source that is longer is cut."""
@@ -105,14 +105,14 @@ class TextToText(LanguageModelling):
             for source, e in zip(sources, examples, strict=True)
         ]
 
-    def told(self, encoded: Sequence[Encoded]) -> Iterator[tuple[int, int]]:
-        """The tokens of the target from which the next one is told."""
+    def predicted(self, encoded: Sequence[Encoded]) -> Iterator[tuple[int, int]]:
+        """The tokens of the target from which the next one is predicted."""
         for e in encoded:
             yield 0, max(0, len(e.target_ids) - 1)
 
     def predictions(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[Any]:
-        """What was written; of told tokens one :class:`Foretold` a text."""
-        return super().predictions(units, examples) if self.tells else [text_of(u) for u in units]
+        """What was written; of predicted tokens one :class:`TokenPredictions` a text."""
+        return super().predictions(units, examples) if self.predicts_tokens else [text_of(u) for u in units]
 
     def gold(self, examples: Sequence[Example]) -> list[str]:
         """The targets; empty where a text has none."""
@@ -120,15 +120,15 @@ class TextToText(LanguageModelling):
 
     def answers(self, units: Sequence[Logits], examples: Sequence[Example]) -> list[Answer]:
         """One :class:`Translation` a text."""
-        return super().answers(units, examples) if self.tells else [Translation(text_of(u)) for u in units]
+        return super().answers(units, examples) if self.predicts_tokens else [Translation(text_of(u)) for u in units]
 
     def constant(self, gold: Sequence[str]) -> list[Any]:
         """Nothing is written, whatever the source; or each byte is as likely as any other."""
-        return super().constant(gold) if self.tells else [""] * len(gold)
+        return super().constant(gold) if self.predicts_tokens else [""] * len(gold)
 
     def agreement(self, one: Sequence[Any], other: Sequence[Any]) -> float:
         """Share of equal texts, or of equal most likely tokens."""
-        if one and isinstance(one[0], Foretold):
+        if one and isinstance(one[0], TokenPredictions):
             return super().agreement(one, other)
         if not one:
             raise ValueError("no answers to compare")

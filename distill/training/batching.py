@@ -89,10 +89,10 @@ def make_batch(
 def _next_tokens(
     inputs: dict[str, Tensor], encoded: Sequence[Encoded], task: Task, soft: Sequence[Logits] | None
 ) -> Batch:
-    """Units, labels and soft labels of all tokens that are to be told, one behind another: [1, M]."""
+    """Units, labels and soft labels of all tokens that are to be predicted, one behind another: [1, M]."""
     ids = inputs.get("target_ids", inputs["input_ids"])
     chosen = torch.zeros_like(ids, dtype=torch.bool)
-    for row, (first, last) in enumerate(task.told(encoded)):
+    for row, (first, last) in enumerate(task.predicted(encoded)):
         chosen[row, first:last] = True
     labels = ids.roll(-1, dims=1)[chosen].unsqueeze(0)
     teacher = None if soft is None else torch.from_numpy(np.concatenate(soft)).unsqueeze(0)

@@ -84,7 +84,7 @@ class Positions:
 
 @dataclass(frozen=True)
 class Told:
-    """Tokens from which the next one is told are the units of one long example: [R, L, V] to [1, M, V]."""
+    """Tokens from which the next one is predicted are the units of one long example: [R, L, V] to [1, M, V]."""
 
     chosen: Tensor
     """[R, L] of bool, M of them true"""

@@ -176,7 +176,7 @@ def answer_texts(  # as many parameters as :func:`ask`, and the width of a searc
     beams: int = BEAMS,
 ) -> list[Logits]:
     """What a model answers, [U, C] each: as :func:`predict`, or what it writes where that is what counts."""
-    if task.tells:
+    if task.predicts_tokens:
         return predict(model, reading, task, examples, machine, what)
     own = examples[machine.rank :: machine.processes]
     written = write_texts(model.to(machine.place), reading, own, beams, what)

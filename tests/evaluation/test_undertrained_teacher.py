@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from distill.evaluation.teacher import undertrained
-from distill.metrics import Foretold, accuracy, bits_per_byte
+from distill.metrics import TokenPredictions, accuracy, bits_per_byte
 from distill.results import ArmResult, CurvePoint, Estimate, SeedResult
 
 RNG = np.random.default_rng(0)
@@ -71,12 +71,12 @@ def test_a_best_step_that_is_the_last_is_named() -> None:
 def test_bits_per_byte_are_read_without_the_minus_and_a_lead_is_above_0() -> None:
     wave = np.arange(60) % 3 - 1
 
-    def foretold(bits: float) -> NDArray[np.float64]:
+    def predictions(bits: float) -> NDArray[np.float64]:
         """[1, n, K] of a model that needs so many bits for each byte of texts of 10 bytes."""
         nats = bits * 10 * math.log(2) * (1 + 0.05 * wave)
-        answers = [Foretold(float(of_text), np.zeros(4, dtype=np.int64), 2) for of_text in nats]
+        answers = [TokenPredictions(float(of_text), np.zeros(4, dtype=np.int64), 2) for of_text in nats]
         return bits_per_byte.statistics(answers, ["ten bytes."] * len(wave))[None]
 
-    (only,) = undertrained(bits_per_byte, teacher(-1.2), {"teacher": foretold(1.2), "hard": foretold(1.198)})
+    (only,) = undertrained(bits_per_byte, teacher(-1.2), {"teacher": predictions(1.2), "hard": predictions(1.198)})
     assert re.search(r"ahead by -0\.002 bits per byte, interval -0\.002 to -0\.002;", only)
-    assert undertrained(bits_per_byte, teacher(-1.2), {"teacher": foretold(1.2), "hard": foretold(1.3)}) == ()
+    assert undertrained(bits_per_byte, teacher(-1.2), {"teacher": predictions(1.2), "hard": predictions(1.3)}) == ()

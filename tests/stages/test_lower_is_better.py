@@ -9,17 +9,19 @@ import pytest
 
 from distill import tasks
 from distill.errors import UserError
-from distill.metrics import Foretold
+from distill.metrics import TokenPredictions
 from distill.results import Estimate, scale_of
 from distill.stages.delivery import missed_target
 from distill.stages.signal import check_floor, overfit_warning
 from distill.text import Example
 
 
-def foretold(bits: float, sizes: list[int]) -> list[Foretold]:
+def predictions(bits: float, sizes: list[int]) -> list[TokenPredictions]:
     """By a model that needs so many bits a byte, of tokens of a byte each; every other token is right."""
     return [
-        Foretold(bits * (1 + 0.02 * (i % 3 - 1)) * size * math.log(2), np.zeros(size, dtype=np.int64), size // 2)
+        TokenPredictions(
+            bits * (1 + 0.02 * (i % 3 - 1)) * size * math.log(2), np.zeros(size, dtype=np.int64), size // 2
+        )
         for i, size in enumerate(sizes)
     ]
 
@@ -28,10 +30,10 @@ def foretold(bits: float, sizes: list[int]) -> list[Foretold]:
 def test_a_language_model_must_be_better_than_bytes_that_are_all_alike(metric: str) -> None:
     task, texts = tasks.build("language-modelling", (), metric), ["x" * (40 + i) for i in range(30)]
     sizes = list(map(len, texts))
-    check_floor(True, task, foretold(7.5, sizes), texts)
+    check_floor(True, task, predictions(7.5, sizes), texts)
     message = r"has bits per byte 8\.\d{3} on validation \(95 % interval to 8\.\d{3}\), and .* has 8\.000:"
     with pytest.raises(UserError, match=message) as refused:
-        check_floor(True, task, foretold(8.0, sizes), texts)
+        check_floor(True, task, predictions(8.0, sizes), texts)
     assert "give it more texts, or" in str(refused.value)
     assert "labels" not in str(refused.value).replace("soft labels", "")
 

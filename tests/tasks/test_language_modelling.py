@@ -1,4 +1,4 @@
-"""Language modelling: which tokens are told from which, and what is made of it."""
+"""Language modelling: which tokens are predicted from which, and what is made of it."""
 
 import itertools
 import math
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from distill.errors import UserError
-from distill.metrics import Foretold
+from distill.metrics import TokenPredictions
 from distill.tasks import Windows, build, from_section
 from distill.tasks.language_modelling import outcome
 from distill.text import Example, Reading, pad, rows_of, train_tokenizer
@@ -68,7 +68,7 @@ def test_outcome_against_plain_loops() -> None:
 
 def test_metrics_are_those_of_the_definitions_and_better_the_higher() -> None:
     task = build("language-modelling", ())
-    told = [Foretold(3.0, np.array([1, 2]), 1), Foretold(5.0, np.array([3, 4, 5]), 0)]
+    told = [TokenPredictions(3.0, np.array([1, 2]), 1), TokenPredictions(5.0, np.array([3, 4, 5]), 0)]
     score = {m.name: m.score(told, ["four", "ü four"]) for m in task.metrics}
     assert score == pytest.approx(
         {
@@ -77,7 +77,7 @@ def test_metrics_are_those_of_the_definitions_and_better_the_higher() -> None:
             "next_token_accuracy": 1 / 5,
         }
     )
-    better = [Foretold(1.0, one.best, one.right) for one in told]
+    better = [TokenPredictions(1.0, one.best, one.right) for one in told]
     assert task.metric.score(better, ["four", "ü four"]) > score["bits_per_byte"]
 
 
@@ -91,7 +91,7 @@ def test_uniform_bytes_are_the_floor_of_eight_bits() -> None:
 
 def test_agreement_counts_tokens() -> None:
     task = build("language-modelling", ())
-    one, other = [Foretold(1.0, np.array([1, 2, 3]), 0)], [Foretold(2.0, np.array([1, 9, 3]), 0)]
+    one, other = [TokenPredictions(1.0, np.array([1, 2, 3]), 0)], [TokenPredictions(2.0, np.array([1, 9, 3]), 0)]
     assert task.agreement(one, other) == pytest.approx(2 / 3)
 
 

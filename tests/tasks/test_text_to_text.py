@@ -1,10 +1,10 @@
-"""Text-to-text: targets that are told while a model is trained, and written where it is measured."""
+"""Text-to-text: targets that are predicted while a model is trained, and written where it is measured."""
 
 import numpy as np
 import pytest
 
 from distill.errors import UserError
-from distill.metrics import Foretold
+from distill.metrics import TokenPredictions
 from distill.tasks import build, from_section
 from distill.tasks.language_modelling import outcome
 from distill.tasks.text_to_text import text_of, units_of
@@ -59,8 +59,8 @@ def test_targets_come_back_from_a_store(tmp_path: object) -> None:
 
 
 def test_each_token_of_the_target_is_told_once() -> None:
-    task = build("text-to-text", ()).telling
-    assert (task.metric.name, task.tells) == ("bits_per_byte", True)
+    task = build("text-to-text", ()).next_token
+    assert (task.metric.name, task.predicts_tokens) == ("bits_per_byte", True)
     read = Reading(TOKENIZER, 32)
     encoded = task.encode(read, EXAMPLES)
     ids = pad(rows_of(encoded), read.pad_id)["target_ids"]
@@ -68,14 +68,14 @@ def test_each_token_of_the_target_is_told_once() -> None:
     units = task.units(outcome(logits, ids), encoded)
     assert [u[:, 2].tolist() for u in units] == [target_ids(target)[1:] for _, target in PAIRS]
     told = task.predictions(units, EXAMPLES)
-    assert all(isinstance(one, Foretold) for one in told)
+    assert all(isinstance(one, TokenPredictions) for one in told)
     assert task.gold(EXAMPLES) == [target for _, target in PAIRS]
     assert task.metric.score(told, task.gold(EXAMPLES)) < 0
 
 
 def test_what_was_written_is_kept_byte_for_byte() -> None:
     task = build("text-to-text", ())
-    assert not task.tells
+    assert not task.predicts_tokens
     texts = ["", "großer Hund 🙂", "a\nb"]
     units = [units_of(text) for text in texts]
     assert [u.shape for u in units] == [(len(text.encode()), 1) for text in texts]
