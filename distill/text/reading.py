@@ -195,7 +195,7 @@ class Reading:
 
     def encode_whole(self, examples: Sequence[Example], shared: int = 1) -> list[Encoded]:
         """Ids of whole texts between two :attr:`boundary` tokens, without other special tokens. A text longer than the
-        maximum is read in windows; neighbours share so many tokens, at least the one from which the next is predicted."""
+        maximum is read in windows; neighbours share so many tokens, at least the one that predicts the next."""
         if not 1 <= shared < self.max_length:
             raise UserError(
                 f"windows of {self.max_length} tokens cannot share {shared}; give data.stride from 1 to "
