@@ -37,6 +37,8 @@ def test_recipe_composes_with_each_teacher_and_student(recipe: str) -> None:
             "lstm": "recurrent",
             "gru": "recurrent",
             "rnn": "recurrent",
+            "deep_encoder": "transformer",
+            "decoder": "transformer",
         }.get(student, student)
         assert config.student.name == expected
         trained = teacher in ("transformer", "lstm", "probabilities")
