@@ -13,6 +13,7 @@ from typing import Any
 
 from distill.config import Config
 from distill.config.compose import run_with_hydra
+from distill.results import scale_of
 from distill.stages.checks import check_before
 from distill.stages.context import open_run
 from distill.stages.teacher import prepare_teacher
@@ -45,14 +46,18 @@ def show(found: dict[str, Any]) -> None:
     print(f"{found['recipe']}: {found['metric']} of the teacher on validation; {about}; {found['seconds']:.0f} s")
     if not found["candidates"]:
         print("  fine-tuned before, or a file: nothing was trained")
-    taken = False
+    taken, scale = False, scale_of(found["metric"])
+
+    def shown(value: float) -> str:
+        return f"{scale.read(value):.{scale.digits}f}"
+
     for one in found["candidates"]:
         star = "*" if one["validation"] == found["chosen"] and not taken else " "
         taken |= star == "*"
-        curve = " ".join(f"{point['step']}:{100 * point['validation']:.1f}" for point in one["curve"])
+        curve = " ".join(f"{point['step']}:{shown(point['validation'])}" for point in one["curve"])
         last = one["best_step"] == one["steps"]
         stopped = "" if one["steps"] == found["budget"] else f", stopped before {found['budget']}"
-        best = f"best {100 * one['validation']:.1f} at {one['best_step']} of {one['steps']}{stopped}"
+        best = f"best {shown(one['validation'])} at {one['best_step']} of {one['steps']}{stopped}"
         print(f" {star}{one['learning_rate']:g}, {one['what']}: {curve}; {best}{'; BEST AT THE LAST' if last else ''}")
 
 
