@@ -1,6 +1,8 @@
 """Memory that does not suffice: smaller pieces with the same result, or a message."""
 
 import dataclasses
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,14 @@ ERRORS = [
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     MemoryError(),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_objects_to_look_through() -> Iterator[None]:
+    """A collection, which follows each attempt in vain, takes half a second over all that the libraries hold."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["text", "words"])
