@@ -276,6 +276,8 @@ def check_transformer(sizes: Architecture, where: str, require: Callable[[bool, 
         f"{where}.hidden_size is {sizes.hidden_size} and heads is {sizes.heads}; rotary positions turn pairs of "
         "dimensions, so hidden_size / heads must be even",
     )
+    spread = sizes.initializer_range
+    require(spread > 0, f"{where}.initializer_range is {spread}; give a standard deviation above 0, such as 0.02")
 
 
 def check_sizes(

@@ -192,6 +192,7 @@ def build_transformer(
         "norm": architecture.norm,
         "positions": architecture.positions,
         "activation": architecture.activation,
+        "initializer_range": architecture.initializer_range,
         "max_position_embeddings": max_length,
         "pad_token_id": reading.pad_id,
     }

@@ -132,6 +132,10 @@ def test_a_recipe_that_is_no_mapping_is_refused() -> None:
         ({"train": {"warmup": 1}}, r"train\.warmup is 1"),
         ({"train": {"clip": 0}}, r"train\.clip is 0"),
         (
+            {"student": {"name": "transformer", "architecture": {"initializer_range": 0}}},
+            r"student\.architecture\.initializer_range is 0",
+        ),
+        (
             {"teacher": {"name": "pretrained", "source": {"path": "x"}, "train": {"steps": -1}}},
             r"teacher\.train\.steps is -1",
         ),

@@ -104,3 +104,11 @@ def test_sizes_and_ends_of_models_from_random_weights() -> None:
     for model in (transformer, recurrent, same):
         assert model.config.eos_token_id == model.config.bos_token_id == reading.boundary
         assert model.config.vocab_size == reading.vocabulary_size
+
+
+@pytest.mark.parametrize("name", ["language-modelling", "text-to-text", "text-classification"])
+def test_first_weights_spread_as_the_recipe_says(name: str) -> None:
+    task = build(name, ("no", "yes") if name == "text-classification" else ())
+    wide = build_transformer(Architecture(initializer_range=0.08), TOKENIZER, {}, task, 16, 0).model
+    matrices = torch.cat([p.detach().flatten() for p in wide.parameters() if p.dim() == 2])
+    assert float(matrices.std()) == pytest.approx(0.08, rel=0.02)
