@@ -38,6 +38,7 @@ def test_recipe_composes_with_each_teacher_and_student(recipe: str) -> None:
             "gru": "recurrent",
             "rnn": "recurrent",
             "deep_encoder": "transformer",
+            "encoder_decoder": "transformer",
             "decoder": "transformer",
         }.get(student, student)
         assert config.student.name == expected
