@@ -90,7 +90,7 @@ def refused(miniature: list[str], capsys: pytest.CaptureFixture[str]) -> Callabl
         ("data.label_map=[a]", "expected a mapping such as {a: b}"),
         ("task.labels=[fresh]", "label 'rotten'"),
         ("data.label=null", "there are no labels for the arm hard"),
-        ("export.variants=[fp32,int4]", "export.variants has 'int4'; did you mean 'int8'?"),
+        ("export.variants=[fp32,int88]", "export.variants has 'int88'; did you mean 'int8'?"),
         ("export.variants=[int8]", "export.variants lacks fp32"),
         ("export.opset=3", "export.opset is 3; the exporter legacy writes 14 to 20"),
         ("export.tolerance=0", "export.tolerance is 0.0"),

@@ -29,7 +29,7 @@ from distill.errors import UserError, nearest
 
 C = TypeVar("C")
 
-VARIANT_NAMES = ("fp32", "int8")
+VARIANT_NAMES = ("fp32", "int8", "int4")
 OPSETS = {"legacy": (14, 20), "dynamo": (18, 23)}
 """First and last that an exporter writes."""
 
