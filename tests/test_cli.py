@@ -94,6 +94,7 @@ def refused(miniature: list[str], capsys: pytest.CaptureFixture[str]) -> Callabl
         ("export.variants=[int8]", "export.variants lacks fp32"),
         ("export.opset=3", "export.opset is 3; the exporter legacy writes 14 to 20"),
         ("export.tolerance=0", "export.tolerance is 0.0"),
+        ("export.min_agreement=1.5", "export.min_agreement is 1.5; it is a share"),
         ("measure.seconds=0", "measure.seconds is 0.0; give more than 0"),
         ("threads=0", "threads is 0; give at least 1"),
         ("device=tpu", "device is 'tpu'; did you mean 'cpu'?"),

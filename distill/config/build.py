@@ -170,6 +170,11 @@ def check(config: Config) -> None:
     require(
         config.export.tolerance > 0, f"export.tolerance is {config.export.tolerance}; give more than 0, such as 1e-4"
     )
+    least_agreement = config.export.min_agreement
+    require(
+        least_agreement is None or 0 <= least_agreement <= 1,
+        f"export.min_agreement is {least_agreement}; it is a share, from 0 to 1, or null where it is not asked",
+    )
     stride = config.data.stride
     require(
         stride is None or 0 <= stride < (config.data.max_length or math.inf),
