@@ -215,6 +215,21 @@ class Gate:
     """Share of validation answers equal to fp32's."""
     reason: str
     """In words: why it passed or fell."""
+    token_agreement: float | None = None
+    """Of a model that writes: share of the tokens of validation at which, behind the true ones, it finds the same one
+    most likely as fp32 does. None where that is not asked."""
+    min_agreement: float | None = None
+    """The least of it that is allowed."""
+
+    @property
+    def keeps_score(self) -> bool:
+        """Whether no more of the score is lost than allowed."""
+        return self.drop.value <= self.max_drop
+
+    @property
+    def keeps_tokens(self) -> bool:
+        """Whether no more tokens are other ones than allowed."""
+        return self.token_agreement is None or self.min_agreement is None or self.token_agreement >= self.min_agreement
 
 
 @dataclass(frozen=True)

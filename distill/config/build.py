@@ -29,7 +29,7 @@ from distill.errors import UserError, nearest
 
 C = TypeVar("C")
 
-VARIANT_NAMES = ("fp32", "int8")
+VARIANT_NAMES = ("fp32", "int8", "int4")
 OPSETS = {"legacy": (14, 20), "dynamo": (18, 23)}
 """First and last that an exporter writes."""
 
@@ -169,6 +169,11 @@ def check(config: Config) -> None:
         require(name in VARIANT_NAMES, f"export.variants has '{name}'{nearest(name, VARIANT_NAMES)}")
     require(
         config.export.tolerance > 0, f"export.tolerance is {config.export.tolerance}; give more than 0, such as 1e-4"
+    )
+    least_agreement = config.export.min_agreement
+    require(
+        least_agreement is None or 0 <= least_agreement <= 1,
+        f"export.min_agreement is {least_agreement}; it is a share, from 0 to 1, or null where it is not asked",
     )
     stride = config.data.stride
     require(

@@ -376,6 +376,10 @@ class ExportConfig:
     max_drop: float = 1.0
     """Points (hundredths of a score) that a quantized variant may lose against fp32 on validation; 1 is 0.01 bits per
     byte."""
+    min_agreement: float | None = 0.9
+    """Share of the tokens of validation at which, behind the true ones, a quantized variant of a model that writes must
+    find the same one most likely as fp32 does: where one in ten is another, a text soon is, too, though a mean over all
+    tokens hardly moves. None: not asked."""
     tolerance: float = 1e-4
     """Largest absolute difference of logits between fp32 ONNX and torch."""
     exporter: Literal["legacy", "dynamo"] = "legacy"

@@ -1,19 +1,27 @@
 """What a quantized variant may lose."""
 
 import math
+from dataclasses import replace
 
 from distill.results import PERCENT, Estimate, Gate, Scale
 
 
-def gate(drop: Estimate, agreement: float, max_drop_points: float, scale: Scale = PERCENT) -> Gate:
-    """Whether a variant keeps enough of fp32's score on validation.
+def gate(
+    drop: Estimate,
+    agreement: float,
+    max_drop_points: float,
+    scale: Scale = PERCENT,
+    token_agreement: float | None = None,
+    min_agreement: float | None = None,
+) -> Gate:
+    """Whether a variant keeps enough of fp32's score on validation and, where that is asked, of its tokens.
 
     ``drop`` is the score of fp32 minus the variant's (fractions of 1) with its paired interval, ``agreement`` the share
     of answers equal to fp32's, ``max_drop_points`` the loss allowed in points (hundredths of a score), ``scale`` that
-    of the score. The point estimate decides; how much loss the interval leaves possible stands beside it.
+    of the score, ``token_agreement`` the share of tokens at which both find the same one most likely, ``min_agreement``
+    the least that is allowed. The point estimate decides; how much loss the interval leaves possible stands beside it.
     """
     allowed = max_drop_points / 100
-    passed = drop.value <= allowed
     read, digits = scale.gains.read, scale.digits + 1
     interval = (
         f"95 % interval of the loss {read(drop.low):.{digits}f} to {read(drop.high):.{digits}f}"
@@ -24,6 +32,12 @@ def gate(drop: Estimate, agreement: float, max_drop_points: float, scale: Scale 
         f"{'loses' if drop.value >= 0 else 'gains'} {abs(read(drop.value)):.{digits}f} {scale.steps} against fp32 on "
         f"validation, {read(allowed):g} allowed; {interval}"
     )
-    if passed and drop.high > allowed:
+    if drop.value <= allowed < drop.high:
         reason += ", so a loss of more than allowed is not ruled out"
-    return Gate(passed, drop, allowed, agreement, reason)
+    if token_agreement is not None and min_agreement is not None:
+        reason += (
+            f"; finds the same token most likely as fp32 at {100 * token_agreement:.2f} % of the tokens, at least "
+            f"{100 * min_agreement:g} % asked"
+        )
+    made = Gate(False, drop, allowed, agreement, reason, token_agreement, min_agreement)
+    return replace(made, passed=made.keeps_score and made.keeps_tokens)

@@ -4,7 +4,7 @@ import math
 
 from distill.report.formatting import duration, number, p_value, percent, point_bounds, power_note, sentence_case
 from distill.report.legend import metric_in_words, metric_title, score_in_words
-from distill.results import ArmResult, Contrast, Figure, Report, Scale, SeedResult, VariantResult
+from distill.results import ArmResult, Contrast, Figure, Gate, Report, Scale, SeedResult, VariantResult
 
 
 def arm_named(report: Report, name: str) -> ArmResult | None:
@@ -39,8 +39,20 @@ def why_it_fell(variant: VariantResult) -> str:
         )
         reasons.append(f"parity: {found if math.isfinite(parity.max_abs_difference) else ''}{parity.detail}")
     if variant.gate is not None and not variant.gate.passed:
-        reasons.append(f"gate: {variant.gate.reason}")
+        missed = missed_at(variant.gate)
+        reasons.append(f"gate: {f'{missed}: ' if missed else ''}{variant.gate.reason}")
     return "; ".join(reasons)
+
+
+def missed_at(gate: Gate) -> str:
+    """Which of the two conditions was not met, in words; empty where both were, and where there is but one."""
+    if gate.min_agreement is None:
+        return ""
+    conditions = (
+        ("too much of the score is lost", gate.keeps_score),
+        ("too many tokens differ", gate.keeps_tokens),
+    )
+    return ", and ".join(words for words, kept in conditions if not kept)
 
 
 def file_size(variant: VariantResult) -> Figure:

@@ -67,6 +67,7 @@ def render_html(report: Report) -> str:
         exported_seed=findings.exported_seed(report),
         fell=findings.fell,
         why_it_fell=findings.why_it_fell,
+        missed_at=findings.missed_at,
         file_size=findings.file_size,
         metric=legend.metric_title(report.metric),
         metric_in_words=legend.metric_in_words(report),

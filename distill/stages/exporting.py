@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from distill.config import ExportConfig, LayersStudent
 from distill.data import Part
@@ -34,6 +34,15 @@ PARITY_QUESTIONS = 24
 NOT_KNOWN = Estimate(math.nan, math.nan, math.nan, "not evaluated")
 
 
+class Answers(NamedTuple):
+    """What a variant says of validation."""
+
+    units: list[Logits]
+    """What the task is measured by."""
+    tokens: list[Logits] | None
+    """Of a model that writes: the most likely token behind each true one; None where nobody asks."""
+
+
 @dataclass(frozen=True)
 class ExportModel(Stage):
     """ONNX in every variant, parity against torch, gates against fp32 on validation."""
@@ -60,15 +69,14 @@ class ExportModel(Stage):
         from distill.runtime import Graphs
 
         parity, sources, inputs = self.fp32(folder)
-        answers: dict[str, list[Logits]] = {}
+        answers: dict[str, Answers] = {}
         gates: dict[str, Gate] = {}
         for variant in self.settings.variants if math.isfinite(parity.max_abs_difference) else ():
             files = {role: folder / graph_file(role, variant) for role in sources}
             try:
                 if variant != "fp32":
                     VARIANTS[variant]({role: Files(sources[role], file) for role, file in files.items()}, ())
-                what = f"{self.who} {variant} on validation"
-                answers[variant] = answers_of(Graphs(files), variant, self.reading, self.task, self.validation, what)
+                answers[variant] = self.answers(Graphs(files), variant)
             except Exception as error:
                 if variant == "fp32":
                     raise
@@ -105,17 +113,34 @@ class ExportModel(Stage):
         except Exception as error:
             return Parity(False, math.inf, tolerance, 0, False, f"it could not be exported: {cause(error)}"), {}, ()
 
-    def gate_of(self, fp32: list[Logits], variant: list[Logits]) -> Gate:
+    def answers(self, graphs: "Graphs", variant: str) -> Answers:
+        """Of the task; and of that of predicting the tokens, where the gate asks for these."""
+        what, task = f"{self.who} {variant} on validation", self.task
+        units = answers_of(graphs, variant, self.reading, task, self.validation, what)
+        if not task.writes or self.settings.min_agreement is None:
+            return Answers(units, None)
+        if task.predicts_tokens:
+            return Answers(units, units)
+        tokens = answers_of(graphs, variant, self.reading, task.next_token, self.validation, f"{what}, token by token")
+        return Answers(units, tokens)
+
+    def gate_of(self, fp32: Answers, variant: Answers) -> Gate:
         """What a variant loses against fp32."""
         from distill.evaluation import paired_difference
         from distill.evaluation.summary import statistics
         from distill.export.gate import gate
 
-        validation = self.validation.examples
-        both = [statistics(self.task, units, validation)[None] for units in (fp32, variant)]
-        same = self.task.agreement(*(self.task.predictions(units, validation) for units in (fp32, variant)))
-        metric = self.task.metric
-        return gate(paired_difference(metric, *both), same, self.settings.max_drop, scale_of(metric.name))
+        validation, task = self.validation.examples, self.task
+        both = [statistics(task, answers.units, validation)[None] for answers in (fp32, variant)]
+        same = task.agreement(*(task.predictions(answers.units, validation) for answers in (fp32, variant)))
+        drop, scale = paired_difference(task.metric, *both), scale_of(task.metric.name)
+        tokens = least = None
+        if fp32.tokens is not None and variant.tokens is not None:
+            predicting, least = task.next_token, self.settings.min_agreement
+            tokens = predicting.agreement(
+                *(predicting.predictions(t, validation) for t in (fp32.tokens, variant.tokens))
+            )
+        return gate(drop, same, self.settings.max_drop, scale, tokens, least)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from distill import tasks
+from distill.config.build import VARIANT_NAMES
 from distill.config.schema import ExportConfig
 from distill.export import quantize
 from distill.export.onnx_export import export_graphs, export_onnx
@@ -95,18 +96,18 @@ def test_int8_file_carries_no_metadata_and_no_paths(folder: Path, tmp_path: Path
 
 
 def test_fp32_variant_is_the_file_itself(folder: Path, tmp_path: Path) -> None:
-    assert set(VARIANTS) == {"fp32", "int8"}
+    assert tuple(VARIANTS) == VARIANT_NAMES
     VARIANTS["fp32"]({"model": Files(folder / "bert.onnx", tmp_path / "model.onnx")}, ())
     assert (tmp_path / "model.onnx").read_bytes() == (folder / "bert.onnx").read_bytes()
 
 
-@pytest.mark.parametrize("variant", ["fp32", "int8"])
+@pytest.mark.parametrize("variant", VARIANT_NAMES)
 def test_a_variant_is_made_of_every_role(variant: str, folder: Path, tmp_path: Path) -> None:
     files = {role: Files(folder / f"{name}.onnx", tmp_path / f"{role}.onnx") for role, name in ROLES.items()}
     VARIANTS[variant](files, ())
     for role, name in ROLES.items():
         expected, found = logits(folder / f"{name}.onnx"), logits(tmp_path / f"{role}.onnx")
-        assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.99
+        assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > (0.8 if variant == "int4" else 0.99)
 
 
 ROLES = {"encoder": "bert", "decoder": "lstm"}

@@ -26,6 +26,7 @@ SMALL = [
     "seeds=[0]",
     "measure.seconds=0.02",
     "export.max_drop=100",
+    "export.min_agreement=0",
     "teacher_floor=false",
     "threads=1",
     "device=cpu",

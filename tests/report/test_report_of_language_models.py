@@ -93,6 +93,37 @@ def printed(report: Report) -> str:
     return stream.getvalue()
 
 
+def with_gate(drop: float, tokens: float) -> Report:
+    """int8 of the student lost so much, and found so many tokens as fp32 did."""
+    report = language_report()
+    checked = gate(Estimate(drop, drop - 0.002, drop + 0.002, ""), 0.97, 1.0, report.scale, tokens, 0.9)
+    return dataclasses.replace(
+        report, variants=(*report.variants[:3], dataclasses.replace(report.variants[3], gate=checked))
+    )
+
+
+@pytest.mark.parametrize(
+    ("drop", "tokens", "missed"),
+    [
+        (0.004, 0.8731, "too many tokens differ"),
+        (0.02, 0.97, "too much of the score is lost"),
+        (0.02, 0.8731, "too much of the score is lost, and too many tokens differ"),
+    ],
+)
+@pytest.mark.usefixtures("plots_stay_undrawn")
+def test_a_report_says_which_condition_of_the_gate_a_variant_missed(drop: float, tokens: float, missed: str) -> None:
+    report = with_gate(drop, tokens)
+    read = from_json(Report, to_json(report))
+    text = f"{missed}: loses {drop:.4f} bits per byte against fp32 on validation, 0.01 allowed; "
+    share = f"finds the same token most likely as fp32 at {100 * tokens:.2f} % of the tokens, at least 90 % asked"
+    for page in (printed(read), render_card(read).replace("\\", "")):
+        assert f"gate: {text}" in " ".join(page.split())
+        assert share in " ".join(page.split())
+    html = words(render_html(read))
+    assert html.count(text) == 2  # above, and in the table of variants
+    assert html.count(share) == 2
+
+
 def words(page: str) -> str:
     """A page without its markup and drawings."""
     page = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", page, flags=re.DOTALL)
