@@ -400,6 +400,8 @@ class ReportConfig:
     """What the report may show."""
 
     show_texts: bool = False
+    look_inside: bool = False
+    """Attention of teacher and exported student on one test text, and how well each of their layers tells labels."""
 
 
 Arm = Literal["linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained", "sequence", "gkd"]
