@@ -9,7 +9,6 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -20,12 +19,10 @@ import torch
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel
 
 from distill.errors import UserError
-from distill.models.answers import model_inputs
-from distill.models.transformer import TransformerBlock
+from distill.models.attention import attention_weights
 from distill.text import Example, Reading, pad
 
 TEXT = "it's a charming, funny film, but the ending is not good"
@@ -42,38 +39,18 @@ class Attention:
     """Of each of N layers and H heads; a row adds up to 1."""
 
 
-def weights_of(model: PreTrainedModel, inputs: dict[str, Tensor]) -> list[Tensor]:
-    """The attention's weights of each layer, [B, H, L, L].
-
-    Blocks of this repository are asked beside their work: an encoder has no use for the weights. Raises UserError for
-    a model without attention.
-    """
-    caught: list[Tensor] = []
-
-    def ask(block: nn.Module, given: tuple[Any, ...]) -> None:
-        caught.append(block.read(*given, weights=True).weights_BHLS)
-
-    blocks = [module for module in model.modules() if isinstance(module, TransformerBlock)]
-    handles = [block.register_forward_pre_hook(ask) for block in blocks]
-    output = model(**inputs, **({} if blocks else {"output_attentions": True}))
-    for handle in handles:
-        handle.remove()
-    found = caught or getattr(output, "attentions", None)
-    if not found:
-        raise UserError(f"a {model.config.model_type} has no attention to look at; give a Transformer encoder")
-    return list(found)
-
-
 @torch.inference_mode()
 def attention_of(folder: Path, text: str) -> Attention:
     """What the encoder in a folder looks at."""
     if not (folder / "tokenizer.json").is_file():
         raise UserError(f"{folder} holds no tokenizer.json; give the folder of a model, as save_pretrained writes it")
-    model = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     reading = Reading.from_file(folder / "tokenizer.json", max_length=64)
     (encoded,) = reading.encode([Example(text)])
     inputs = {name: torch.from_numpy(ids) for name, ids in pad([encoded], reading.pad_id).items()}
-    weights = [layer[0].numpy() for layer in weights_of(model, model_inputs(model, inputs))]
+    weights = [layer[0].numpy() for layer in attention_weights(model, inputs)]
+    if not weights:
+        raise UserError(f"a {model.config.model_type} has no attention to look at; give a Transformer encoder")
     return Attention([reading.tokenizer.id_to_token(i) for i in encoded.input_ids], np.stack(weights))
 
 

@@ -13,6 +13,7 @@ from distill.stages.context import Findings, Lesson, open_run
 from distill.stages.delivery import Outcome, deliver
 from distill.stages.exporting import export_student, export_teacher, variant_results
 from distill.stages.floor import fit_floor
+from distill.stages.looking import look_inside
 from distill.stages.pretraining import pretrain_student
 from distill.stages.reporting import make_report
 from distill.stages.signal import ask_teacher, label_by_teacher, write_targets
@@ -42,6 +43,7 @@ def run(config: Config) -> Outcome:
     chosen = choose(arms)
     exported = export_student(this, lesson, chosen)
     variants = variant_results(this, (*teachers, exported))
-    findings = Findings(lesson, linear, arms, comparison, chosen, variants)
+    inside = look_inside(this, texts, lesson, chosen)
+    findings = Findings(lesson, linear, arms, comparison, chosen, variants, inside)
     report = make_report(this, findings, started)
     return deliver(this, report, findings, exported)

@@ -285,6 +285,29 @@ class VariantResult:
 
 
 @dataclass(frozen=True)
+class AttentionMap:
+    """How much weight each token of a text (a row) gives to each that it looks at (a column), in one layer: the mean
+    over its heads. A row adds up to 1."""
+
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    weights: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What was seen inside of a model."""
+
+    model: Literal["teacher", "student"]
+    attention: tuple[AttentionMap, ...]
+    """Of each layer, on one test text; empty where the model has no attention."""
+    probes: tuple[Estimate, ...]
+    """How well a linear classifier tells the labels of test texts from the states of each layer, the embeddings first;
+    empty where the task has no classes or the model does not give its states."""
+
+
+@dataclass(frozen=True)
 class StageCost:
     """Time and energy of a stage of training."""
 
@@ -375,6 +398,8 @@ class Report:
     samples: tuple[dict[str, str], ...] = ()
     """Texts with answers; empty unless the recipe says ``report.show_texts: true``."""
     task_in_words: TaskInWords = TaskInWords()
+    inside: tuple[Inside, ...] = ()
+    """Teacher and exported student; empty unless the recipe says ``report.look_inside: true``."""
 
     @property
     def scale(self) -> Scale:

@@ -25,6 +25,35 @@ def prose_reading(max_length: int = 40) -> Reading:
     return Reading(tokenizer, max_length, special_tokens={"sep_token": "[SEP]"})
 
 
+def write_translating_bundle(folder: Path, family: str, max_length: int = 40) -> None:
+    """fp32 of a tiny writer that reads another text."""
+    task, reading = tasks.build("text-to-text", ()), prose_reading(max_length)
+    graphs = graphs_of(tiny_writer(family), task)
+    files = export_graphs(graphs, folder.with_name(f"sources of {folder.name}"), ExportConfig())
+    tokenizer = folder.with_name(f"{folder.name}.json")
+    reading.save_tokenizer(tokenizer)
+    start, *_, end = map(int, reading.encode_targets([""])[0])
+    manifest = Manifest(
+        schema_version=1,
+        name=folder.name,
+        task=task.section(),
+        graphs={"fp32": {role: graph_file(role, "fp32") for role in files}},
+        inputs=list(graphs[-1].inputs),
+        outputs=["logits"],
+        max_length=max_length,
+        pad_id=reading.pad_id,
+        default_variant="fp32",
+        sha256={},
+        licences={},
+        versions={},
+        workload={"token_lengths": [3, 4, 5]},
+        generation=Generation(start, [end], max_length - 1, 2),
+    )
+    write_bundle(
+        folder, manifest, {"tokenizer.json": tokenizer, **{graph_file(r, "fp32"): f for r, f in files.items()}}, {}
+    )
+
+
 def write_writing_bundle(folder: Path, family: str, **manifest: Any) -> Any:
     """fp32 and int8 of a tiny writer; ``manifest`` are fields to be other than they should. Gives the torch model."""
     model, reading = tiny_writer(family), prose_reading()

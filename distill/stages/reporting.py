@@ -54,6 +54,7 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
         ),
         samples=samples_of(texts, lesson.signal) if config.report.show_texts else (),
         task_in_words=task.in_words(bool(config.data.pair), texts.reading.max_length),
+        inside=findings.inside,
     )
 
 

@@ -80,7 +80,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, overlay: list[str], reviews_
         for text, _ in rows:
             answers.write(json.dumps({"text": text, "probabilities": {"fresh": 0.3, "rotten": 0.7}}) + "\n")
     write_writing_bundle(folder / "exports/language_model", "decoder")
-    (recipe,) = {block.text for block in BLOCKS if block.language == "yaml" and block.page == "own-data.md"}
+    recipe = next(block.text for block in BLOCKS if block.language == "yaml" and block.page == "own-data.md")
     (folder / "my.yaml").write_text(recipe, encoding="utf-8")
     return folder
 

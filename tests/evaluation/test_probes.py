@@ -13,11 +13,11 @@ from distill import tasks
 from distill.config import Config
 from distill.config.compose import run_with_hydra
 from distill.errors import UserError
+from distill.evaluation.probes import score_of_layer, states_of
 from distill.text import Example, Reading
 
 
-def test_a_probe_finds_what_states_hold_and_nothing_in_noise(benchmark: Callable[[str], ModuleType]) -> None:
-    module = benchmark("probes")
+def test_a_probe_finds_what_states_hold_and_nothing_in_noise() -> None:
     task = tasks.build("token-classification", ("DET", "NOUN", "VERB"))
     rng = np.random.default_rng(0)
     splits, holding, noise = [], [], []
@@ -28,16 +28,13 @@ def test_a_probe_finds_what_states_hold_and_nothing_in_noise(benchmark: Callable
         holding[-1] = [(one + rng.normal(size=one.shape)).astype(np.float32) for one in holding[-1]]
         noise.append([rng.normal(size=(5, 4)).astype(np.float32) for _ in tags])
         holding[-1][0][2] = noise[-1][0][2] = np.nan  # a word without a piece
-    found, nothing = (module.score_of_layer(task, units, splits) for units in (holding, noise))
+    found, nothing = (score_of_layer(task, units, splits) for units in (holding, noise))
     assert found.low > 0.9
     assert nothing.low < 1 / 3 + 0.06
     assert nothing.low < nothing.value < nothing.high
 
 
-def test_states_are_those_of_first_pieces_and_means_over_tokens(
-    benchmark: Callable[[str], ModuleType], random_teacher: Path
-) -> None:
-    module = benchmark("probes")
+def test_states_are_those_of_first_pieces_and_means_over_tokens(random_teacher: Path) -> None:
     model = AutoModel.from_pretrained(random_teacher).eval()
     reading = Reading.from_file(random_teacher / "tokenizer.json", 32)
     words = ("a", "gorgeous", "unheardof", "movie")
@@ -47,12 +44,12 @@ def test_states_are_those_of_first_pieces_and_means_over_tokens(
     first = [encoding.word_ids.index(i) for i in range(len(words))]
     tags = tasks.build("token-classification", ("A", "B"))
     longer = Example((*words, *words))
-    for layer, x_RLD in zip(module.states_of(model, reading, tags, [Example(words), longer]), hidden, strict=True):
+    for layer, x_RLD in zip(states_of(model, reading, tags, [Example(words), longer]), hidden, strict=True):
         np.testing.assert_allclose(layer[0], x_RLD[0, first], atol=1e-5)
         assert layer[1].shape == (8, x_RLD.shape[-1])
     label = tasks.build("text-classification", ("A", "B"))
     texts = [Example(" ".join(words)), Example(" ".join((*words, *words)))]
-    for layer, x_RLD in zip(module.states_of(model, reading, label, texts), hidden, strict=True):
+    for layer, x_RLD in zip(states_of(model, reading, label, texts), hidden, strict=True):
         np.testing.assert_allclose(layer[0], x_RLD.mean(1), atol=1e-5)
 
 

@@ -10,6 +10,7 @@ from transformers import AutoModel, DistilBertConfig, GPT2Config, PretrainedConf
 
 from distill.errors import UserError
 from distill.models import LoadedModel, RecurrentConfig, save_model
+from distill.models.attention import attention_weights
 from distill.models.recurrent import RecurrentModel
 from distill.models.transformer import EncoderConfig, EncoderModel
 from distill.text import Reading
@@ -33,7 +34,7 @@ def test_weights_of_blocks_of_the_repository(norm: str, positions: str) -> None:
     ids_BL = torch.randint(1, 50, (2, 7))
     mask_BL = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
     inputs = {"input_ids": ids_BL, "attention_mask": mask_BL}
-    weights = ATTENTION["weights_of"](model, inputs)
+    weights = attention_weights(model, inputs)
     assert len(weights) == 2
     for layer, weights_BHLL in enumerate(weights):
         assert not weights_BHLL[1, :, :, 4:].any()

@@ -98,6 +98,13 @@ def test_graphs_have_no_loops_and_free_axes_alone(
 
 
 @pytest.mark.parametrize("family", OWN)
+def test_graphs_take_what_their_specifications_say(family: str, tmp_path: Path) -> None:
+    specs = graphs_of(tiny_writer(family))
+    graphs = Graphs(export_graphs(specs, tmp_path, LEGACY), 1)
+    assert {spec.role: {*spec.inputs} for spec in specs} == {role: {*names} for role, names in graphs.inputs.items()}
+
+
+@pytest.mark.parametrize("family", OWN)
 def test_graphs_of_own_models_have_no_loops(family: str, tmp_path: Path) -> None:
     for path in export_graphs(graphs_of(tiny_writer(family)), tmp_path, LEGACY).values():
         assert not {"Scan", "Loop", "If"} & {node.op_type for node in onnx.load(path).graph.node}

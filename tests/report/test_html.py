@@ -8,7 +8,7 @@ import pytest
 from example_report import example_report
 
 from distill.report import render_html
-from distill.results import Parity, Report, from_json, to_json
+from distill.results import AttentionMap, Estimate, Inside, Parity, Report, from_json, to_json
 
 VOID = {"meta", "link", "br", "path", "use", "rect"}
 
@@ -47,6 +47,23 @@ class Page(HTMLParser):
 def page() -> str:
     """Of the example, drawn once."""
     return render_html(example_report())
+
+
+def test_what_was_seen_inside_is_drawn_side_by_side() -> None:
+    tokens = ("[CLS]", "a", "<b>", "film")
+    looks = tuple(tuple(0.7 if i == j else 0.1 for j in range(4)) for i in range(4))
+    probes = tuple(Estimate(0.5 + 0.1 * i, 0.45 + 0.1 * i, 0.55 + 0.1 * i, "Wilson") for i in range(3))
+    maps = tuple(AttentionMap(f"layer {i}", tokens, tokens, looks) for i in (1, 2))
+    inside = (Inside("teacher", maps, probes), Inside("student", maps[:1], probes[:2]))
+    text = Page(render_html(dataclasses.replace(example_report(), inside=inside))).text
+    assert "What each layer tells of the label" in text
+    assert all(title in text for title in ("teacher, layer 1", "teacher, layer 2", "student, layer 1"))
+    assert "student, layer 2" not in text
+    assert "has no attention" not in text
+    blind = (inside[0], Inside("student", (), ()))
+    text = Page(render_html(dataclasses.replace(example_report(), inside=blind))).text
+    assert "The student has no attention to show." in text
+    assert "Inside" not in Page(render_html(example_report())).text
 
 
 def test_page_asks_nothing_of_the_network(page: str) -> None:

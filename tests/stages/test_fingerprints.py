@@ -43,6 +43,7 @@ from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.comparison import AnswerHeldOut
 from distill.stages.exporting import AnswerByGraph, ExportModel
 from distill.stages.floor import FitLinear
+from distill.stages.looking import LookInside
 from distill.stages.measuring import MeasureVariant
 from distill.stages.pretraining import PretrainStudent
 from distill.stages.signal import LabelTexts, ReadLabels, WriteTexts
@@ -149,6 +150,9 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
         FitLinear(task, train, validation, held_out),
         AnswerHeldOut(artifact("student"), "soft, seed 0", reading, task, read(held_out)),
         ExportModel("student", artifact("student"), ExportConfig(), reading, task, validation),
+        LookInside(
+            "student", artifact("student"), reading, task, test.examples[0], dataset.part("train", "validation", "test")
+        ),
         AnswerByGraph("student", artifact("export"), ("model",), "int8", reading, task, test),
         MeasureVariant(
             "student",

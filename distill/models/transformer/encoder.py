@@ -104,12 +104,14 @@ class TransformerEncoder(nn.Module):
         attention_mask_BL: Tensor | None = None,
         token_type_ids_BL: Tensor | None = None,
         output_hidden_states: bool = False,
+        output_attentions: bool = False,
     ) -> BaseModelOutput:
         """[B, L] to ``last_hidden_state`` [B, L, D].
 
         Where no mask is given every token is real, where no segments all are of the first. ``hidden_states``, when
         asked for, are what the embeddings give and then what each block gives, [B, L, D] each: with pre-LN the last of
-        them is ``last_hidden_state`` before the final normalisation.
+        them is ``last_hidden_state`` before the final normalisation. ``attentions``, when asked for, are each block's
+        weights [B, H, L, L].
         """
         if attention_mask_BL is None:
             attention_mask_BL = torch.ones_like(input_ids_BL)
@@ -120,11 +122,18 @@ class TransformerEncoder(nn.Module):
         rotation = rotary_table(positions_L, self.head_size) if self.rotary else None
 
         x_BLD = self.embeddings(input_ids_BL, token_type_ids_BL, positions_L)
-        states = [x_BLD]
+        states, weights = [x_BLD], []
+        block: Any
         for block in self.blocks:
-            x_BLD = block(x_BLD, mask_B11L, rotation)
+            if output_attentions:
+                x_BLD, _, weights_BHLL, _ = block.read(x_BLD, mask_B11L, rotation, weights=True)
+                weights.append(weights_BHLL)
+            else:
+                x_BLD = block(x_BLD, mask_B11L, rotation)
             if output_hidden_states:
                 states.append(x_BLD)
         return BaseModelOutput(
-            last_hidden_state=self.final_norm(x_BLD), hidden_states=tuple(states) if output_hidden_states else None
+            last_hidden_state=self.final_norm(x_BLD),
+            hidden_states=tuple(states) if output_hidden_states else None,
+            attentions=tuple(weights) if output_attentions else None,
         )

@@ -65,10 +65,13 @@ class EncoderModel(_EncoderPreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         output_hidden_states: bool = False,
+        output_attentions: bool = False,
         **_: Any,
     ) -> BaseModelOutput:
-        """``last_hidden_state`` [B, L, D]; ``hidden_states`` as :class:`TransformerEncoder` says."""
-        states: BaseModelOutput = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states)
+        """``last_hidden_state`` [B, L, D]; ``hidden_states`` and ``attentions`` as :class:`TransformerEncoder` says."""
+        states: BaseModelOutput = self.encoder(
+            input_ids, attention_mask, token_type_ids, output_hidden_states, output_attentions
+        )
         return states
 
 
@@ -86,6 +89,7 @@ class EncoderForSequenceClassification(_EncoderPreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         output_hidden_states: bool = False,
+        output_attentions: bool = False,
         **_: Any,
     ) -> SequenceClassifierOutput:
         """Logits [B, C]"""
@@ -96,12 +100,14 @@ class EncoderForSequenceClassification(_EncoderPreTrainedModel):
             opening, pad_id = self.config.pair_opening, self.config.pad_token_id
             input_ids, attention_mask = read_apart(input_ids, attention_mask, token_type_ids, opening, pad_id)
             token_type_ids = None
-        states = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states)
+        states = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states, output_attentions)
         mean_BD = masked_mean(states.last_hidden_state, attention_mask)
         if apart:
             mean_BD = compared(mean_BD)
         return SequenceClassifierOutput(
-            logits=self.classifier(self.dropout(mean_BD)), hidden_states=states.hidden_states
+            logits=self.classifier(self.dropout(mean_BD)),
+            hidden_states=states.hidden_states,
+            attentions=states.attentions,
         )
 
 
@@ -119,12 +125,15 @@ class EncoderForTokenClassification(_EncoderPreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         output_hidden_states: bool = False,
+        output_attentions: bool = False,
         **_: Any,
     ) -> TokenClassifierOutput:
         """Logits [B, L, C]"""
-        states = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states)
+        states = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states, output_attentions)
         return TokenClassifierOutput(
-            logits=self.classifier(self.dropout(states.last_hidden_state)), hidden_states=states.hidden_states
+            logits=self.classifier(self.dropout(states.last_hidden_state)),
+            hidden_states=states.hidden_states,
+            attentions=states.attentions,
         )
 
 
@@ -142,13 +151,17 @@ class EncoderForQuestionAnswering(_EncoderPreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         output_hidden_states: bool = False,
+        output_attentions: bool = False,
         **_: Any,
     ) -> QuestionAnsweringModelOutput:
         """``start_logits`` and ``end_logits`` [B, L], of the question's tokens and of padding too."""
-        states = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states)
+        states = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states, output_attentions)
         span_BL2 = self.span(self.dropout(states.last_hidden_state))
         return QuestionAnsweringModelOutput(
-            start_logits=span_BL2[..., 0], end_logits=span_BL2[..., 1], hidden_states=states.hidden_states
+            start_logits=span_BL2[..., 0],
+            end_logits=span_BL2[..., 1],
+            hidden_states=states.hidden_states,
+            attentions=states.attentions,
         )
 
 
@@ -195,12 +208,13 @@ class EncoderForMaskedLM(_EncoderPreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         output_hidden_states: bool = False,
+        output_attentions: bool = False,
         **_: Any,
     ) -> MaskedLMOutput:
         """Logits [B, L, V]"""
-        states = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states)
+        states = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states, output_attentions)
         logits_BLV = self.head(states.last_hidden_state, self.get_input_embeddings().weight)
-        return MaskedLMOutput(logits=logits_BLV, hidden_states=states.hidden_states)
+        return MaskedLMOutput(logits=logits_BLV, hidden_states=states.hidden_states, attentions=states.attentions)
 
 
 AutoConfig.register(EncoderConfig.model_type, EncoderConfig)
