@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from task_worlds import write_world
+from tiny_gguf import tiny_model, tokenizer_of, vocabulary_of, write_gguf
 from tiny_teachers import teacher_in, texts_in
+from tokenizers import Tokenizer
 from workplace import Workplace
 
 from distill import load
@@ -124,6 +126,28 @@ def test_language_models_of_transformers_are_teachers(name: str, student: list[s
     )
     assert len(load(tmp_path / "exports/small")(["the cast", ""])) == 2
     assert place.report().arms[0].name == "teacher"
+
+
+def test_a_language_model_in_a_gguf_file_is_a_teacher(tmp_path: Path) -> None:
+    write_world(tmp_path, "language-modelling")
+    tokens, merges = vocabulary_of(texts_in(tmp_path))
+    file = write_gguf(tmp_path / "tiny.gguf", tiny_model("llama", len(tokens)), tokens, merges, "Q8_0")
+    whole, chosen = file.read_bytes(), ["teacher=folder", f"teacher.source.path={file}", "arms=[hard,soft]"]
+    place = run(tmp_path, "language-modelling", *chosen, *TRANSFORMER, "student.vocabulary.trim=false")
+    assert "\nteacher, taken as it is\n" in place.err
+    assert "GGUF" not in place.err
+    for folder in ("exports/small", "outputs/small/student"):
+        tokenizer = Tokenizer.from_file(str(tmp_path / folder / "tokenizer.json"))
+        assert tokenizer.get_vocab() == {token: i for i, token in enumerate(tokens)}
+        assert tokenizer.encode("the cast is dull").ids == tokenizer_of(tokens, merges).encode("the cast is dull").ids
+    for damaged, said in (
+        (whole[: len(whole) // 2], f"; give a whole file (this one has {len(whole) // 2:,} bytes)"),
+        (whole.replace(b"llama", b"lhasa"), "architecture lhasa"),
+    ):
+        file.write_bytes(damaged)
+        assert place.run() == 2
+        assert place.err.splitlines()[-1].startswith("error: no ")
+        assert said in place.err
 
 
 @pytest.mark.slow
