@@ -399,7 +399,9 @@ class ReportConfig:
     show_texts: bool = False
 
 
-Arm = Literal["linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained", "sequence", "gkd"]
+Arm = Literal[
+    "linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained", "sequence", "sequence+soft", "gkd"
+]
 """What is compared: see ``distill/training/arms.py``."""
 
 

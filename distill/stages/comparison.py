@@ -25,6 +25,8 @@ CONTRASTS = (
     ("soft+transfer", "hard", True),
     ("pretrained", "hard", True),
     ("sequence", "hard", True),
+    ("sequence+soft", "hard", True),
+    ("sequence+soft", "sequence", False),
     ("gkd", "hard", True),
     ("gkd", "soft", False),
     ("soft+transfer", "pseudo+transfer", False),

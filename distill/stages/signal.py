@@ -14,7 +14,7 @@ from distill.errors import UserError
 from distill.report.legend import metric_title
 from distill.results import scale_of
 from distill.stages.artifacts import Artifact, load_units, save_units
-from distill.stages.context import Run, Signal, Teacher, Texts, open_store, units_of
+from distill.stages.context import Run, Signal, Teacher, Texts, Written, open_store, units_of
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
@@ -22,6 +22,8 @@ from distill.tasks.task import AGREEMENT, Logits
 from distill.text import Example, Reading
 from distill.training.devices import Machine
 
+ON_WRITTEN = ("sequence", "sequence+soft")
+"""Arms that learn on what the teacher wrote of the training texts."""
 TOGETHER = 1024
 """Texts that are written before they are kept."""
 OVERFIT_POINTS = 0.10
@@ -190,17 +192,23 @@ def labels_of(
     return ReadLabels(this.config.teacher, columns, texts.task, part)
 
 
-def write_targets(this: Run, texts: Texts, teacher: Teacher) -> Part | None:
+def write_by_teacher(this: Run, texts: Texts, teacher: Teacher) -> Written | None:
     """What the teacher writes of the training texts, in the place of their targets: sequence-level distillation (Kim
     and Rush 2016). None where no arm learns on it."""
-    if "sequence" not in this.config.arms:
+    if not any(arm in ON_WRITTEN for arm in this.config.arms):
         return None
     assert teacher.model is not None
     train = texts.dataset.part("train")
-    store = open_store(this.artifacts.get(labels_of(this, texts, teacher, train, to_learn=False)))
-    targets = texts.task.labels_of(texts.task.predictions(units_of(store, train.examples), train.examples))
+    artifact = this.artifacts.get(labels_of(this, texts, teacher, train, to_learn=False))
+    units = units_of(open_store(artifact), train.examples)
+    targets = texts.task.labels_of(texts.task.predictions(units, train.examples))
     written = [dataclasses.replace(e, label=target) for e, target in zip(train.examples, targets, strict=True)]
-    return dataclasses.replace(texts.dataset, train=tuple(written)).part("train")
+    part = dataclasses.replace(texts.dataset, train=tuple(written)).part("train")
+    if "sequence+soft" not in this.config.arms:
+        return Written(part, None, (artifact.cost,))
+    answers = this.artifacts.get(labels_of(this, texts, teacher, part, to_learn=True))
+    labelling = dataclasses.replace(answers.cost, stage="soft labels of what it wrote")
+    return Written(part, answers, (artifact.cost, labelling))
 
 
 def check_floor(wanted: bool, task: Task, predictions: Sequence[Any], gold: Sequence[Any]) -> None:

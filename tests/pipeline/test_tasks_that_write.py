@@ -85,9 +85,13 @@ def test_a_language_model_is_distilled_and_writes(student: list[str], tmp_path: 
     "student", [TRANSFORMER, pytest.param(GRU, marks=pytest.mark.slow)], ids=["transformer", "attention of 2014"]
 )
 def test_a_translator_is_distilled_and_writes(student: list[str], tmp_path: Path) -> None:
-    place = run(tmp_path, "text-to-text", *FROM_NOTHING, *student, "arms=[hard,soft,sequence]")
+    place = run(tmp_path, "text-to-text", *FROM_NOTHING, *student, "arms=[hard,soft,sequence,sequence+soft]")
     report = place.report()
-    assert [arm.name for arm in report.arms] == ["teacher", "hard", "soft", "sequence"]
+    assert [arm.name for arm in report.arms] == ["teacher", "hard", "soft", "sequence", "sequence+soft"]
+    assert ("sequence+soft", "sequence") in [(contrast.arm, contrast.against) for contrast in report.contrasts]
+    assert {arm.budget for arm in report.arms[1:]} == {20}
+    wrote = ["what the teacher writes of train", "soft labels of what it wrote"]
+    assert [cost.stage for cost in report.costs if "writ" in cost.stage or "wrote" in cost.stage] == wrote
     assert report.metric == "bleu"
     assert any(note.startswith("BLEU: nrefs:1|case:mixed") for note in report.data.notes)
     assert all(0 <= arm.score.value <= 1 for arm in report.arms)

@@ -129,6 +129,11 @@ def _recipe(task: str, **changes: Any) -> Config:
             r"data\.stride is 9, but text-to-text cuts long sources",
         ),
         (
+            "language-modelling",
+            {"arms": ["hard", "soft"], "student": {**OF_ITS_OWN, "vocabulary": {"trim": True, "min_count": 2}}},
+            r"student\.vocabulary\.min_count is 2, .* set it to 1, or leave out soft",
+        ),
+        (
             "multi-label-classification",
             {"objective": {"terms": [{"name": "reverse_kl"}]}},
             r"objective\.terms\[0\] is 'reverse_kl', .* choose objective=kl",
@@ -150,7 +155,7 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("question-answering", {"arms": ["hard", "pseudo+transfer"]}),
         ("sentence-embedding", {"arms": ["linear", "soft"], "objective": MSE}),
         ("language-modelling", {"arms": ["hard", "soft", "soft+transfer", "gkd"]}),
-        ("text-to-text", {"arms": ["hard", "soft", "sequence"]}),
+        ("text-to-text", {"arms": ["hard", "soft", "sequence", "sequence+soft"]}),
         ("text-classification", {"objective": {"terms": [{"name": "jsd"}]}}),
     ],
 )

@@ -116,7 +116,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
     student = LayersStudent("layers", (1,), pretraining=PretrainingConfig((source("corpus"),), limit=5))
     made: list[Stage] = [
         MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, "text-classification", training),
-        MakeVocabulary(Vocabulary(True), reading, training),
+        MakeVocabulary(Vocabulary(True), reading, training, validation),
         ReadTexts(reading, task, training),
         TrainTeacher(teacher, 0, False, reading, task, read(train), read(validation), False, student),
         LabelTexts(artifact("teacher"), reading, task, read(training), True),
