@@ -66,10 +66,10 @@ def check_arms(config: Config, task: type[Task]) -> None:
             f"arms has 'pseudo+transfer', but the teacher's answers in {task.name} are no labels; leave it out"
         )
     written = next((arm for arm in arms if arm in ON_WRITTEN), None)
-    if written and (task.head != "Seq2SeqLM" or isinstance(config.teacher, ProbabilitiesTeacher)):
+    if written and (not task.writes or isinstance(config.teacher, ProbabilitiesTeacher)):
         raise UserError(
-            f"arms has '{written}', whose students learn on what the teacher writes: that needs task=text_to_text and "
-            "a teacher that is a model; leave it out"
+            f"arms has '{written}', whose students learn on what the teacher writes: that needs task=text_to_text "
+            "or language_modelling and a teacher that is a model; leave it out"
         )
     if "gkd" in arms and (not task.own_label or isinstance(config.teacher, ProbabilitiesTeacher)):
         raise UserError(
@@ -131,10 +131,23 @@ def check_writing(config: Config, task: type[Task]) -> None:
             f"{', '.join(sorted(stored))}"
         )
     own = isinstance(config.teacher, PretrainedTeacher) and not isinstance(tokenizer, TeacherTokenizer)
-    if own and set(config.arms) - {"hard"}:
+    if own:
+        check_other_tokenizer(config, task)
+
+
+def check_other_tokenizer(config: Config, task: type[Task]) -> None:
+    """Raises UserError for arms and a metric that need a student that writes to have its teacher's tokens."""
+    distributions = [arm for arm in config.arms if arm not in ("hard", "sequence")]
+    if distributions:
         raise UserError(
-            "the student reads with another tokenizer than its teacher, whose soft labels are of other tokens; choose "
-            "tokenizer=teacher, or arms=[hard]"
+            f"arms has {', '.join(map(repr, distributions))}, but the student reads with another tokenizer "
+            f"(tokenizer={config.tokenizer.name}) than its teacher, whose soft labels are distributions over other "
+            "tokens; choose tokenizer=teacher, or arms that learn from text: arms=[hard,sequence]"
+        )
+    if config.task.metric in ("perplexity", "next_token_accuracy"):
+        raise UserError(
+            f"task.metric is '{config.task.metric}', which compares models of one tokenizer alone, but the student "
+            f"reads with another than its teacher; set task.metric={'bits_per_byte' if task.own_label else 'bleu'}"
         )
 
 

@@ -71,6 +71,8 @@ class StudentTexts(Texts):
 
     vocabulary: Artifact
     """Its tokenizer, and which rows of the teacher's embeddings it keeps."""
+    same_tokens: bool = True
+    """Whether its token ids are the teacher's: neither another tokenizer nor a trimmed vocabulary."""
 
 
 @dataclass(frozen=True)

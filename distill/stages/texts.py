@@ -228,7 +228,7 @@ def prepare_student(this: Run, texts: Texts, written: Written | None) -> Student
     labelled = None if written is None or written.answers is None else written.texts
     artifact = this.artifacts.get(MakeVocabulary(this.config.student.vocabulary, reading, texts.training, labelled))
     own = Reading.load(artifact.directory / "reading")
-    return StudentTexts(texts.dataset, texts.task, own, artifact)
+    return StudentTexts(texts.dataset, texts.task, own, artifact, own.identity == texts.reading.identity)
 
 
 def teacher_labels(config: Config) -> tuple[str, ...]:

@@ -154,6 +154,26 @@ def test_a_language_model_in_a_gguf_file_is_a_teacher(tmp_path: Path) -> None:
         assert said in place.err
 
 
+@pytest.mark.parametrize(("task", "name"), [("language-modelling", "gpt2"), ("text-to-text", "t5")])
+def test_a_student_with_a_tokenizer_of_its_own_learns_from_text(task: str, name: str, tmp_path: Path) -> None:
+    columns = write_world(tmp_path, task, 60)
+    source = teacher_in(tmp_path, name, texts_in(tmp_path))
+    chosen = ["teacher=folder", f"teacher.source.path={source}", "teacher.fine_tune=never", *columns]
+    own = ["tokenizer=trained", "tokenizer.model=bpe", "tokenizer.vocabulary_size=330", "export.variants=[fp32]"]
+    place = Workplace(tmp_path, [f"task={task.replace('-', '_')}", *SMALL, *chosen, *own, *TRANSFORMER])
+    assert place.run("arms=[hard,soft,sequence]") == 2
+    assert "arms has 'soft', but the student reads with another tokenizer (tokenizer=trained)" in place.err
+    assert not list(tmp_path.glob("outputs/artifacts/*"))
+    assert place.run("arms=[hard,sequence]") == 0, place.err
+    report = place.report()
+    assert [arm.name for arm in report.arms] == ["teacher", "hard", "sequence"]
+    assert ("sequence", "hard") in [(contrast.arm, contrast.against) for contrast in report.contrasts]
+    assert (report.arms[1].agreement is None) == (task == "language-modelling")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "exports/small/tokenizer.json"))
+    assert tokenizer.get_vocab_size() != Tokenizer.from_file(str(source / "tokenizer.json")).get_vocab_size()
+    assert len(load(tmp_path / "exports/small")(["the cast", ""])) == 2
+
+
 @pytest.mark.slow
 def test_an_encoder_decoder_of_transformers_is_a_teacher(tmp_path: Path) -> None:
     write_world(tmp_path, "text-to-text")

@@ -19,7 +19,7 @@ from distill.stages.students import TrainStudent, training_of
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import MakeVocabulary, prepare_student, read_data, read_texts
 from distill.text import Example, Reading, Target, train_tokenizer
-from distill.training import Problem
+from distill.training import Problem, continue_texts
 from distill.training.devices import Machine
 
 CPU = Machine("cpu", "fp32", "as asked for", 1)
@@ -124,6 +124,27 @@ def test_soft_labels_of_written_targets_are_the_teachers_at_each_of_their_tokens
     assert sorted(term.reads_labels for term in soft.objective.parts) == [False, True]
     assert [term.reads_labels for term in hard.objective.parts] == [True]
     assert hard.budget == soft.budget
+
+
+def test_a_language_model_writes_on_from_the_beginnings_of_the_texts(tmp_path: Path) -> None:
+    now = prepared(tmp_path, "language-modelling")
+    assert now.lesson.written is not None
+    written, train = now.lesson.written.texts.examples, now.texts.dataset.train
+    tokenizer = now.texts.reading.tokenizer
+    assert len(written) == len(train)
+    assert len({e.text for e in written}) > len(written) // 2
+    for one, other in zip(written, train, strict=True):
+        assert str(one.text)[:5] == str(other.text)[:5]
+        lengths = [len(tokenizer.encode(str(e.text), add_special_tokens=False).ids) for e in (one, other)]
+        assert lengths[0] <= 2 * lengths[1]
+        assert not any(special in str(one.text) for special in ("[SEP]", "[PAD]", "\ufffd\ufffd\ufffd\ufffd"))
+    model = load_model(now.teacher.model.directory / "model", now.texts.task).model  # type: ignore[union-attr]
+    texts = [str(e.text) for e in train]
+    again = continue_texts(model, now.texts.reading, texts, (0, 0), CPU, "again")
+    assert again == [e.text for e in written]
+    assert continue_texts(model, now.texts.reading, texts, (1, 0), CPU, "otherwise") != again
+    for arm in ("sequence", "sequence+soft"):
+        assert now.problem(arm, tmp_path / arm).texts.examples == written
 
 
 def test_what_the_teacher_wrote_is_cut_alike_by_teacher_and_student(tmp_path: Path) -> None:
