@@ -6,7 +6,7 @@ from typing import Any
 
 import gguf
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
@@ -110,8 +110,6 @@ def halves_interleaved(weight: Tensor, heads: int) -> Tensor:
 
 def tokenizer_of(tokens: list[str], merges: list[str]) -> Tokenizer:
     """The same vocabulary, built by hand, as GPT-2 reads: no blank before the first word, nothing around a text."""
-    from tokenizers import decoders, models, pre_tokenizers
-
     vocabulary = {token: i for i, token in enumerate(tokens)}
     found = Tokenizer(models.BPE(vocabulary, [tuple(merge.split(" ")) for merge in merges]))
     found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -231,8 +231,10 @@ def write_by_teacher(this: Run, texts: Texts, teacher: Teacher) -> Written | Non
         return None
     assert teacher.model is not None
     train, own_label = texts.dataset.part("train"), texts.task.own_label
-    given: Any = (teacher.model, texts.reading, texts.task, tokens_of(this, texts, train))
-    artifact = this.artifacts.get(ContinueTexts(*given, this.config.seeds[0]) if own_label else WriteTexts(*given))
+    stage = WriteTexts(teacher.model, texts.reading, texts.task, tokens_of(this, texts, train))
+    if own_label:
+        stage = ContinueTexts(stage.model, stage.reading, stage.task, stage.texts, this.config.seeds[0])
+    artifact = this.artifacts.get(stage)
     found = [text_of(units) for units in units_of(open_store(artifact), train.examples)]
     written = [
         dataclasses.replace(e, text=text) if own_label else dataclasses.replace(e, label=Target(text))
