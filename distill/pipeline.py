@@ -16,7 +16,7 @@ from distill.stages.floor import fit_floor
 from distill.stages.looking import look_inside
 from distill.stages.pretraining import pretrain_student
 from distill.stages.reporting import make_report
-from distill.stages.signal import ask_teacher, label_by_teacher, write_targets
+from distill.stages.signal import ask_teacher, label_by_teacher, write_by_teacher
 from distill.stages.students import choose, train_arms
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
@@ -35,8 +35,9 @@ def run(config: Config) -> Outcome:
     signal = ask_teacher(this, texts, teacher)
     texts = label_by_teacher(texts, signal)
     teachers = export_teacher(this, texts, signal)
-    own = prepare_student(this, texts)
-    lesson = Lesson(own, signal, pretrain_student(this, texts), write_targets(this, texts, teacher))
+    written = write_by_teacher(this, texts, teacher)
+    own = prepare_student(this, texts, written)
+    lesson = Lesson(own, signal, pretrain_student(this, texts), written)
     arms = train_arms(this, lesson)
     linear = fit_floor(this, texts)
     comparison = evaluate(this, lesson, linear, arms)

@@ -411,7 +411,9 @@ class ReportConfig:
     """Attention of teacher and exported student on one test text, and how well each of their layers tells labels."""
 
 
-Arm = Literal["linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained", "sequence", "gkd"]
+Arm = Literal[
+    "linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained", "sequence", "sequence+soft", "gkd"
+]
 """What is compared: see ``distill/training/arms.py``."""
 
 

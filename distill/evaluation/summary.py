@@ -51,7 +51,8 @@ class Reference:
     linear: Statistics | None
     """None in a task that has no floor."""
     teacher: Statistics
-    teacher_answers: list[Any]
+    teacher_answers: list[Any] | None
+    """None where they are tokens, and students have others."""
 
 
 def statistics(task: Task, units: Sequence[Logits], test: Sequence[Example]) -> Statistics:
@@ -94,7 +95,7 @@ def summarise(trained: Trained, task: Task, test: Sequence[Example], reference: 
         ),
         agreement=(
             float(np.mean([task.agreement(a, reference.teacher_answers) for a in answers]))
-            if trained.name != "teacher"
+            if trained.name != "teacher" and reference.teacher_answers is not None
             else None
         ),
         calibration_error=float(np.mean([c[0] for c in calibration])) if calibration else None,

@@ -3,9 +3,11 @@
 transformers warns where a tokenizer is empty or weights are random; here these are errors, as every exception is.
 """
 
+import io
 import json
 import re
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -64,6 +66,10 @@ class Checkpoint:
             return cls(str(path.parent), None, trust, path.name)
         return cls(str(path), None, trust)
 
+    def __str__(self) -> str:
+        """What messages call it."""
+        return str(Path(self.location) / self.gguf) if self.gguf else self.location
+
     def file(self, name: str) -> Path | None:
         """Where a file of it lies on this machine; None where there is no such file."""
         found = cached_file(
@@ -81,7 +87,7 @@ class Checkpoint:
         try:
             return None if file is None else json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise UserError(f"{name} of {self.location} is damaged: {error}") from error
+            raise UserError(f"{name} of {self} is damaged: {error}") from error
 
     def config(self, task: type[Task] | None = None) -> Any:
         """The configuration. Raises UserError where there is none, and for an encoder-decoder where the ``task`` is for
@@ -90,12 +96,10 @@ class Checkpoint:
         both = bool(getattr(settings, "is_encoder_decoder", False))
         wanted = both if task is None else task.head == "Seq2SeqLM"
         if wanted and not both:
-            raise UserError(
-                f"{self.location} is no encoder-decoder ({settings.model_type}); give one, such as T5 or BART"
-            )
+            raise UserError(f"{self} is no encoder-decoder ({settings.model_type}); give one, such as T5 or BART")
         if both and not wanted:
             raise UserError(
-                f"{self.location} is an encoder-decoder ({settings.model_type}); give an encoder, such as BERT or "
+                f"{self} is an encoder-decoder ({settings.model_type}); give an encoder, such as BERT or "
                 "RoBERTa, or a decoder with a head for the task"
             )
         if self.gguf:  # which states none: what it holds is a language model
@@ -108,13 +112,13 @@ class Checkpoint:
         backend = getattr(found, "backend_tokenizer", None)
         if backend is None:
             raise UserError(
-                f"the tokenizer of {self.location} is written in Python; one with a tokenizer.json is needed, so that "
+                f"the tokenizer of {self} is written in Python; one with a tokenizer.json is needed, so that "
                 "the exported model can read text without transformers"
             )
         files = {"tokenizer.json", *found.vocab_files_names.values()}
         if not self.gguf and not any(map(self.file, files)):  # transformers makes an almost empty one, without a word
             raise UserError(
-                f"{self.location} holds no tokenizer (none of {', '.join(sorted(files))}); save it there with the "
+                f"{self} holds no tokenizer (none of {', '.join(sorted(files))}); save it there with the "
                 "tokenizer's save_pretrained"
             )
         roles = {role: str(token) for role in SPECIAL_ROLES if (token := getattr(found, role, None)) is not None}
@@ -134,12 +138,12 @@ class Checkpoint:
             renamed = {**settings, "key_mapping": {f"^{re.escape(prefix)}": ""}}
             again, still_lacking, _ = self._weights(auto, new, renamed)
             if not still_lacking:
-                say(f"{self.location}: read without the prefix '{prefix}' before the names of its weights")
+                say(f"{self}: read without the prefix '{prefix}' before the names of its weights")
                 return again
         if lacking:
             more = f", and has {_some(unexpected)}, which it does not know" if unexpected else ""
             raise UserError(
-                f"{self.location} lacks weights of {type(model).__name__}: {_some(lacking)}{more}; they would be "
+                f"{self} lacks weights of {type(model).__name__}: {_some(lacking)}{more}; they would be "
                 "random. Give the folder that save_pretrained wrote after training; teacher.fine_tune=always trains a "
                 "new head instead"
             )
@@ -164,12 +168,15 @@ class Checkpoint:
     def _load(self, loader: Any, missing: str, **settings: Any) -> Any:
         if self.gguf:
             settings["gguf_file"] = self.gguf
+        # a bar that heeds no setting
+        quiet: AbstractContextManager[Any] = redirect_stderr(io.StringIO()) if self.gguf else nullcontext()
         try:
-            return loader.from_pretrained(
-                self.location, revision=self.revision, trust_remote_code=self.trust, **settings
-            )
+            with quiet:
+                return loader.from_pretrained(
+                    self.location, revision=self.revision, trust_remote_code=self.trust, **settings
+                )
         except Exception as error:  # of many kinds: transformers, safetensors, tokenizers, and code of the checkpoint
-            raise UserError(f"{missing} can be loaded from {self.location}: {self._cause(error)}") from error
+            raise UserError(f"{missing} can be loaded from {self}: {self._cause(error)}") from error
 
     def _cause(self, error: Exception) -> str:
         """Why a file could not be read, with the mend where it is known."""
@@ -178,6 +185,9 @@ class Checkpoint:
             if file.is_file() and file.open("rb").read(len(LFS_POINTER)) == LFS_POINTER:
                 return f"{file.name} is a pointer of Git LFS, not the file itself; run `git lfs pull` there"
         said = str(error) or type(error).__name__
+        if self.gguf:
+            size = (folder / self.gguf).stat().st_size
+            said += f"; give a whole file (this one has {size:,} bytes), of an architecture that transformers reads"
         if "untagged enum" in said:  # how the tokenizers library says that it does not know a part
             said += (
                 f"; its tokenizer.json was written by a newer version of the tokenizers library than "

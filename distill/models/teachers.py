@@ -52,13 +52,13 @@ def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
     if task.writes and not has_head:
         heads = ", ".join(settings.architectures or ["of no stated architecture"])
         raise UserError(
-            f"{checkpoint.location} does not write (it is {heads}); give a causal language model, such as GPT-2 or "
+            f"{checkpoint} does not write (it is {heads}); give a causal language model, such as GPT-2 or "
             "Llama, or, for text-to-text, an encoder-decoder"
         )
     if config.fine_tune == "never" and not has_head:
-        raise UserError(no_head(checkpoint.location, settings, task))
+        raise UserError(no_head(str(checkpoint), settings, task))
     matched = fine_tuned and task.labelled
-    order = match_labels(label_names(settings), config.label_map, task, checkpoint.location) if matched else None
+    order = match_labels(label_names(settings), config.label_map, task, str(checkpoint)) if matched else None
     model = checkpoint.weights(
         auto_class(task), new_in_training if not fine_tuned else unused, **({} if fine_tuned else label_settings(task))
     )
@@ -97,7 +97,7 @@ def reading_of(checkpoint: Checkpoint, model: PreTrainedModel, vectors: bool) ->
     rows = len(model.get_input_embeddings().weight)
     if ids > rows:
         raise UserError(
-            f"the tokenizer of {checkpoint.location} has {ids:,} ids, but the model {rows:,} word embeddings: they do "
+            f"the tokenizer of {checkpoint} has {ids:,} ids, but the model {rows:,} word embeddings: they do "
             "not belong together, or tokens were added without resize_token_embeddings; save both anew"
         )
     longest = min(found.longest, longest_input(model, ids))

@@ -21,6 +21,7 @@ from distill.config import (
 from distill.errors import UserError, nearest
 from distill.export.bundle import check_place
 from distill.sources import locate, validate
+from distill.stages.signal import ON_WRITTEN
 from distill.tasks import TASKS, Task
 
 SMALLEST_ROOM = 100_000_000
@@ -64,10 +65,11 @@ def check_arms(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"arms has 'pseudo+transfer', but the teacher's answers in {task.name} are no labels; leave it out"
         )
-    if "sequence" in arms and (task.head != "Seq2SeqLM" or isinstance(config.teacher, ProbabilitiesTeacher)):
+    written = next((arm for arm in arms if arm in ON_WRITTEN), None)
+    if written and (not task.writes or isinstance(config.teacher, ProbabilitiesTeacher)):
         raise UserError(
-            "arms has 'sequence', whose students learn on what the teacher writes: that needs task=text_to_text and a "
-            "teacher that is a model; leave it out"
+            f"arms has '{written}', whose students learn on what the teacher writes: that needs task=text_to_text "
+            "or language_modelling and a teacher that is a model; leave it out"
         )
     if "gkd" in arms and (not task.own_label or isinstance(config.teacher, ProbabilitiesTeacher)):
         raise UserError(
@@ -121,11 +123,31 @@ def check_writing(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"arms has one with +transfer, but in {task.name} a text without a target cannot be learnt on; leave it out"
         )
-    own = isinstance(config.teacher, PretrainedTeacher) and not isinstance(tokenizer, TeacherTokenizer)
-    if own and set(config.arms) - {"hard"}:
+    vocabulary, stored = config.student.vocabulary, set(config.arms) - {"hard", "sequence", "gkd"}
+    if vocabulary.trim and vocabulary.min_count > 1 and stored:
         raise UserError(
-            "the student reads with another tokenizer than its teacher, whose soft labels are of other tokens; choose "
-            "tokenizer=teacher, or arms=[hard]"
+            f"student.vocabulary.min_count is {vocabulary.min_count}, so the student would cut texts into other tokens "
+            "than those that the teacher's soft labels are of; set it to 1, or leave out "
+            f"{', '.join(sorted(stored))}"
+        )
+    own = isinstance(config.teacher, PretrainedTeacher) and not isinstance(tokenizer, TeacherTokenizer)
+    if own:
+        check_other_tokenizer(config, task)
+
+
+def check_other_tokenizer(config: Config, task: type[Task]) -> None:
+    """Raises UserError for arms and a metric that need a student that writes to have its teacher's tokens."""
+    distributions = [arm for arm in config.arms if arm not in ("hard", "sequence")]
+    if distributions:
+        raise UserError(
+            f"arms has {', '.join(map(repr, distributions))}, but the student reads with another tokenizer "
+            f"(tokenizer={config.tokenizer.name}) than its teacher, whose soft labels are distributions over other "
+            "tokens; choose tokenizer=teacher, or arms that learn from text: arms=[hard,sequence]"
+        )
+    if config.task.metric in ("perplexity", "next_token_accuracy"):
+        raise UserError(
+            f"task.metric is '{config.task.metric}', which compares models of one tokenizer alone, but the student "
+            f"reads with another than its teacher; set task.metric={'bits_per_byte' if task.own_label else 'bleu'}"
         )
 
 

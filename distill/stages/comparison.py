@@ -25,6 +25,8 @@ CONTRASTS = (
     ("soft+transfer", "hard", True),
     ("pretrained", "hard", True),
     ("sequence", "hard", True),
+    ("sequence+soft", "hard", True),
+    ("sequence+soft", "sequence", False),
     ("gkd", "hard", True),
     ("gkd", "soft", False),
     ("soft+transfer", "pseudo+transfer", False),
@@ -85,7 +87,8 @@ def evaluate(this: Run, lesson: Lesson, linear: Artifact | None, arms: Sequence[
     stacks = {t.name: t.statistics(test) for t in trained}
     teacher = next(t for t in trained if t.name == "teacher")
     floor = stacks["linear"][0] if linear is not None else None
-    reference = Reference(floor, stacks["teacher"][0], teacher.answers(test)[0])
+    comparable = texts.same_tokens or not (task.writes and task.predicts_tokens)
+    reference = Reference(floor, stacks["teacher"][0], teacher.answers(test)[0] if comparable else None)
     summaries = [summarise(t, task, test, reference) for t in trained]
     if task.metric.name == AGREEMENT:  # without labels there is nothing to be right or calibrated about
         summaries = [dataclasses.replace(s, metrics={}, calibration_error=None) for s in summaries]

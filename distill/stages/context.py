@@ -71,6 +71,8 @@ class StudentTexts(Texts):
 
     vocabulary: Artifact
     """Its tokenizer, and which rows of the teacher's embeddings it keeps."""
+    same_tokens: bool = True
+    """Whether its token ids are the teacher's: neither another tokenizer nor a trimmed vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,16 @@ class Signal:
 
 
 @dataclass(frozen=True)
+class Written:
+    """The training texts as the teacher writes them."""
+
+    texts: Part
+    answers: Artifact | None
+    """The teacher's soft labels on them; None where no arm reads them."""
+    costs: tuple[StageCost, ...]
+
+
+@dataclass(frozen=True)
 class Lesson:
     """What students learn from."""
 
@@ -114,8 +126,8 @@ class Lesson:
     signal: Signal
     pretrained: Artifact | None
     """Where the arm of that name starts from."""
-    written: Part | None = None
-    """The training texts with what the teacher wrote of them as targets, where an arm learns on it."""
+    written: Written | None = None
+    """None where no arm learns on it."""
 
 
 @dataclass(frozen=True)

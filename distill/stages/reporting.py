@@ -122,8 +122,10 @@ def label_in_words(label: Label | None) -> str:
 
 def costs_of(findings: Findings) -> tuple[StageCost, ...]:
     """Time and energy of all trainings."""
-    more = [artifact.cost for artifact in (findings.lesson.pretrained, findings.linear) if artifact is not None]
-    return (*findings.lesson.signal.costs, *more, *(cost_of_arm(arm) for arm in findings.arms))
+    lesson = findings.lesson
+    written = () if lesson.written is None else lesson.written.costs
+    more = [artifact.cost for artifact in (lesson.pretrained, findings.linear) if artifact is not None]
+    return (*lesson.signal.costs, *written, *more, *(cost_of_arm(arm) for arm in findings.arms))
 
 
 def cost_of_arm(arm: TrainedArm) -> StageCost:

@@ -14,14 +14,18 @@ from distill.errors import UserError
 from distill.report.legend import metric_title
 from distill.results import scale_of
 from distill.stages.artifacts import Artifact, load_units, save_units
-from distill.stages.context import Run, Signal, Teacher, Texts, open_store, units_of
+from distill.stages.context import Run, Signal, Teacher, Texts, Written, open_store, units_of
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
 from distill.tasks.task import AGREEMENT, Logits
-from distill.text import Example, Reading
+from distill.tasks.text_to_text import text_of
+from distill.tasks.text_to_text import units_of as units_of_text
+from distill.text import Example, Reading, Target
 from distill.training.devices import Machine
 
+ON_WRITTEN = ("sequence", "sequence+soft")
+"""Arms that learn on what the teacher wrote of the training texts."""
 TOGETHER = 1024
 """Texts that are written before they are kept."""
 OVERFIT_POINTS = 0.10
@@ -93,21 +97,51 @@ class WriteTexts(Stage):
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``store``. What was written is kept from time to time, and not written again after a stop."""
         from distill.models import load_model
-        from distill.training import SoftLabelStore, answer_texts
+        from distill.training import SoftLabelStore
 
-        loaded, encoded = load_model(self.model.directory / "model", self.task), self.texts.encoded
+        model, count = load_model(self.model.directory / "model", self.task).model, len(self.texts.examples)
         work, units = folder / "work", []
         work.mkdir(exist_ok=True)
-        for first in range(0, len(encoded), TOGETHER):
-            file, part = work / f"{first:09}.npz", encoded[first : first + TOGETHER]
+        for first in range(0, count, TOGETHER):
+            file = work / f"{first:09}.npz"
             if not machine.decide(file.is_file()):
-                what = f"{self.what}, from {first + 1:,} of {len(encoded):,}"
-                found = answer_texts(loaded.model, self.reading, self.task, part, machine, what)
+                what = f"{self.what}, from {first + 1:,} of {count:,}"
+                found = self.write(model, first, machine, what)
                 machine.by_main(partial(save_units_aside, file, found))
             units += load_units(file)
         if machine.is_main:
             SoftLabelStore.write(folder / "store", self.texts.examples, units)
             shutil.rmtree(work)
+
+    def write(self, model: Any, first: int, machine: Machine, what: str) -> list[Logits]:
+        """What the model writes of the next :data:`TOGETHER` texts, as units."""
+        from distill.training import answer_texts
+
+        part = self.texts.encoded[first : first + TOGETHER]
+        return answer_texts(model, self.reading, self.task, part, machine, what)
+
+
+@dataclass(frozen=True)
+class ContinueTexts(WriteTexts):
+    """What a language model writes from the beginnings of texts, kept by their content."""
+
+    name: ClassVar[str] = "continued"
+
+    seed: int
+    """It samples."""
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"what the teacher writes from beginnings of {' and '.join(self.texts.splits)}"
+
+    def write(self, model: Any, first: int, machine: Machine, what: str) -> list[Logits]:
+        """What the model writes from the next :data:`TOGETHER` texts, as units."""
+        from distill.training import continue_texts
+
+        texts = [str(e.text) for e in self.texts.examples[first : first + TOGETHER]]
+        written = continue_texts(model, self.reading, texts, (self.seed, first), machine, what)
+        return [units_of_text(text) for text in written]
 
 
 def save_units_aside(file: Path, units: Sequence[Logits]) -> None:
@@ -190,17 +224,28 @@ def labels_of(
     return ReadLabels(this.config.teacher, columns, texts.task, part)
 
 
-def write_targets(this: Run, texts: Texts, teacher: Teacher) -> Part | None:
+def write_by_teacher(this: Run, texts: Texts, teacher: Teacher) -> Written | None:
     """What the teacher writes of the training texts, in the place of their targets: sequence-level distillation (Kim
-    and Rush 2016). None where no arm learns on it."""
-    if "sequence" not in this.config.arms:
+    and Rush 2016); in language modelling, from their beginnings. None where no arm learns on it."""
+    if not any(arm in ON_WRITTEN for arm in this.config.arms):
         return None
     assert teacher.model is not None
-    train = texts.dataset.part("train")
-    store = open_store(this.artifacts.get(labels_of(this, texts, teacher, train, to_learn=False)))
-    targets = texts.task.labels_of(texts.task.predictions(units_of(store, train.examples), train.examples))
-    written = [dataclasses.replace(e, label=target) for e, target in zip(train.examples, targets, strict=True)]
-    return dataclasses.replace(texts.dataset, train=tuple(written)).part("train")
+    train, own_label = texts.dataset.part("train"), texts.task.own_label
+    stage = WriteTexts(teacher.model, texts.reading, texts.task, tokens_of(this, texts, train))
+    if own_label:
+        stage = ContinueTexts(stage.model, stage.reading, stage.task, stage.texts, this.config.seeds[0])
+    artifact = this.artifacts.get(stage)
+    found = [text_of(units) for units in units_of(open_store(artifact), train.examples)]
+    written = [
+        dataclasses.replace(e, text=text) if own_label else dataclasses.replace(e, label=Target(text))
+        for e, text in zip(train.examples, found, strict=True)
+    ]
+    part = dataclasses.replace(texts.dataset, train=tuple(written)).part("train")
+    if "sequence+soft" not in this.config.arms:
+        return Written(part, None, (artifact.cost,))
+    answers = this.artifacts.get(labels_of(this, texts, teacher, part, to_learn=True))
+    labelling = dataclasses.replace(answers.cost, stage="soft labels of what it wrote")
+    return Written(part, answers, (artifact.cost, labelling))
 
 
 def check_floor(wanted: bool, task: Task, predictions: Sequence[Any], gold: Sequence[Any]) -> None:

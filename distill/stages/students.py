@@ -20,7 +20,8 @@ from distill.config import (
 )
 from distill.data import Part
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Chosen, Lesson, Run, Signal, StudentTexts, TrainedArm, open_store
+from distill.stages.context import Chosen, Lesson, Run, Signal, TrainedArm, open_store
+from distill.stages.signal import ON_WRITTEN
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.teacher import best_of, candidate_of
 from distill.stages.tokens import Tokens, tokens_of
@@ -181,7 +182,7 @@ def train_arm(this: Run, lesson: Lesson, name: str) -> TrainedArm:
     models = (chosen, *more)
     return TrainedArm(
         name,
-        part_of(lesson.texts, lesson.written, name),
+        part_of(lesson, name),
         rate,
         asked[0].budget.steps,
         tuple(candidate_of(one.read("result.json")) for one in tried),
@@ -199,7 +200,7 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         student=config.student,
         start=start_of(config.student, config.teacher, signal, lesson.pretrained if name == "pretrained" else None),
         objective=objective_for(name, config.objective),
-        signal=None if name in (*ON_LABELS, ON_POLICY) else signal.answers,
+        signal=None if name in (*ON_LABELS, ON_POLICY) else answers_of(lesson, name),
         beside=signal.teacher.model if name == ON_POLICY else None,
         thresholds=signal.task.thresholds if name == "pseudo+transfer" else (),
         budget=dataclasses.replace(config.train, learning_rates=(rate,)),
@@ -207,7 +208,7 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         vocabulary=texts.vocabulary,
         reading=texts.reading,
         task=texts.task,
-        texts=tokens_of(this, texts, part_of(texts, lesson.written, name)),
+        texts=tokens_of(this, texts, part_of(lesson, name)),
         labelled=texts.dataset.part("train"),
         validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
@@ -221,12 +222,20 @@ def objective_for(arm: str, objective: ObjectiveConfig) -> ObjectiveConfig:
     return objective if arm == ON_POLICY else dataclasses.replace(objective, on_policy=1.0)
 
 
-def part_of(texts: StudentTexts, written: Part | None, arm: str) -> Part:
+def part_of(lesson: Lesson, arm: str) -> Part:
     """What an arm learns on."""
-    if arm == "sequence":
-        assert written is not None
-        return written
-    return texts.training if arm.endswith("+transfer") else texts.dataset.part("train")
+    if arm in ON_WRITTEN:
+        assert lesson.written is not None
+        return lesson.written.texts
+    return lesson.texts.training if arm.endswith("+transfer") else lesson.texts.dataset.part("train")
+
+
+def answers_of(lesson: Lesson, arm: str) -> Artifact | None:
+    """The teacher's soft labels on what an arm learns on."""
+    if arm in ON_WRITTEN:
+        assert lesson.written is not None
+        return lesson.written.answers
+    return lesson.signal.answers
 
 
 def start_of(

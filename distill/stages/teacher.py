@@ -61,7 +61,17 @@ class TrainTeacher(Stage):
     @property
     def what(self) -> str:
         """In words."""
+        if self.taken_as_it_is:
+            return "teacher, taken as it is"
         return f"teacher, seed {self.seed}, learning rate {self.rate:g}{', new pooler' if self.new_pooler else ''}"
+
+    @property
+    def taken_as_it_is(self) -> bool:
+        """Whether that is known before the teacher is read; where it is not, its configuration decides."""
+        if not isinstance(self.model, PretrainedTeacher):
+            return False
+        fine_tune = self.model.fine_tune
+        return fine_tune == "never" or self.task.kind == "vector" or (self.task.writes and fine_tune == "auto")
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``model`` and ``result.json``; its ``padding`` says why texts cannot be padded, where that is so."""

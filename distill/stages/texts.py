@@ -17,7 +17,7 @@ from distill.data.examples import single_texts
 from distill.errors import UserError, nearest
 from distill.progress import say
 from distill.sources import describe
-from distill.stages.context import Run, StudentTexts, Texts
+from distill.stages.context import Run, StudentTexts, Texts, Written
 from distill.stages.stage import Stage
 from distill.tasks.task import AGREEMENT
 from distill.text import Example, Reading, Target, check_known, with_leading_blanks
@@ -141,6 +141,8 @@ class MakeVocabulary(Stage):
     vocabulary: VocabularyConfig
     reading: Reading
     texts: Part
+    written: Part | None
+    """More texts that are to be cut into the pieces that the teacher's soft labels are of."""
 
     @property
     def what(self) -> str:
@@ -153,7 +155,8 @@ class MakeVocabulary(Stage):
 
         tokenizer, reading = self.reading.tokenizer, self.reading
         if self.vocabulary.trim:
-            texts, roles = each_text_once(self.texts.examples), reading.special_tokens.values()
+            written = () if self.written is None else self.written.examples
+            texts, roles = each_text_once((*self.texts.examples, *written)), reading.special_tokens.values()
             trimmed = trim_vocabulary(tokenizer, texts, self.vocabulary.min_count, roles)
             np.save(folder / "kept.npy", trimmed.kept)
             reading = Reading(trimmed.tokenizer, reading.max_length, special_tokens=reading.special_tokens)
@@ -219,12 +222,13 @@ def read_by_student(this: Run, texts: Texts) -> Reading:
     return make_reading(this, texts.dataset, config.tokenizer)
 
 
-def prepare_student(this: Run, texts: Texts) -> StudentTexts:
+def prepare_student(this: Run, texts: Texts, written: Written | None) -> StudentTexts:
     """The texts as the student reads them."""
     reading = read_by_student(this, texts)
-    artifact = this.artifacts.get(MakeVocabulary(this.config.student.vocabulary, reading, texts.training))
+    labelled = None if written is None or written.answers is None else written.texts
+    artifact = this.artifacts.get(MakeVocabulary(this.config.student.vocabulary, reading, texts.training, labelled))
     own = Reading.load(artifact.directory / "reading")
-    return StudentTexts(texts.dataset, texts.task, own, artifact)
+    return StudentTexts(texts.dataset, texts.task, own, artifact, own.identity == texts.reading.identity)
 
 
 def teacher_labels(config: Config) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from distill.training.arms import DIFFERS_IN, objective_of
     from distill.training.devices import Machine, find_machine, make_accelerator, resolve_device
     from distill.training.linear import LinearFloor, fit_linear
-    from distill.training.loop import TrainingResult, answer_texts, ask, forward_on, predict, train
+    from distill.training.loop import TrainingResult, answer_texts, ask, continue_texts, forward_on, predict, train
     from distill.training.problem import Problem, Rows
     from distill.training.signal import Beside, Stored
     from distill.training.soft_labels import SoftLabelStore
@@ -20,7 +20,7 @@ _FILES = {
     "arms": ("DIFFERS_IN", "objective_of"),
     "devices": ("Machine", "find_machine", "make_accelerator", "resolve_device"),
     "linear": ("LinearFloor", "fit_linear"),
-    "loop": ("TrainingResult", "answer_texts", "ask", "forward_on", "predict", "train"),
+    "loop": ("TrainingResult", "answer_texts", "ask", "continue_texts", "forward_on", "predict", "train"),
     "problem": ("Problem", "Rows"),
     "signal": ("Beside", "Stored"),
     "soft_labels": ("SoftLabelStore",),
@@ -49,6 +49,7 @@ __all__ = [
     "TrainingResult",
     "answer_texts",
     "ask",
+    "continue_texts",
     "find_machine",
     "fit_linear",
     "forward_on",

@@ -18,7 +18,9 @@ DIFFERS_IN = {
     "soft": "the teacher's soft labels on the same texts, with weights, order, steps and seeds of hard",
     "soft+transfer": "the teacher's soft labels on the texts without labels, too",
     "pretrained": "the data's labels, after the teacher taught it to find masked tokens (DistilBERT)",
-    "sequence": "what the teacher writes of the same texts by beam search, in the place of the data's targets",
+    "sequence": "what the teacher writes of the same texts, in the place of the data's: from the sources by beam "
+    "search, or, in language modelling, from the texts' beginnings by sampling",
+    "sequence+soft": "the texts of `sequence`, and the teacher's soft labels at each of their tokens",
     "gkd": "the teacher's distribution on what the student itself writes, from the beginnings of the texts (GKD)",
     "pseudo+transfer": "the teacher's answers as hard labels on the texts of `soft+transfer`",
 }

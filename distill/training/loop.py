@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from distill.errors import UserError
 from distill.models.answers import Kept, forward_of, outcome
-from distill.models.writing import write_texts
+from distill.models.writing import TOKENS as WRITTEN_TOKENS
+from distill.models.writing import write_on, write_texts
 from distill.progress import track
 from distill.results import CurvePoint
 from distill.runtime import ALONE, in_order, respond
-from distill.runtime.forward import Forward
+from distill.runtime.forward import Forward, batches_by_tokens
 from distill.runtime.generation import BEAMS
 from distill.tasks import Task
 from distill.tasks.task import Logits
@@ -181,6 +182,25 @@ def answer_texts(  # as many parameters as :func:`ask`, and the width of a searc
     own = examples[machine.rank :: machine.processes]
     written = write_texts(model.to(machine.place), reading, own, beams, what)
     return machine.gathered([units_of(text) for text in written], len(examples))
+
+
+def continue_texts(
+    model: nn.Module, reading: Reading, texts: Sequence[str], seed: Sequence[int], machine: Machine, what: str
+) -> list[str]:
+    """Texts that a language model writes from the beginnings of these (:func:`write_on`), the same for any number of
+    processes: each batch has random numbers of its own."""
+    prompts = [reading.prompt(text) for text in texts]
+    batches = batches_by_tokens([1] * len(prompts), [len(ids) for ids in prompts], WRITTEN_TOKENS)
+    numbers = range(machine.rank, len(batches), machine.processes)
+    own, model = [], model.to(machine.place)
+    for number in track(numbers, what):
+        torch.manual_seed(int(np.random.default_rng([*seed, number]).integers(2**63)))
+        own.append(write_on(model, reading, [prompts[row] for row in batches[number]]))
+    written = [""] * len(texts)
+    for rows, of_batch in zip(batches, machine.gathered(own, len(batches)), strict=True):
+        for row, text in zip(rows, of_batch, strict=True):
+            written[row] = text
+    return written
 
 
 def predict(

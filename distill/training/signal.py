@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.models.answers import answer, model_inputs
+from distill.models.writing import sample
 from distill.objectives import Seen
 from distill.tasks.task import Logits
 from distill.text import Example
@@ -140,27 +141,10 @@ class OnPolicy(Beside):
         training = student.training
         student.eval()
         with self.autocast():
-            written = write(student, ids[:, :begin], length)
+            written = sample(student, ids[:, :begin], length)
         student.train(training)
         written = torch.where(mask.bool(), written, ids)
         return replace(batch, inputs={**batch.inputs, "input_ids": written})
-
-
-def write(model: Any, ids: Tensor, length: int) -> Tensor:
-    """[R, B] ids to [R, L]: each next token drawn from the model's distribution, an end of text like any other."""
-    written: Tensor = model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        do_sample=True,
-        top_k=0,
-        top_p=1.0,
-        temperature=1.0,
-        max_length=length,
-        min_length=length,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
-    return written
 
 
 def look(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = nullcontext) -> Seen:

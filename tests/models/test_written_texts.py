@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from distill.config import Architecture, RecurrentArchitecture
 from distill.models import build_recurrent, build_transformer
-from distill.models.writing import write_texts
+from distill.models.writing import write_on, write_texts
 from distill.runtime.generation import BEAMS
 from distill.tasks import build
 from distill.text import Example, Reading, train_tokenizer
@@ -15,6 +16,7 @@ from distill.text import Example, Reading, train_tokenizer
 TEXTS = ["a cat", "a big dog sat on the mat", "", "the house", "on the mat a cat"]
 TOKENIZER = train_tokenizer([Example(text) for text in TEXTS] * 5, 320, "bpe")
 TASK = build("text-to-text", ())
+END = "</s>"
 
 
 def model(name: str) -> Any:
@@ -40,6 +42,38 @@ def test_batches_change_nothing(name: str) -> None:
         assert write_texts(writer, reading, [e]) == [text]
         ids = writer.generate(input_ids=torch.from_numpy(e.input_ids)[None], num_beams=BEAMS, max_length=12)
         assert TOKENIZER.decode(ids[0].tolist()).strip() == text
+
+
+class Counting(torch.nn.Module):
+    """Each next token is the one after the last, and those from ``last`` on are followed by the token 0."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.last = last
+        self.read: list[int] = []
+
+    def generate(self, input_ids: Any, max_length: int, **settings: Any) -> Any:
+        self.read.append(max_length)
+        while input_ids.shape[1] < max_length:
+            following = input_ids[:, -1:] + 1
+            input_ids = torch.cat([input_ids, following.masked_fill(following > self.last, 0)], dim=1)
+        return input_ids
+
+
+def test_a_language_model_goes_on_from_the_beginning_of_a_text_to_its_length() -> None:
+    words = [END, *(f"w{i}" for i in range(1, 60))]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=END))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens([END])
+    reading = Reading(tokenizer, 8, special_tokens={"eos_token": END})
+    texts = [reading.prompt(text) for text in ("w1 w2 w9 w9 w9", " ".join(f"w{i}" for i in (1, 2, *[50] * 28)))]
+    counting = Counting(100)
+    short, long = write_on(counting, reading, texts)
+    assert short == "w1 w2 w3 w4 w5"
+    assert long == " ".join(f"w{i}" for i in range(1, 31))
+    assert max(counting.read) == 8  # it never reads more than it can
+    assert write_on(Counting(4), reading, texts) == ["w1 w2 w3 w4"] * 2  # the end of a text ends it
 
 
 def test_sizes_of_encoder_and_decoder() -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from task_worlds import write_world
+from tiny_gguf import tiny_model, tokenizer_of, vocabulary_of, write_gguf
 from tiny_teachers import teacher_in, texts_in
+from tokenizers import Tokenizer
 from workplace import Workplace
 
 from distill import load
@@ -84,9 +86,13 @@ def test_a_language_model_is_distilled_and_writes(student: list[str], tmp_path: 
     "student", [TRANSFORMER, pytest.param(GRU, marks=pytest.mark.slow)], ids=["transformer", "attention of 2014"]
 )
 def test_a_translator_is_distilled_and_writes(student: list[str], tmp_path: Path) -> None:
-    place = run(tmp_path, "text-to-text", *FROM_NOTHING, *student, "arms=[hard,soft,sequence]")
+    place = run(tmp_path, "text-to-text", *FROM_NOTHING, *student, "arms=[hard,soft,sequence,sequence+soft]")
     report = place.report()
-    assert [arm.name for arm in report.arms] == ["teacher", "hard", "soft", "sequence"]
+    assert [arm.name for arm in report.arms] == ["teacher", "hard", "soft", "sequence", "sequence+soft"]
+    assert ("sequence+soft", "sequence") in [(contrast.arm, contrast.against) for contrast in report.contrasts]
+    assert {arm.budget for arm in report.arms[1:]} == {20}
+    wrote = ["what the teacher writes of train", "soft labels of what it wrote"]
+    assert [cost.stage for cost in report.costs if "writ" in cost.stage or "wrote" in cost.stage] == wrote
     assert report.metric == "bleu"
     assert any(note.startswith("BLEU: nrefs:1|case:mixed") for note in report.data.notes)
     assert all(0 <= arm.score.value <= 1 for arm in report.arms)
@@ -125,6 +131,48 @@ def test_language_models_of_transformers_are_teachers(name: str, student: list[s
     )
     assert len(load(tmp_path / "exports/small")(["the cast", ""])) == 2
     assert place.report().arms[0].name == "teacher"
+
+
+def test_a_language_model_in_a_gguf_file_is_a_teacher(tmp_path: Path) -> None:
+    write_world(tmp_path, "language-modelling")
+    tokens, merges = vocabulary_of(texts_in(tmp_path))
+    file = write_gguf(tmp_path / "tiny.gguf", tiny_model("llama", len(tokens)), tokens, merges, "Q8_0")
+    whole, chosen = file.read_bytes(), ["teacher=folder", f"teacher.source.path={file}", "arms=[hard,soft]"]
+    place = run(tmp_path, "language-modelling", *chosen, *TRANSFORMER, "student.vocabulary.trim=false")
+    assert "\nteacher, taken as it is\n" in place.err
+    assert "GGUF" not in place.err
+    for folder in ("exports/small", "outputs/small/student"):
+        tokenizer = Tokenizer.from_file(str(tmp_path / folder / "tokenizer.json"))
+        assert tokenizer.get_vocab() == {token: i for i, token in enumerate(tokens)}
+        assert tokenizer.encode("the cast is dull").ids == tokenizer_of(tokens, merges).encode("the cast is dull").ids
+    for damaged, said in (
+        (whole[: len(whole) // 2], f"; give a whole file (this one has {len(whole) // 2:,} bytes)"),
+        (whole.replace(b"llama", b"lhasa"), "architecture lhasa"),
+    ):
+        file.write_bytes(damaged)
+        assert place.run() == 2
+        assert place.err.splitlines()[-1].startswith("error: no ")
+        assert said in place.err
+
+
+@pytest.mark.parametrize(("task", "name"), [("language-modelling", "gpt2"), ("text-to-text", "t5")])
+def test_a_student_with_a_tokenizer_of_its_own_learns_from_text(task: str, name: str, tmp_path: Path) -> None:
+    columns = write_world(tmp_path, task, 60)
+    source = teacher_in(tmp_path, name, texts_in(tmp_path))
+    chosen = ["teacher=folder", f"teacher.source.path={source}", "teacher.fine_tune=never", *columns]
+    own = ["tokenizer=trained", "tokenizer.model=bpe", "tokenizer.vocabulary_size=330", "export.variants=[fp32]"]
+    place = Workplace(tmp_path, [f"task={task.replace('-', '_')}", *SMALL, *chosen, *own, *TRANSFORMER])
+    assert place.run("arms=[hard,soft,sequence]") == 2
+    assert "arms has 'soft', but the student reads with another tokenizer (tokenizer=trained)" in place.err
+    assert not list(tmp_path.glob("outputs/artifacts/*"))
+    assert place.run("arms=[hard,sequence]") == 0, place.err
+    report = place.report()
+    assert [arm.name for arm in report.arms] == ["teacher", "hard", "sequence"]
+    assert ("sequence", "hard") in [(contrast.arm, contrast.against) for contrast in report.contrasts]
+    assert (report.arms[1].agreement is None) == (task == "language-modelling")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "exports/small/tokenizer.json"))
+    assert tokenizer.get_vocab_size() != Tokenizer.from_file(str(source / "tokenizer.json")).get_vocab_size()
+    assert len(load(tmp_path / "exports/small")(["the cast", ""])) == 2
 
 
 @pytest.mark.slow

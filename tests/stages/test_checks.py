@@ -11,10 +11,11 @@ from distill.stages.checks import check_task
 
 PAIRS = {"train": {"path": "x"}, "pair": "b"}
 OF_ITS_OWN = {"name": "transformer"}
+OTHER_TOKENS: dict[str, Any] = {"tokenizer": {"name": "trained", "model": "bpe"}, "student": OF_ITS_OWN}
 MSE = {"terms": [{"name": "mse"}]}
 
 
-def _recipe(task: str, **changes: Any) -> Config:
+def _recipe(task: str, /, **changes: Any) -> Config:
     return build_config(
         {
             "name": "small",
@@ -93,9 +94,9 @@ def _recipe(task: str, **changes: Any) -> Config:
             "arms has 'gkd', whose students learn on what they write: that needs task=language_modelling",
         ),
         (
-            "language-modelling",
-            {"arms": ["hard", "sequence"]},
-            "arms has 'sequence', whose students learn on what the teacher writes: that needs task=text_to_text",
+            "text-classification",
+            {"arms": ["linear", "hard", "sequence"]},
+            "arms has 'sequence', whose students learn on what the teacher writes: that needs task=text_to_text or",
         ),
         (
             "language-modelling",
@@ -116,7 +117,22 @@ def _recipe(task: str, **changes: Any) -> Config:
         (
             "language-modelling",
             {"arms": ["hard", "soft"], "tokenizer": {"name": "trained", "model": "bpe"}, "student": OF_ITS_OWN},
-            r"reads with another tokenizer than its teacher, .* choose tokenizer=teacher, or arms=\[hard\]",
+            r"arms has 'soft', .* another tokenizer \(tokenizer=trained\) .* choose .*arms=\[hard,sequence\]",
+        ),
+        (
+            "text-to-text",
+            {"arms": ["hard", "sequence", "sequence+soft"], **OTHER_TOKENS},
+            r"arms has 'sequence\+soft', but the student reads with another tokenizer",
+        ),
+        (
+            "language-modelling",
+            {"arms": ["hard", "gkd"], **OTHER_TOKENS},
+            "arms has 'gkd', but the student reads with another tokenizer",
+        ),
+        (
+            "language-modelling",
+            {"arms": ["hard"], "task": {"name": "language-modelling", "metric": "perplexity"}, **OTHER_TOKENS},
+            r"perplexity', .* set task\.metric=bits_per_byte",
         ),
         (
             "text-to-text",
@@ -127,6 +143,11 @@ def _recipe(task: str, **changes: Any) -> Config:
             "text-to-text",
             {"arms": ["hard"], "data": {"train": {"path": "x"}, "stride": 9, "max_length": 30}},
             r"data\.stride is 9, but text-to-text cuts long sources",
+        ),
+        (
+            "language-modelling",
+            {"arms": ["hard", "soft"], "student": {**OF_ITS_OWN, "vocabulary": {"trim": True, "min_count": 2}}},
+            r"student\.vocabulary\.min_count is 2, .* set it to 1, or leave out soft",
         ),
         (
             "multi-label-classification",
@@ -150,7 +171,10 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("question-answering", {"arms": ["hard", "pseudo+transfer"]}),
         ("sentence-embedding", {"arms": ["linear", "soft"], "objective": MSE}),
         ("language-modelling", {"arms": ["hard", "soft", "soft+transfer", "gkd"]}),
-        ("text-to-text", {"arms": ["hard", "soft", "sequence"]}),
+        ("text-to-text", {"arms": ["hard", "soft", "sequence", "sequence+soft"]}),
+        ("language-modelling", {"arms": ["hard", "soft", "sequence", "sequence+soft"]}),
+        ("language-modelling", {"arms": ["hard", "sequence"], **OTHER_TOKENS}),
+        ("text-to-text", {"arms": ["hard", "sequence"], **OTHER_TOKENS}),
         ("text-classification", {"objective": {"terms": [{"name": "jsd"}]}}),
     ],
 )

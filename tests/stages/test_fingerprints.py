@@ -46,7 +46,7 @@ from distill.stages.floor import FitLinear
 from distill.stages.looking import LookInside
 from distill.stages.measuring import MeasureVariant
 from distill.stages.pretraining import PretrainStudent
-from distill.stages.signal import LabelTexts, ReadLabels, WriteTexts
+from distill.stages.signal import ContinueTexts, LabelTexts, ReadLabels, WriteTexts
 from distill.stages.stage import Stage, identity
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
@@ -57,7 +57,7 @@ from distill.text import Example, Reading
 from distill.training.devices import Machine
 
 CPU = Machine("cpu", "fp32", "as asked for", 1)
-ON_DEVICE = {TrainTeacher, PretrainStudent, LabelTexts, WriteTexts, TrainStudent, AnswerHeldOut}
+ON_DEVICE = {TrainTeacher, PretrainStudent, LabelTexts, WriteTexts, ContinueTexts, TrainStudent, AnswerHeldOut}
 DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled"}
 """Names of settings that change no result, wherever they stand."""
 CHECKED_ALONE = {(TrainTeacher, "layers")}
@@ -117,11 +117,12 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
     student = LayersStudent("layers", (1,), pretraining=PretrainingConfig((source("corpus"),), limit=5))
     made: list[Stage] = [
         MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, "text-classification", training),
-        MakeVocabulary(Vocabulary(True), reading, training),
+        MakeVocabulary(Vocabulary(True), reading, training, validation),
         ReadTexts(reading, task, training),
         TrainTeacher(teacher, 0, False, reading, task, read(train), read(validation), False, student),
         LabelTexts(artifact("teacher"), reading, task, read(training), True),
         WriteTexts(artifact("teacher"), reading, task, read(training)),
+        ContinueTexts(artifact("teacher"), reading, task, read(training), 0),
         ReadLabels(
             ProbabilitiesTeacher("probabilities", source("probabilities")),
             DataConfig(pair="pair", label_map={"0": "bad"}, splits={"validation": "dev"}),

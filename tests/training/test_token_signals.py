@@ -13,6 +13,7 @@ from torch import Tensor
 from distill.config import Architecture, JsdTerm, KlTerm, RecurrentArchitecture
 from distill.models import build_recurrent, build_transformer
 from distill.models.answers import TOP, forward_of, most_likely, outcome
+from distill.models.writing import sample
 from distill.objectives import Objective, jensen_shannon_divergence, kl_divergence, reverse_kl_divergence
 from distill.runtime import ALONE, in_order, respond
 from distill.tasks import build
@@ -20,7 +21,7 @@ from distill.tasks import language_modelling as in_numpy
 from distill.text import Example, Reading, train_tokenizer
 from distill.training import SoftLabelStore, Stored
 from distill.training.batching import make_batch
-from distill.training.signal import OnPolicy, Tokens, look, write
+from distill.training.signal import OnPolicy, Tokens, look
 
 TEXTS = [Example(t) for t in ("the cat sat on the mat and the dog sat on the log", "a dog", "", "a cat and a dog sat")]
 TOKENIZER = train_tokenizer(TEXTS * 5, 320, "bpe")
@@ -175,7 +176,7 @@ def test_what_a_student_writes_is_drawn_from_its_distribution(model: Any) -> Non
     torch.manual_seed(0)
     model = peaked(model)
     ids = torch.full((4000, 1), 70)
-    written = write(model, ids, 2)
+    written = sample(model, ids, 2)
     expected = model(ids[:1]).logits[0, -1].softmax(-1).detach().numpy()
     found = np.bincount(written[:, 1].numpy(), minlength=len(expected)) / len(ids)
     assert expected.max() > 0.05

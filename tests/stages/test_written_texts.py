@@ -1,0 +1,166 @@
+"""What students learn on where the teacher writes it: its texts, and its soft labels at each of their tokens."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from task_worlds import write_world
+
+from distill.config import Vocabulary as VocabularyConfig
+from distill.config import build_config
+from distill.data import Dataset
+from distill.models import load_model
+from distill.stages.context import Lesson, Run, Signal, Teacher, Texts, open_run
+from distill.stages.signal import write_by_teacher
+from distill.stages.students import TrainStudent, training_of
+from distill.stages.teacher import prepare_teacher
+from distill.stages.texts import MakeVocabulary, prepare_student, read_data, read_texts
+from distill.text import Example, Reading, Target, train_tokenizer
+from distill.training import Problem, continue_texts
+from distill.training.devices import Machine
+
+CPU = Machine("cpu", "fp32", "as asked for", 1)
+
+
+class StoppedError(Exception):
+    """Raised in the place of a training."""
+
+
+def problem_of(stage: TrainStudent, folder: Path) -> Problem:
+    """What a stage would train on what."""
+    found: list[Problem] = []
+
+    def stop(problem: Problem, *others: Any) -> None:
+        found.append(problem)
+        raise StoppedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distill.training.train", stop)
+        with pytest.raises(StoppedError):
+            stage.compute(folder, CPU)
+    return found[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A run up to its students."""
+
+    this: Run
+    texts: Texts
+    teacher: Teacher
+    lesson: Lesson
+
+    def problem(self, arm: str, folder: Path) -> Problem:
+        """What the arm trains on what."""
+        return problem_of(training_of(self.this, self.lesson, arm, 1e-3, 0), folder)
+
+
+def prepared(folder: Path, task: str, **changes: Any) -> Prepared:
+    """A teacher from nothing, a few steps old, and what it wrote."""
+    columns = {"text": "source", "label": "target"} if task == "text-to-text" else {}
+    write_world(folder, task, 60)
+    small = {"layers": 1, "hidden_size": 16, "heads": 2, "intermediate_size": 32}
+    train = {"steps": 4, "batch_size": 8, "evaluations": 1, "learning_rates": [1e-2]}
+    values = {
+        "name": "small",
+        "recipe": "small",
+        "data": {"train": {"path": str(folder)}, "max_length": 24, **columns},
+        "task": {"name": task},
+        "tokenizer": {"name": "trained", "model": "bpe", "vocabulary_size": 320},
+        "teacher": {"name": "transformer", "architecture": small, "train": train},
+        "student": {"name": "transformer", "architecture": small, "vocabulary": {"trim": True}},
+        "objective": {"terms": [{"name": "hard", "weight": 0.5}, {"name": "kl", "weight": 0.5, "temperature": 1}]},
+        "train": train,
+        "arms": ["hard", "sequence", "sequence+soft"],
+        "seeds": [0],
+        "device": "cpu",
+        "precision": "fp32",
+        "outputs": str(folder / "outputs"),
+        **changes,
+    }
+    this = open_run(build_config(values))
+    texts = read_texts(this, read_data(this))
+    teacher = prepare_teacher(this, texts)
+    written = write_by_teacher(this, texts, teacher)
+    own: Any = teacher.model  # the answers on the texts themselves are not looked at here
+    signal = Signal(teacher, own, texts.task, own, own, 0.0, ())
+    return Prepared(this, texts, teacher, Lesson(prepare_student(this, texts, written), signal, None, written))
+
+
+def test_soft_labels_of_written_targets_are_the_teachers_at_each_of_their_tokens(tmp_path: Path) -> None:
+    now = prepared(tmp_path, "text-to-text")
+    assert now.lesson.written is not None
+    written, train = now.lesson.written.texts.examples, now.texts.dataset.train
+    assert [e.text for e in written] == [e.text for e in train]
+    assert [e.label for e in written] != [e.label for e in train]
+    assert now.teacher.model is not None
+    model: Any = load_model(now.teacher.model.directory / "model", now.texts.task).model
+    hard, soft = (now.problem(arm, tmp_path / arm) for arm in ("sequence", "sequence+soft"))
+    assert hard.signal is None
+    assert hard.texts.examples == soft.texts.examples == written
+    kept = np.load(now.lesson.texts.vocabulary.directory / "kept.npy")
+    for row, example in enumerate(written):
+        assert isinstance(example.label, Target)
+        source = now.texts.reading.tokenizer.encode(str(example.text)).ids
+        target = now.texts.reading.tokenizer.encode(example.label.text).ids[:24]
+        given = {"input_ids": torch.tensor([source]), "decoder_input_ids": torch.tensor([target])}
+        with torch.no_grad():
+            expected = (
+                model(**given, attention_mask=torch.ones(1, len(source), dtype=torch.long))
+                .logits[0, :-1]
+                .log_softmax(-1)
+            )
+        part, random = [np.arange(1)], np.random.default_rng(0)
+        (batch,) = soft.texts.batches(np.array([row]), part, random, soft.signal)
+        assert soft.signal is not None
+        assert kept[batch.labels[0].numpy()].tolist() == target[1:]
+        of_teacher = soft.signal.of(batch).units[0]
+        best = of_teacher.argmax(-1)
+        torch.testing.assert_close(of_teacher.amax(-1), expected.amax(-1), atol=1e-4, rtol=0)
+        assert kept[best.numpy()].tolist() == expected.argmax(-1).tolist()
+    assert sorted(term.reads_labels for term in soft.objective.parts) == [False, True]
+    assert [term.reads_labels for term in hard.objective.parts] == [True]
+    assert hard.budget == soft.budget
+
+
+def test_a_language_model_writes_on_from_the_beginnings_of_the_texts(tmp_path: Path) -> None:
+    now = prepared(tmp_path, "language-modelling")
+    assert now.lesson.written is not None
+    written, train = now.lesson.written.texts.examples, now.texts.dataset.train
+    tokenizer = now.texts.reading.tokenizer
+    assert len(written) == len(train)
+    assert len({e.text for e in written}) > len(written) // 2
+    for one, other in zip(written, train, strict=True):
+        assert str(one.text)[:5] == str(other.text)[:5]
+        lengths = [len(tokenizer.encode(str(e.text), add_special_tokens=False).ids) for e in (one, other)]
+        assert lengths[0] <= 2 * lengths[1]
+        assert not any(special in str(one.text) for special in ("[SEP]", "[PAD]", "\ufffd\ufffd\ufffd\ufffd"))
+    model = load_model(now.teacher.model.directory / "model", now.texts.task).model  # type: ignore[union-attr]
+    texts = [str(e.text) for e in train]
+    again = continue_texts(model, now.texts.reading, texts, (0, 0), CPU, "again")
+    assert again == [e.text for e in written]
+    assert continue_texts(model, now.texts.reading, texts, (1, 0), CPU, "otherwise") != again
+    for arm in ("sequence", "sequence+soft"):
+        assert now.problem(arm, tmp_path / arm).texts.examples == written
+
+
+def test_what_the_teacher_wrote_is_cut_alike_by_teacher_and_student(tmp_path: Path) -> None:
+    texts, written = ["the cast is dull"], ["the seamstress whistles"]
+    tokenizer = train_tokenizer([Example(text) for text in [*texts, *written]] * 3, 340, "bpe")
+    reading = Reading(tokenizer, 16)
+
+    def part(texts: list[str]) -> Any:
+        examples = tuple(Example(text) for text in texts)
+        return Dataset(examples, (), (), (), (), {}, "", "", ()).part("train")
+
+    def pieces(more: Any, folder: Path) -> list[str]:
+        folder.mkdir()
+        MakeVocabulary(VocabularyConfig(True), reading, part(texts), more).compute(folder, CPU)
+        return Reading.load(folder / "reading").tokenizer.encode(written[0]).tokens
+
+    whole = tokenizer.encode(written[0]).tokens
+    assert pieces(part(written), tmp_path / "with") == whole
+    assert len(pieces(None, tmp_path / "without")) > len(whole)
