@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutput
 
 from distill.errors import UserError
@@ -201,8 +202,18 @@ def _cache_argument(model: Any) -> str:
 
 
 def _cache_of(tensors: Sequence[Tensor]) -> DynamicCache:
-    """Keys and values of each layer in turn, as transformers holds them."""
-    return DynamicCache(zip(tensors[::2], tensors[1::2], strict=True))
+    """Keys and values of each layer in turn, as transformers holds them.
+
+    A layer is given the tensors themselves: its ``update`` would join them to empty ones, and the graph would copy all
+    that it has read, and all of the source, in every run.
+    """
+    cache = DynamicCache()
+    for keys, values in zip(tensors[::2], tensors[1::2], strict=True):
+        layer = DynamicLayer()
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values
+        cache.layers.append(layer)
+    return cache
 
 
 def _tensors_of(cache: DynamicCache) -> list[Tensor]:

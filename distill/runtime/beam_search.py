@@ -56,10 +56,9 @@ class BeamSearch:
     def advance(self, logits_KV: NDArray[np.float32]) -> list[int]:
         """Adds a token to each beam; gives the beam that each of them was before."""
         beams, ends = self.settings.beams, self.settings.end_ids
-        scores_KV = self._log_probabilities(logits_KV)
-        scores_KV += np.array([[hypothesis.score] for hypothesis in self.running], dtype=np.float32)
+        scores_KV = self._scores(logits_KV)
         # As many as leave a beam for each that ends here.
-        best = _largest(scores_KV.ravel(), max(2, 1 + len(ends)) * beams)
+        best = largest(scores_KV.ravel(), max(2, 1 + len(ends)) * beams)
         parents, tokens = np.divmod(best, scores_KV.shape[1])
         candidates = [
             self._longer(self.running[parent], int(token), float(scores_KV[parent, token]))
@@ -75,12 +74,16 @@ class BeamSearch:
         self.done = all_ended or not self._can_improve or (full and self.settings.early_stopping is True)
         return [int(parents[i]) for i in order]
 
-    def _log_probabilities(self, logits_KV: NDArray[np.float32]) -> NDArray[np.float32]:
-        shifted = logits_KV - logits_KV.max(axis=-1, keepdims=True)
-        log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    def _scores(self, logits_KV: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What each beam would score with each token behind it."""
+        scores_KV = logits_KV - logits_KV.max(axis=-1, keepdims=True)
+        scores_KV -= np.log(np.exp(scores_KV).sum(axis=-1, keepdims=True))
         penalty = self.settings.repetition_penalty
-        rows = zip(log_p, self.running, strict=True)
-        return np.stack([penalised(row, self._seen + hypothesis.ids, penalty) for row, hypothesis in rows])
+        if penalty != 1:
+            for scores_V, hypothesis in zip(scores_KV, self.running, strict=True):
+                scores_V[:] = penalised(scores_V, self._seen + hypothesis.ids, penalty)
+        scores_KV += np.array([[hypothesis.score] for hypothesis in self.running], dtype=np.float32)
+        return scores_KV
 
     def _longer(self, hypothesis: Hypothesis, token: int, score: float) -> Hypothesis:
         ids = (*hypothesis.ids, token)
@@ -113,8 +116,11 @@ class BeamSearch:
         return bool(self.running[0].score / length**self.settings.length_penalty > self._ended[-1].score)
 
 
-def _largest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+def largest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Places of the ``count`` largest, from the largest on; of equal ones the first comes first."""
-    places = np.sort(np.argpartition(-scores, min(count, len(scores)) - 1)[:count])
-    found: NDArray[np.int64] = places[np.argsort(-scores[places], kind="stable")]
-    return found
+    # Block by block first: what ``count`` blocks reach, few places do, and these alone are sorted.
+    width = max(1, len(scores) // (8 * count))
+    of_blocks = scores[: len(scores) // width * width].reshape(-1, width).max(axis=1)
+    least = np.partition(of_blocks, -count)[-count] if len(of_blocks) > count else -np.inf
+    places = np.flatnonzero(scores >= least)
+    return places[np.argsort(-scores[places], kind="stable")[:count]]

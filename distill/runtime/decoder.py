@@ -45,8 +45,9 @@ class Decoder:
 
     def write(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Reads one token a row. Logits [R, V] of what follows."""
-        mask = self._shared["attention_mask"]
-        self._shared["attention_mask"] = np.concatenate([mask, np.ones((len(mask), 1), dtype=np.int64)], axis=1)
+        if "attention_mask" in self._graphs.inputs["decoder"]:
+            mask = self._shared["attention_mask"]
+            self._shared["attention_mask"] = np.concatenate([mask, np.ones((len(mask), 1), dtype=np.int64)], axis=1)
         return self._run(np.asarray(tokens, dtype=np.int64)[:, None])
 
     def select(self, rows: Sequence[int]) -> None:
@@ -63,7 +64,7 @@ class Decoder:
         """Raises UserError where a row has no finite logits."""
         arrays = self._graphs.run("decoder", {"input_ids": ids_RL, **self._shared, **self._cache})
         outputs = dict(zip(self._graphs.outputs["decoder"], arrays, strict=True))
-        logits_RV: NDArray[np.float32] = outputs["logits"][:, -1].astype(np.float32)
+        logits_RV: NDArray[np.float32] = outputs["logits"][:, -1].astype(np.float32, copy=False)
         self._cache = {name: outputs[name.replace("past", "present")] for name in self._cache}
         broken = ~np.isfinite(logits_RV.max(axis=-1))
         if broken.any():

@@ -97,6 +97,13 @@ def test_graphs_have_no_loops_and_free_axes_alone(
     assert list(shapes) == ["logits", *(f"present.{i}.{what}" for i in (0, 1) for what in ("key", "value"))]
 
 
+@pytest.mark.parametrize("family", ["GPT2", "Marian", "Llama"])
+def test_a_decoder_does_not_copy_what_it_is_given(family: str, tmp_path: Path) -> None:
+    files = export_graphs(graphs_of(tiny_writer(family)), tmp_path, LEGACY)
+    for node in onnx.load(files["decoder"]).graph.node:
+        assert node.op_type != "Concat" or len(node.input) > 1 or not node.input[0].startswith(("past", "cross"))
+
+
 @pytest.mark.parametrize("family", OWN)
 def test_graphs_take_what_their_specifications_say(family: str, tmp_path: Path) -> None:
     specs = graphs_of(tiny_writer(family))

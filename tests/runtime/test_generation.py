@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models
 
 from distill.errors import UserError
 from distill.runtime import Generated, GenerationSettings, Graphs, generate, stream
+from distill.runtime.beam_search import largest
 
 SIZE = 12
 TABLE = np.random.default_rng(0).normal(scale=3.0, size=(SIZE, SIZE)).astype(np.float32)
@@ -238,3 +239,11 @@ def test_stop_strings_need_a_tokenizer() -> None:
 
 def test_no_prompts_are_no_texts() -> None:
     assert written([]) == written([], beams=2) == []
+
+
+@pytest.mark.parametrize(("size", "count"), [(3, 4), (12, 4), (64, 4), (1000, 8), (64004, 8)])
+@pytest.mark.parametrize("kinds", [2, 40, 10**9])
+def test_the_largest_scores_are_those_that_sorting_finds(size: int, count: int, kinds: int) -> None:
+    scores = np.random.default_rng(size).integers(-kinds, kinds, size).astype(np.float32)
+    scores[::3] = -np.inf
+    np.testing.assert_array_equal(largest(scores, count), np.argsort(-scores, kind="stable")[:count])
