@@ -76,7 +76,7 @@ class BeamSearch:
 
     def _scores(self, logits_KV: NDArray[np.float32]) -> NDArray[np.float32]:
         """What each beam would score with each token behind it."""
-        scores_KV = logits_KV - logits_KV.max(axis=-1, keepdims=True)
+        scores_KV: NDArray[np.float32] = logits_KV - logits_KV.max(axis=-1, keepdims=True)
         scores_KV -= np.log(np.exp(scores_KV).sum(axis=-1, keepdims=True))
         penalty = self.settings.repetition_penalty
         if penalty != 1:
