@@ -14,6 +14,7 @@ from distill.models.writing import write_texts
 from distill.results import AttentionMap
 from distill.tasks import Task
 from distill.text import Example, Reading, pad
+from distill.text.decoding import REPLACEMENT
 
 MOST_TOKENS = 40
 """Of a text that are shown."""
@@ -57,5 +58,9 @@ def attention_maps(model: Any, reading: Reading, task: Task, example: Example) -
 
 
 def tokens_of(reading: Reading, ids: Any) -> tuple[str, ...]:
-    """As the vocabulary writes them."""
-    return tuple(str(reading.tokenizer.id_to_token(int(i))) for i in ids)
+    """What each says; as the vocabulary writes it where that is a blank, or a part of a character."""
+    found = []
+    for token in map(int, ids):
+        said = reading.tokenizer.decode([token], skip_special_tokens=False).strip()
+        found.append(said if said and REPLACEMENT not in said else str(reading.tokenizer.id_to_token(token)))
+    return tuple(found)

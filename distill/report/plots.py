@@ -149,7 +149,7 @@ def attention_maps(report: Report) -> Plot | None:
     tokens = max(max(len(one.rows), len(one.columns)) for side in sides for one in side.attention)
     size = 1.0 + 0.125 * tokens
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": "attention", "axes.grid": False}):
-        canvas = Canvas(figsize=(size * abreast * len(sides), size * rows), layout="constrained")
+        canvas = Canvas(figsize=(size * abreast * len(sides), (size + 0.3) * rows), layout="constrained")
         grid = canvas.subplots(rows, abreast * len(sides), squeeze=False)
         for axes in grid.flat:
             axes.set_visible(False)

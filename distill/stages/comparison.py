@@ -96,7 +96,8 @@ def evaluate(this: Run, lesson: Lesson, linear: Artifact | None, arms: Sequence[
     contrasts = contrasts_of(task, stacks, {arm.name: arm.steps for arm in arms})
     if warnings:
         contrasts = [dataclasses.replace(c, verdict=f"{c.verdict}, with an undertrained teacher") for c in contrasts]
-    return Comparison(tuple(summaries), tuple(contrasts), warnings, stacks)
+    units = {t.name: t.units for t in trained}
+    return Comparison(tuple(summaries), tuple(contrasts), warnings, stacks, units)
 
 
 def named(name: str, summaries: Sequence[ArmResult]) -> ArmResult:

@@ -1,5 +1,6 @@
 """What every stage is made with, and what stages hand on to each other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -180,6 +181,8 @@ class Comparison:
     warnings: tuple[str, ...]
     statistics: dict[str, Statistics]
     """[S, n, K] of the primary metric on test, for each arm."""
+    units: dict[str, tuple[Sequence[Any], ...]]
+    """What each arm's S models say of the n texts of test, [U, C] each."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 from distill.config import Config, Source
 from distill.results import SCHEMA_VERSION, DataSummary, Provenance, Report, StageCost
-from distill.stages.context import Findings, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
+from distill.stages.context import Findings, Run, TrainedArm
 from distill.stages.costs import added
 from distill.stages.pretraining import in_words
 from distill.tasks import Task
-from distill.text import Label, Span, Target, rows_of
+from distill.text import Example, Label, Span, Target, rows_of
 
 IN_REPO = {
     "transformer": "in-repo transformer, trained from nothing",
@@ -52,7 +52,7 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
             machine={**machine(), "training": training},
             settings=dataclasses.asdict(config),
         ),
-        samples=samples_of(texts, lesson.signal) if config.report.show_texts else (),
+        samples=samples_of(findings) if config.report.show_texts else (),
         task_in_words=task.in_words(bool(config.data.pair), texts.reading.max_length),
         inside=findings.inside,
     )
@@ -90,21 +90,33 @@ def majority_share(task: Task, gold: Sequence[Any]) -> float | None:
     return None if counts is None else counts[0] / max(1, counts[1])
 
 
-def samples_of(texts: StudentTexts, signal: Signal) -> tuple[dict[str, str], ...]:
-    """Some test texts with their labels and the teacher's answers."""
-    shown, task = texts.dataset.test[:SAMPLES], signal.task
-    units = units_of(open_store(signal.on_held_out), shown)
-    answers: Sequence[Any] = task.predictions(units, shown)
-    if task.writes:
-        answers = [answer.as_line() for answer in task.answers(units, shown)]
+def samples_of(findings: Findings) -> tuple[dict[str, str], ...]:
+    """Some test texts with their labels, the teacher's answers, and those of the student that is exported."""
+    lesson, chosen, units = findings.lesson, findings.chosen, findings.comparison.units
+    shown = lesson.texts.dataset.test[:SAMPLES]
+    thresholds = chosen.arm.results[chosen.index]["thresholds"]
+    teacher = answers_in_words(lesson.signal.task, units["teacher"][0], shown)
+    student = answers_in_words(
+        lesson.texts.task.with_thresholds(thresholds), units[chosen.arm.name][chosen.index], shown
+    )
     return tuple(
         {
             "text": e.text if isinstance(e.text, str) else " ".join(e.text),
             "label": label_in_words(e.label),
-            "teacher": label_in_words(answer),
+            "teacher": by_teacher,
+            "student": by_student,
         }
-        for e, answer in zip(shown, task.labels_of(answers) if task.labelled else answers, strict=True)
+        for e, by_teacher, by_student in zip(shown, teacher, student, strict=True)
     )
+
+
+def answers_in_words(task: Task, units: Sequence[Any], shown: Sequence[Example]) -> list[str]:
+    """What is said of the first texts of those that ``units`` speak of."""
+    own = units[: len(shown)]
+    if task.writes:
+        return [answer.as_line() for answer in task.answers(own, shown)]
+    predictions = task.predictions(own, shown)
+    return [label_in_words(one) for one in (task.labels_of(predictions) if task.labelled else predictions)]
 
 
 def label_in_words(label: Label | None) -> str:

@@ -10,10 +10,10 @@ from transformers import AutoModel, DistilBertConfig, GPT2Config, PretrainedConf
 
 from distill.errors import UserError
 from distill.models import LoadedModel, RecurrentConfig, save_model
-from distill.models.attention import attention_weights
+from distill.models.attention import attention_weights, tokens_of
 from distill.models.recurrent import RecurrentModel
 from distill.models.transformer import EncoderConfig, EncoderModel
-from distill.text import Reading
+from distill.text import Example, Reading, train_tokenizer
 
 ATTENTION = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "attention.py"))
 
@@ -91,3 +91,9 @@ def test_a_model_without_attention_is_refused(random_teacher: Path, tmp_path: Pa
         ATTENTION["attention_of"](saved(model, random_teacher, tmp_path / "lstm"), "a movie")
     with pytest.raises(UserError, match=r"no tokenizer\.json"):
         ATTENTION["attention_of"](tmp_path, "a movie")
+
+
+def test_tokens_are_shown_as_what_they_say() -> None:
+    reading = Reading(train_tokenizer([Example("Ein kleines Mädchen klettert")] * 5, 300, "bpe"), 20)
+    ids = reading.tokenizer.encode("Ein Mädchen ü").ids
+    assert tokens_of(reading, ids) == ("[CLS]", "Ein", "Mädchen", "Ġ", "Ã", "¼", "[SEP]")

@@ -1,4 +1,4 @@
-"""Texts that a report shows stand beside the names of their labels and of the teacher's answers."""
+"""Texts that a report shows stand beside the names of their labels and of the answers of teacher and student."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -26,11 +26,16 @@ TAGS = ("B-x", "O")
     ],
 )
 def test_samples_name_labels_and_answers(
-    monkeypatch: pytest.MonkeyPatch, name: str, labels: Any, example: Example, unit: Any, label: str, teacher: str
+    name: str, labels: Any, example: Example, unit: Any, label: str, teacher: str
 ) -> None:
     task = tasks.build(name, labels)
-    texts: Any = SimpleNamespace(dataset=SimpleNamespace(test=(example,)), task=task)
-    signal: Any = SimpleNamespace(task=task, on_held_out=None)
-    monkeypatch.setattr(reporting, "open_store", lambda artifact: {example: np.array(unit, dtype=np.float32)})
-    (sample,) = reporting.samples_of(texts, signal)
-    assert (sample["label"], sample["teacher"]) == (label, teacher)
+    said = np.array(unit, dtype=np.float32)
+    nothing = np.full_like(said, -9)  # what the seed says that is not exported
+    texts = SimpleNamespace(dataset=SimpleNamespace(test=(example,)), task=task)
+    findings: Any = SimpleNamespace(
+        lesson=SimpleNamespace(texts=texts, signal=SimpleNamespace(task=task)),
+        chosen=SimpleNamespace(arm=SimpleNamespace(name="soft", results=[{"thresholds": ()}] * 2), index=1),
+        comparison=SimpleNamespace(units={"teacher": ([said],), "hard": ([nothing],), "soft": ([nothing], [said])}),
+    )
+    (sample,) = reporting.samples_of(findings)
+    assert (sample["label"], sample["teacher"], sample["student"]) == (label, teacher, teacher)
