@@ -167,6 +167,13 @@ def check(config: Config) -> None:
     require("fp32" in config.export.variants, "export.variants lacks fp32, which the others are compared with; add it")
     for name in config.export.variants:
         require(name in VARIANT_NAMES, f"export.variants has '{name}'{nearest(name, VARIANT_NAMES)}")
+    shortlist = config.export.shortlist
+    require(shortlist >= 0, f"export.shortlist is {shortlist}; give 0 for none, or a number of tokens, such as 50")
+    require(
+        not shortlist or len(config.export.variants) > 1,
+        f"export.shortlist is {shortlist}, but export.variants has no quantized variant, of which one with a shortlist "
+        "is made; add int8",
+    )
     require(
         config.export.tolerance > 0, f"export.tolerance is {config.export.tolerance}; give more than 0, such as 1e-4"
     )

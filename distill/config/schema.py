@@ -371,11 +371,18 @@ class ObjectiveConfig:
     """Share of the steps in which the arm ``gkd`` learns on what the student writes itself; on the texts in others."""
 
 
+SHORTLISTED = "_shortlist"
+"""What the name of a variant with a vocabulary shortlist ends with."""
+
+
 @dataclass(frozen=True)
 class ExportConfig:
     """What is exported, and what it must keep."""
 
     variants: tuple[str, ...] = ("fp32", "int8")
+    shortlist: int = 0
+    """Of a student that writes a text from another one: beside each quantized variant one, ``int8_shortlist``, that
+    scores only so many of the likeliest target tokens of each source token, and the most frequent ones. 0: none."""
     max_drop: float = 1.0
     """Points (hundredths of a score) that a quantized variant may lose against fp32 on validation; 1 is 0.01 bits per
     byte."""
@@ -388,6 +395,12 @@ class ExportConfig:
     exporter: Literal["legacy", "dynamo"] = "legacy"
     """``legacy``, the tracing exporter, is the quicker one and writes an equally fast graph."""
     opset: int = 20
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """All variants, those with a shortlist behind the others."""
+        quantized = [name for name in self.variants if name != "fp32" and self.shortlist]
+        return (*self.variants, *(f"{name}{SHORTLISTED}" for name in quantized))
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def open_graph(specification: Specification) -> Graphs:
     encoder = {"encoder": Path(specification.encoder)} if specification.encoder else {}
     files = {**encoder, specification.role: Path(specification.model)}
     graphs = Graphs(files, specification.threads, arena=not specification.memory_only)
-    taken = set(graphs.inputs[specification.role])
+    taken = set(graphs.inputs[specification.role]) - set(graphs.shortlisted)
     if taken != set(specification.inputs):
         raise UserError(
             f"{specification.model} takes {sorted(taken)}, the specification says {sorted(specification.inputs)}"

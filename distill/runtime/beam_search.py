@@ -34,12 +34,21 @@ class Hypothesis:
 class BeamSearch:
     """The beams of one prompt. ``advance`` them by a token until ``done``, then take the ``best``."""
 
-    def __init__(self, row: int, beginning: Ids, settings: GenerationSettings, tokenizer: Tokenizer | None) -> None:
+    def __init__(
+        self,
+        row: int,
+        beginning: Ids,
+        settings: GenerationSettings,
+        tokenizer: Tokenizer | None,
+        tokens: Ids | None = None,
+    ) -> None:
+        """``tokens`` are those that logits belong to, where these are of some of the vocabulary."""
         self.row = row
         """Of the prompt."""
         self.beginning = beginning
         self.done = False
         self.settings = settings
+        self._tokens = tokens
         self._seen = tuple(beginning.tolist())
         stream = TextStream(tokenizer, self._seen, settings.stop) if tokenizer is not None and settings.stop else None
         # The first token is chosen from one beam, or all would hold the same texts.
@@ -59,10 +68,11 @@ class BeamSearch:
         scores_KV = self._scores(logits_KV)
         # As many as leave a beam for each that ends here.
         best = largest(scores_KV.ravel(), max(2, 1 + len(ends)) * beams)
-        parents, tokens = np.divmod(best, scores_KV.shape[1])
+        parents, places = np.divmod(best, scores_KV.shape[1])
+        tokens = places if self._tokens is None else self._tokens[places]
         candidates = [
-            self._longer(self.running[parent], int(token), float(scores_KV[parent, token]))
-            for parent, token in zip(parents, tokens, strict=True)
+            self._longer(self.running[parent], int(token), float(scores_KV[parent, place]))
+            for parent, place, token in zip(parents, places, tokens, strict=True)
         ]
         self._end([candidate for candidate in candidates[:beams] if candidate.finish is not None])
         order = sorted(range(len(candidates)), key=lambda i: candidates[i].finish is not None)[:beams]
@@ -81,7 +91,7 @@ class BeamSearch:
         penalty = self.settings.repetition_penalty
         if penalty != 1:
             for scores_V, hypothesis in zip(scores_KV, self.running, strict=True):
-                scores_V[:] = penalised(scores_V, self._seen + hypothesis.ids, penalty)
+                scores_V[:] = penalised(scores_V, self._seen + hypothesis.ids, penalty, self._tokens)
         scores_KV += np.array([[hypothesis.score] for hypothesis in self.running], dtype=np.float32)
         return scores_KV
 

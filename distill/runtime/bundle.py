@@ -114,6 +114,7 @@ class Bundle:
     def _check(self) -> None:
         """Whether manifest, tokenizer and graph fit each other: raises UserError before the first question."""
         inputs, outputs = (set(of_role[self.manifest.role]) for of_role in (self.graphs.inputs, self.graphs.outputs))
+        inputs -= set(self.graphs.shortlisted)
         if inputs != set(self.manifest.inputs) or not inputs <= set(self._known_inputs()):
             raise UserError(
                 f"{self.model} takes {shown(sorted(inputs))}, bundle.json says {shown(self.manifest.inputs)}; a graph "

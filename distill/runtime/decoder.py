@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.errors import UserError
-from distill.runtime.graphs import Graphs
+from distill.runtime.graphs import Graphs, listed
 from distill.runtime.sampling import GenerationSettings
 from distill.text.encoding import Ids
 
@@ -31,10 +31,16 @@ class Decoder:
         self._beginnings = ids
         self._shared: dict[str, NDArray[Any]] = {"attention_mask": mask}
         """What rows of the same prompt have in common."""
+        self._of_batch: dict[str, NDArray[Any]] = {}
+        """What all rows have in common."""
+        self.tokens: Ids | None = None
+        """The token of each logit, ascending, where a shortlist of the vocabulary is scored."""
         if "encoder" in graphs.inputs:
             ids, mask = _padded(prompts, left=False)
             outputs = graphs.run("encoder", {"input_ids": ids, "attention_mask": mask})
             made = dict(zip(graphs.outputs["encoder"], outputs, strict=True))
+            self.tokens = listed(made)
+            self._of_batch = {name: made.pop(name) for name in graphs.shortlisted}
             self._shared |= {name: tensor for name, tensor in made.items() if name not in self._cache}
             self._cache |= {name: tensor for name, tensor in made.items() if name in self._cache}
             self._shared["encoder_attention_mask"] = mask
@@ -62,7 +68,7 @@ class Decoder:
 
     def _run(self, ids_RL: Ids) -> NDArray[np.float32]:
         """Raises UserError where a row has no finite logits."""
-        arrays = self._graphs.run("decoder", {"input_ids": ids_RL, **self._shared, **self._cache})
+        arrays = self._graphs.run("decoder", {"input_ids": ids_RL, **self._of_batch, **self._shared, **self._cache})
         outputs = dict(zip(self._graphs.outputs["decoder"], arrays, strict=True))
         logits_RV: NDArray[np.float32] = outputs["logits"][:, -1].astype(np.float32, copy=False)
         self._cache = {name: outputs[name.replace("past", "present")] for name in self._cache}

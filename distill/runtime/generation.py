@@ -53,9 +53,9 @@ def generate(
     """What the model writes behind each prompt, one batch together, each as it ends.
 
     ``prompts`` are ids [L] of any length, of which an encoder-decoder's are the sources; ``rows`` are their numbers,
-    where they are some of many: each number has random numbers of its own. An answer does not depend on
-    the prompts beside it, but for an int8 graph, which scales its activations over the batch. Greedy and beam search
-    write what transformers' ``generate`` writes.
+    where they are some of many: each number has random numbers of its own. An answer does not depend on the prompts
+    beside it, but for an int8 graph, which scales its activations over the batch, and for a shortlist, which is that of
+    the batch. Greedy and beam search write what transformers' ``generate`` writes.
 
     Raises UserError where a prompt is empty or fills the model, where stop strings are asked for without a
     ``tokenizer``, and where the model gives NaN.
@@ -67,7 +67,8 @@ def generate(
     decoder = Decoder(graphs, prompts, settings)
     begun = list(zip(range(len(prompts)) if rows is None else rows, decoder.beginnings, strict=True))
     if settings.beams > 1:
-        yield from _search(decoder, [BeamSearch(*one, settings, tokenizer) for one in begun], settings, tokenizer)
+        searches = [BeamSearch(*one, settings, tokenizer, decoder.tokens) for one in begun]
+        yield from _search(decoder, searches, settings, tokenizer)
         return
     texts = [_Text(*one, settings, tokenizer) for one in begun]
     for text, _ in _write(decoder, texts, settings):
@@ -129,7 +130,7 @@ def _write(decoder: Decoder, texts: list[_Text], settings: GenerationSettings) -
     logits = decoder.begin()
     while texts:
         for logits_V, text in zip(logits, texts, strict=True):
-            yield text, text.add(next_token(logits_V, text.seen, settings, text.generator))
+            yield text, text.add(next_token(logits_V, text.seen, settings, text.generator, decoder.tokens))
         rows = [row for row, text in enumerate(texts) if text.finish is None]
         texts = [texts[row] for row in rows]
         if texts:

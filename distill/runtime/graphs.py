@@ -19,6 +19,13 @@ DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 """Of a cache, as onnxruntime names them."""
 CACHE_LIMIT = 2**24
 """Numbers that a tensor of a cache may hold for one token, at most."""
+SHORTLIST, SHORTLIST_WEIGHT, SHORTLIST_BIAS = "shortlist", "shortlist.weight", "shortlist.bias"
+"""Of an encoder that says which tokens are scored for a batch of sources: their ids [S], ascending, and what the
+decoder's output layer has for them, [D, S] and [S]."""
+LARGEST_ID = 2**24
+"""That a shortlist may name."""
+NEVER = -1e4
+"""The logit of a token that is not on the shortlist."""
 
 
 def usable_cores() -> int:
@@ -51,6 +58,12 @@ class Graphs:
     def past(self) -> tuple[str, ...]:
         """The inputs of the role ``decoder`` that hold what it has read."""
         return tuple(name for name in self.inputs["decoder"] if name.startswith("past."))
+
+    @property
+    def shortlisted(self) -> tuple[str, ...]:
+        """What the encoder says of a shortlist; none where all tokens are scored."""
+        names = (SHORTLIST, SHORTLIST_WEIGHT, SHORTLIST_BIAS)
+        return tuple(name for name in self.outputs.get("encoder", ()) if name in names)
 
     @property
     def cache_grows(self) -> bool:
@@ -116,7 +129,7 @@ class Graphs:
 
     def tell(self, arrays: Mapping[str, NDArray[Any]], pieces: int = 1) -> Logits:
         """Logits [B, T, V] of an encoder-decoder at each token of ``target_ids`` [B, T], read in so many ``pieces``;
-        one by one where the decoder takes one at a time."""
+        one by one where the decoder takes one at a time. With a shortlist they end at the largest token of both."""
         ids = arrays["target_ids"]
         made = dict(zip(self.outputs["encoder"], self.run("encoder", arrays), strict=True))
         cache = {name: made.get(name, empty) for name, empty in self.empty_cache(len(ids)).items()}
@@ -129,7 +142,12 @@ class Graphs:
             pieces_BTV.append(logits)
             cache = dict(zip(cache, tensors, strict=True))
         found: Logits = np.concatenate(pieces_BTV, axis=1)
-        return found
+        tokens = listed(made)
+        if tokens is None:
+            return found
+        whole = np.full((*ids.shape, 1 + max(tokens[-1], ids.max())), NEVER, dtype=np.float32)
+        whole[..., tokens] = found
+        return whole
 
     def forward(self, task: Task) -> Forward:
         """What the task reads of the graph that answers a padded batch: several outputs on a last axis; where it writes
@@ -142,3 +160,16 @@ class Graphs:
             return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
 
         return forward
+
+
+def listed(made: Mapping[str, NDArray[Any]]) -> Ids | None:
+    """The tokens that are scored, of what an encoder has made; None where it has no shortlist. Raises ValueError where
+    they are no ascending ids."""
+    if SHORTLIST not in made:
+        return None
+    ids: Ids = made[SHORTLIST]
+    if ids.dtype != np.int64 or ids.ndim != 1 or not len(ids) or (np.diff(ids) <= 0).any():
+        raise ValueError(f"the shortlist is {ids.dtype} {list(ids.shape)}; it holds ids, each once, ascending")
+    if ids[0] < 0 or ids[-1] > LARGEST_ID:
+        raise ValueError(f"the shortlist has ids from {ids[0]} to {ids[-1]}")
+    return ids

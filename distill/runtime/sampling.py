@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.errors import UserError
+from distill.text.encoding import Ids
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,15 @@ class GenerationSettings:
             )
 
 
-def penalised(logits_V: NDArray[np.float32], seen: Sequence[int], penalty: float) -> NDArray[np.float32]:
-    """Logits, or log probabilities, with those of the tokens ``seen`` made smaller."""
+def penalised(
+    logits_V: NDArray[np.float32], seen: Sequence[int], penalty: float, tokens: Ids | None = None
+) -> NDArray[np.float32]:
+    """Logits, or log probabilities, with those of the tokens ``seen`` made smaller. ``tokens`` are those that the
+    logits belong to, where these are of some of the vocabulary."""
     if penalty == 1:
         return logits_V
     ids = np.unique(np.asarray(seen, dtype=np.int64))
-    ids = ids[ids < len(logits_V)]
+    ids = ids[ids < len(logits_V)] if tokens is None else np.flatnonzero(np.isin(tokens, ids))
     changed = logits_V.copy()
     changed[ids] = np.where(logits_V[ids] < 0, logits_V[ids] * penalty, logits_V[ids] / penalty)
     return changed
@@ -95,11 +99,17 @@ def probabilities(logits_V: NDArray[np.float32], settings: GenerationSettings) -
 
 
 def next_token(
-    logits_V: NDArray[np.float32], seen: Sequence[int], settings: GenerationSettings, generator: np.random.Generator
+    logits_V: NDArray[np.float32],
+    seen: Sequence[int],
+    settings: GenerationSettings,
+    generator: np.random.Generator,
+    tokens: Ids | None = None,
 ) -> int:
-    """The most likely token, or one that is drawn."""
-    logits_V = penalised(logits_V, seen, settings.repetition_penalty)
+    """The most likely token, or one that is drawn; ``tokens`` as in :func:`penalised`."""
+    logits_V = penalised(logits_V, seen, settings.repetition_penalty, tokens)
     if settings.temperature == 0:
-        return int(logits_V.argmax())
-    p_V = probabilities(logits_V, settings)
-    return int(generator.choice(len(p_V), p=p_V))
+        place = int(logits_V.argmax())
+    else:
+        p_V = probabilities(logits_V, settings)
+        place = int(generator.choice(len(p_V), p=p_V))
+    return place if tokens is None else int(tokens[place])

@@ -23,6 +23,7 @@ from distill.export.bundle import check_place
 from distill.sources import locate, validate
 from distill.stages.signal import ON_WRITTEN
 from distill.tasks import TASKS, Task
+from distill.tasks.text_to_text import NEXT_TOKEN_METRICS
 
 SMALLEST_ROOM = 100_000_000
 """Bytes free on the disk, below which no run is begun: it could not even keep a small student."""
@@ -35,6 +36,7 @@ def check_task(config: Config) -> None:
         raise UserError(f"task.name is '{name}'{nearest(name, TASKS)}")
     check_arms(config, TASKS[name])
     check_objective(config, TASKS[name])
+    check_shortlist(config, TASKS[name])
     if TASKS[name].writes:
         check_writing(config, TASKS[name])
     data, kind = config.data, TASKS[name].kind
@@ -102,6 +104,23 @@ def check_objective(config: Config, task: type[Task]) -> None:
     if task.label_free and not any(isinstance(term, (CosineTerm, MseTerm)) for term in config.objective.terms):
         raise UserError(
             f"objective.terms has only 'hard', but no text of {task.name} is labelled; choose objective=cosine"
+        )
+
+
+def check_shortlist(config: Config, task: type[Task]) -> None:
+    """Raises UserError for a shortlist where no text is written from another one."""
+    shortlist = config.export.shortlist
+    if not shortlist:
+        return
+    if not task.writes or task.own_label:
+        raise UserError(
+            f"export.shortlist is {shortlist}, but in {task.name} no text is written from another one; set it to 0, or "
+            "task=text_to_text"
+        )
+    if config.task.metric in {metric.name for metric in NEXT_TOKEN_METRICS}:
+        raise UserError(
+            f"export.shortlist is {shortlist}, but task.metric is '{config.task.metric}', which asks for the "
+            "probability of every token; set the shortlist to 0, or task.metric=bleu"
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.config import Config
+from distill.config.schema import SHORTLISTED
 from distill.errors import UserError
 from distill.metrics import Statistics
 from distill.progress import say
@@ -53,7 +54,7 @@ def write(this: Run, report: Report, findings: Findings, exported: Exported) -> 
     directory = Path(config.outputs) / config.name
     bundle = Path(config.exports) / config.name
     previous = directory / "report.json"
-    shipped = [v for v in config.export.variants if exported.shipped(v)]
+    shipped = [v for v in config.export.made if exported.shipped(v)]
     if shipped and unchanged(previous, report) and whole(bundle):
         say("nothing has changed since the last run")
         before = from_json(Report, previous.read_text(encoding="utf-8"))
@@ -150,7 +151,8 @@ def generation_of(task: Task, reading: Reading) -> "Generation":
 def write_bundle_of(
     report: Report, bundle: Path, documents: dict[str, str], student: Artifact, exported: Exported
 ) -> None:
-    """Gathers what a bundle is made of. The default variant is the smallest that kept what it must."""
+    """Gathers what a bundle is made of. The default variant is the smallest that kept what it must, of
+    those with a shortlist where there are any."""
     from distill.export.bundle import write_bundle
     from distill.runtime.manifest import BUNDLE_SCHEMA, Manifest
 
@@ -169,7 +171,7 @@ def write_bundle_of(
         outputs=list(task.outputs),
         max_length=reading.max_length,
         pad_id=reading.pad_id,
-        default_variant=min(shipped, key=exported.size),
+        default_variant=min(shipped, key=lambda name: (not name.endswith(SHORTLISTED), exported.size(name))),
         sha256={},
         licences={"teacher": report.teacher_licence, "data": report.data.licence},
         versions=report.provenance.versions,

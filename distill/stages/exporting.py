@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import math
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from distill.config import ExportConfig, LayersStudent
+from distill.config.schema import SHORTLISTED
 from distill.data import Part
 from distill.errors import UserError
 from distill.progress import track
@@ -23,6 +25,7 @@ from distill.text import Reading
 from distill.training.devices import Machine
 
 if TYPE_CHECKING:
+    from distill.export.shortlist import Shortlist
     from distill.runtime import Graphs
 
 EXPORT_ROOMS = ("export", "runtime", "text", "tasks", "models", "evaluation", "metrics")
@@ -57,6 +60,8 @@ class ExportModel(Stage):
     reading: Reading
     task: Task
     validation: Part
+    pairs: Part | None = None
+    """What a shortlist is learnt from; None where there is none."""
 
     @property
     def what(self) -> str:
@@ -65,17 +70,17 @@ class ExportModel(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves the graphs and ``exported.json``."""
-        from distill.export.quantize import VARIANTS, Files
         from distill.runtime import Graphs
 
         parity, sources, inputs = self.fp32(folder)
+        shortlist = self.shortlist() if sources else None
         answers: dict[str, Answers] = {}
         gates: dict[str, Gate] = {}
-        for variant in self.settings.variants if math.isfinite(parity.max_abs_difference) else ():
+        for variant in self.settings.made if math.isfinite(parity.max_abs_difference) else ():
             files = {role: folder / graph_file(role, variant) for role in sources}
             try:
                 if variant != "fp32":
-                    VARIANTS[variant]({role: Files(sources[role], file) for role, file in files.items()}, ())
+                    quantize(variant, sources, files, shortlist)
                 answers[variant] = self.answers(Graphs(files), variant)
             except Exception as error:
                 if variant == "fp32":
@@ -112,6 +117,17 @@ class ExportModel(Stage):
             return parity, sources, specs[-1].inputs  # the one that answers: a decoder comes behind its encoder
         except Exception as error:
             return Parity(False, math.inf, tolerance, 0, False, f"it could not be exported: {cause(error)}"), {}, ()
+
+    def shortlist(self) -> "Shortlist | None":
+        """Of the pairs that the student learnt on, as it reads them."""
+        from distill.export.shortlist import learn_shortlist
+
+        if self.pairs is None:
+            return None
+        encoded = self.task.encode(self.reading, self.pairs.examples)
+        pairs = [(one.input_ids, one.target_ids) for one in encoded if len(one.target_ids)]
+        always = self.reading.encode_targets([""])[0].tolist()
+        return learn_shortlist(pairs, self.reading.vocabulary_size, self.settings.shortlist, always)
 
     def answers(self, graphs: "Graphs", variant: str) -> Answers:
         """Of the task; and of that of predicting the tokens, where the gate asks for these."""
@@ -173,6 +189,22 @@ class AnswerByGraph(Stage):
         save_units(folder / "test.npz", units)
 
 
+def quantize(variant: str, sources: dict[str, Path], targets: dict[str, Path], shortlist: "Shortlist | None") -> None:
+    """Writes the graphs of a variant, whose output layer is cut to the shortlist first where its name says so."""
+    from distill.export.quantize import VARIANTS, Files
+    from distill.export.shortlist import shortlist_graphs
+
+    name = variant.removesuffix(SHORTLISTED)
+    if name == variant:
+        VARIANTS[name]({role: Files(sources[role], file) for role, file in targets.items()}, ())
+        return
+    assert shortlist is not None
+    with tempfile.TemporaryDirectory(prefix=".shortlist.", dir=next(iter(sources.values())).parent) as aside:
+        cut = {role: Path(aside) / file.name for role, file in sources.items()}
+        shortlist_graphs(sources, shortlist, cut)
+        VARIANTS[name]({role: Files(cut[role], file) for role, file in targets.items()}, ())
+
+
 def cause(error: Exception) -> str:
     """The first line of what torch or ONNX says, which has many kinds of errors for a model that they do not take.
     Raises the error where it is the machine's."""
@@ -217,7 +249,8 @@ def export_teacher(this: Run, texts: Texts, signal: Signal) -> tuple[Exported, .
     teacher = signal.teacher.model
     if teacher is None:
         return ()
-    exported = export(this, "teacher", teacher, replace(texts, task=signal.task))
+    settings = replace(this.config.export, shortlist=0)
+    exported = export(this, "teacher", teacher, replace(texts, task=signal.task), settings)
     if not exported.made and isinstance(this.config.student, LayersStudent):
         raise UserError(
             f"the teacher does not run in ONNX, so a student of its layers does not either: {exported.parity.detail}; "
@@ -228,14 +261,17 @@ def export_teacher(this: Run, texts: Texts, signal: Signal) -> tuple[Exported, .
 
 def export_student(this: Run, lesson: Lesson, chosen: Chosen) -> Exported:
     """The student."""
-    own = lesson.texts
-    return export(this, "student", chosen.model, replace(own, task=own.task.with_thresholds(chosen.thresholds)))
+    settings, own = this.config.export, lesson.texts
+    texts = replace(own, task=own.task.with_thresholds(chosen.thresholds))
+    return export(this, "student", chosen.model, texts, settings, chosen.arm.part if settings.shortlist else None)
 
 
-def export(this: Run, who: str, model: Artifact, texts: Texts) -> Exported:
+def export(
+    this: Run, who: str, model: Artifact, texts: Texts, settings: ExportConfig, pairs: Part | None = None
+) -> Exported:
     """One model in every variant."""
     validation = texts.dataset.part("validation")
-    artifact = this.artifacts.get(ExportModel(who, model, this.config.export, texts.reading, texts.task, validation))
+    artifact = this.artifacts.get(ExportModel(who, model, settings, texts.reading, texts.task, validation, pairs))
     left = artifact.read("exported.json")
     gates = {name: from_json(Gate, json.dumps(gate)) for name, gate in left["gates"].items()}
     parity = from_json(Parity, json.dumps(left["parity"]))
@@ -248,7 +284,10 @@ def variant_results(this: Run, exported: tuple[Exported, ...]) -> tuple[VariantR
     from distill.progress import track
 
     files = [
-        (one, variant) for one in exported for variant in this.config.export.variants if one.made or variant == "fp32"
+        (one, variant)
+        for one in exported
+        for variant in this.config.export.made
+        if variant == "fp32" or variant in (*one.made, *one.gates)
     ]
     return tuple(variant_result(this, one, variant) for one, variant in track(files, "measure every variant"))
 

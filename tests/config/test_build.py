@@ -143,6 +143,8 @@ def test_a_recipe_that_is_no_mapping_is_refused() -> None:
         ({"data": {"test_share": -0.1}}, r"data\.test_share is -0\.1"),
         ({"data": {"max_length": 2}}, r"data\.max_length is 2"),
         ({"export": {"variants": ["int8"]}}, r"export\.variants lacks fp32"),
+        ({"export": {"shortlist": -1}}, r"export\.shortlist is -1; give 0 for none"),
+        ({"export": {"shortlist": 9, "variants": ["fp32"]}}, r"export\.variants has no quantized variant"),
         ({"export": {"variants": ["fp32", "int9"]}}, r"export\.variants has 'int9'; did you mean 'int8'\?"),
         ({"objective": {"terms": []}}, r"objective\.terms is empty"),
         ({"threads": 0}, "threads is 0"),

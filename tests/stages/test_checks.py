@@ -34,6 +34,20 @@ def _recipe(task: str, /, **changes: Any) -> Config:
     [
         ("classification", {}, r"task\.name is 'classification'; did you mean 'text-classification'\?"),
         ("text-classification", {"arms": ["hard", "soft"]}, "arms lacks 'linear'"),
+        (
+            "text-classification",
+            {"export": {"shortlist": 50}},
+            r"export\.shortlist is 50, but in text-classification no text is written from another one",
+        ),
+        (
+            "text-to-text",
+            {
+                "task": {"name": "text-to-text", "metric": "perplexity"},
+                "export": {"shortlist": 50},
+                "arms": ["hard", "soft"],
+            },
+            r"export\.shortlist is 50, but task\.metric is 'perplexity'",
+        ),
         ("question-answering", {}, "arms has 'linear', but a linear model finds no spans"),
         ("language-modelling", {}, "arms has 'linear', but a linear model writes no text"),
         (

@@ -1,20 +1,24 @@
 """From a trained model to a bundle: export, parity, gate, delivery."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import onnx
 import pytest
 from tiny_writers import tiny_writer
 from writing_bundles import PROSE, TASK, prose_reading
 
 from distill import load, tasks
 from distill.config.schema import Architecture, ExportConfig, RecurrentArchitecture
+from distill.errors import UserError
 from distill.models import build_recurrent, build_transformer
 from distill.results import Gate, Parity, from_plain
-from distill.runtime import Bundle, Graphs, WritingBundle, graph_file
+from distill.runtime import Bundle, Graphs, WritingBundle, graph_file, sha256_of
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Exported
 from distill.stages.delivery import write_bundle_of
@@ -39,15 +43,23 @@ def trained(folder: Path, model: Any, reading: Reading) -> Artifact:
 
 
 def deliver(
-    folder: Path, model: Any, reading: Reading, task: Task, examples: list[Example], settings: ExportConfig
+    folder: Path,
+    model: Any,
+    reading: Reading,
+    task: Task,
+    examples: list[Example],
+    settings: ExportConfig,
+    pairs: list[Example] | None = None,
 ) -> tuple[dict[str, Any], Bundle]:
     """(what the export left, the bundle with every variant)."""
     student, validation = trained(folder / "student", model, reading), cast(Any, SimpleNamespace(examples=examples))
     (folder / "export").mkdir()
-    ExportModel("student", student, settings, reading, task, validation).compute(folder / "export", cast(Any, None))
+    part = None if pairs is None else cast(Any, SimpleNamespace(examples=pairs))
+    stage = ExportModel("student", student, settings, reading, task, validation, part)
+    stage.compute(folder / "export", cast(Any, None))
     left: dict[str, Any] = json.loads((folder / "export/exported.json").read_text())
     assert left["parity"]["passed"], left["parity"]
-    assert left["made"] == list(settings.variants), left["gates"]
+    assert left["made"] == list(settings.made), left["gates"]
     exported = Exported(
         "student",
         cast(Any, SimpleNamespace(task=task, reading=reading, dataset=SimpleNamespace(test=examples))),
@@ -58,7 +70,7 @@ def deliver(
     )
     report: Any = SimpleNamespace(
         name="small",
-        variants=[SimpleNamespace(variant=variant, shipped=True) for variant in settings.variants],
+        variants=[SimpleNamespace(variant=variant, shipped=True) for variant in settings.made],
         teacher_licence="",
         data=SimpleNamespace(licence=""),
         provenance=SimpleNamespace(versions={}),
@@ -109,6 +121,45 @@ def test_every_kind_of_model_goes_into_a_bundle_in_4_bits(family: str, tmp_path:
     if task is TRANSLATION:
         shares = tokens_in_common(tmp_path / "export", reading, left["roles"])
         assert {name: gate["token_agreement"] for name, gate in left["gates"].items()} == pytest.approx(shares)
+
+
+@pytest.mark.parametrize("family", ["encoder-decoder", "Marian"])
+def test_a_student_with_a_shortlist_goes_into_a_bundle(family: str, tmp_path: Path) -> None:
+    """It is a variant of its own, the bundle's default, and is answered without torch."""
+    settings = ExportConfig(shortlist=3, max_drop=1e6, min_agreement=0.0)
+    left, bundle = deliver(tmp_path, tiny_writer(family), prose_reading(), TRANSLATION, PAIRS, settings, PAIRS)
+    assert left["made"] == ["fp32", "int8", "int8_shortlist"]
+    assert left["gates"]["int8_shortlist"]["passed"]
+    assert bundle.variant == "int8_shortlist"
+    assert bundle.graphs.shortlisted
+    assert {graph_file(role, "int8_shortlist") for role in ("encoder", "decoder")} <= set(bundle.manifest.sha256)
+    assert not load(tmp_path / "small", "int8", threads=1).graphs.shortlisted
+    question = (
+        f"import sys; sys.modules['torch'] = None; from distill import load; print(load({str(bundle.directory)!r}, "
+    )
+    question += "threads=1)('a mess')[0].text)"
+    answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)
+    assert answer.stdout.rstrip("\n") == bundle("a mess")[0].text
+
+
+def test_a_bundle_whose_shortlist_is_damaged_is_refused(tmp_path: Path) -> None:
+    settings = ExportConfig(shortlist=3, max_drop=1e6, min_agreement=None)
+    reading = prose_reading(12)
+    _, bundle = deliver(tmp_path, tiny_writer("Marian"), reading, TRANSLATION, PAIRS[3:], settings, PAIRS)
+    path = bundle.directory / bundle.manifest.graphs["int8_shortlist"]["encoder"]
+    model = onnx.load(path)
+    for node in model.graph.node:  # what is gathered stays as it was
+        node.input[:] = ["listed" if name == "shortlist" else name for name in node.input]
+        node.output[:] = ["listed" if name == "shortlist" else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("Identity", ["damaged"], ["shortlist"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([5, 4, 60]), "damaged"))
+    onnx.save(model, path)
+    manifest = json.loads((bundle.directory / "bundle.json").read_text())
+    name = path.relative_to(bundle.directory).as_posix()
+    manifest["sha256"][name], manifest["sizes"][name] = sha256_of(path), path.stat().st_size
+    (bundle.directory / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="each once, ascending"):
+        load(bundle.directory, threads=1)
 
 
 def tokens_in_common(folder: Path, reading: Reading, roles: list[str]) -> dict[str, float]:
