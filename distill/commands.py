@@ -158,7 +158,7 @@ def predict(options: argparse.Namespace) -> int:
                 continue
             for answer in answers_of(bundle, some, as_json):
                 line = " ".join(answer.as_line().splitlines())  # a label or a part of a passage may break lines
-                print(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else line)
+                print(shown(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else line))
             sys.stdout.flush()
     return 0
 
@@ -184,10 +184,19 @@ def show_as_it_comes(bundle: Any, where: str, line: bytes, as_json: bool) -> Non
     """What is written behind a text, on stdout while it is written, and the end of a line behind it."""
     try:
         for piece in bundle.stream(question_of(line, as_json)):
-            print(piece, end="", flush=True)
+            print(shown(piece), end="", flush=True)
     except UserError as error:
         raise placed(error, where, as_json) from error
     print(flush=True)
+
+
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters other than tab and newline."""
+
+
+def shown(text: str) -> str:
+    """As stdout may have it: a terminal would obey the control characters that a model writes."""
+    return CONTROLS.sub("\ufffd", text) if sys.stdout.isatty() else text
 
 
 def check_threads(threads: int | None) -> None:

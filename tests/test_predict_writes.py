@@ -10,6 +10,7 @@ from writing_bundles import write_writing_bundle
 
 from distill import load
 from distill.cli import main
+from distill.commands import show_as_it_comes
 from distill.runtime import GenerationSettings, WritingBundle
 
 WRITE = ["--max-new-tokens", "9"]
@@ -22,6 +23,20 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> WritingBundle:
     found = load(folder, threads=1)
     assert isinstance(found, WritingBundle)
     return found
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_gets_no_control_characters_of_a_model(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hostile:
+        def stream(self, question: str) -> list[str]:
+            return ["a\x1b", "[2J", "\x9b31m\x07\r\x7f", "b\tc\nä\u200d"]
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    show_as_it_comes(Hostile(), "TEXT 1", b"a", as_json=False)
+    clean, raw = "a\ufffd[2J\ufffd31m\ufffd\ufffd\ufffdb\tc\nä\u200d\n", "a\x1b[2J\x9b31m\x07\r\x7fb\tc\nä\u200d\n"
+    assert capsys.readouterr().out == (clean if terminal else raw)
 
 
 def test_a_text_is_shown_as_it_comes(

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, Union
 from distill.config.schema import (
     Architecture,
     Config,
+    HardTerm,
     JsdTerm,
     KlTerm,
     LayersStudent,
@@ -195,6 +196,11 @@ def check(config: Config) -> None:
     require(bool(config.objective.terms), "objective.terms is empty; give at least one term")
     for i, term in enumerate(config.objective.terms):
         require(0 <= term.weight < math.inf, f"objective.terms[{i}].weight is {term.weight}; give 0 or more")
+        if isinstance(term, HardTerm):
+            require(
+                0 <= term.smoothing < 1,
+                f"objective.terms[{i}].smoothing is {term.smoothing}; it is a share, from 0 to below 1, such as 0.1",
+            )
         if isinstance(term, KlTerm | ReverseKlTerm | JsdTerm):
             require(
                 term.temperature > 0,

@@ -313,6 +313,8 @@ class HardTerm:
 
     name: Literal["hard"]
     weight: float = 1.0
+    smoothing: float = 0.0
+    """Share of a label's probability that is spread evenly over all classes (Szegedy et al. 2016, section 7)."""
 
 
 @dataclass(frozen=True)
@@ -369,6 +371,11 @@ class ObjectiveConfig:
     terms: tuple[Term, ...] = (HardTerm("hard", 0.1), KlTerm("kl", 0.9))
     on_policy: float = 1.0
     """Share of the steps in which the arm ``gkd`` learns on what the student writes itself; on the texts in others."""
+
+    @property
+    def smoothing(self) -> float:
+        """Of the hard term; 0 where there is none."""
+        return next((term.smoothing for term in self.terms if isinstance(term, HardTerm)), 0.0)
 
 
 SHORTLISTED = "_shortlist"

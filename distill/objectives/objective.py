@@ -84,8 +84,8 @@ class Objective(nn.Module):
 
 def _build(term: TermConfig, kind: str, sizes: tuple[int, int] | None) -> Term:
     match term:
-        case HardTerm(weight=weight):
-            return OnLabels(weight, HARD[kind])
+        case HardTerm(weight=weight, smoothing=smoothing):
+            return OnLabels(weight, partial(cross_entropy, smoothing=smoothing) if smoothing else HARD[kind])
         case KlTerm(weight=weight, temperature=temperature):
             divergence = binary_kl_divergence if kind == "bernoulli" else kl_divergence
             return OnTeacher(weight, partial(divergence, temperature=temperature), sizes)

@@ -89,6 +89,11 @@ def check_objective(config: Config, task: type[Task]) -> None:
         raise UserError("arms has 'gkd', but objective.terms has only 'hard'; choose objective=kl, reverse_kl or jsd")
     for i, term in enumerate(config.objective.terms):
         where = f"objective.terms[{i}]"
+        if isinstance(term, HardTerm) and term.smoothing and task.kind not in ("categorical", "token"):
+            raise UserError(
+                f"{where}.smoothing is {term.smoothing}, but the labels of {task.name} are not one of a fixed set of "
+                "classes; leave it out"
+            )
         if isinstance(term, CosineTerm) and not vectors:
             raise UserError(
                 f"{where} is 'cosine', which compares vectors, not the answers of {task.name}; choose objective=kl or "

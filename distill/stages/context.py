@@ -94,8 +94,8 @@ class Signal:
     """The teacher and what it says of every text."""
 
     teacher: Teacher
-    answers: Artifact
-    """On the training texts: all that students learn from."""
+    answers: Artifact | None
+    """On the training texts: all that students learn from; None where nothing reads them."""
     task: Task
     """With what it chose for the teacher on validation."""
     on_validation: Artifact
@@ -106,7 +106,7 @@ class Signal:
     @property
     def costs(self) -> tuple[StageCost, ...]:
         """Of the teacher and of its answers."""
-        return (*self.teacher.costs, self.answers.cost)
+        return self.teacher.costs if self.answers is None else (*self.teacher.costs, self.answers.cost)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from distill.training.devices import Machine
 
 ON_WRITTEN = ("sequence", "sequence+soft")
 """Arms that learn on what the teacher wrote of the training texts."""
+WITHOUT_ANSWERS = ("linear", "hard", "pretrained", "gkd", *ON_WRITTEN)
+"""Arms that do not read what the teacher says of the training texts."""
 TOGETHER = 1024
 """Texts that are written before they are kept."""
 OVERFIT_POINTS = 0.10
@@ -185,11 +187,14 @@ class ReadLabels(Stage):
 
 
 def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
-    """The teacher's logits on every text. What students learn from is kept apart from what it says of held-out texts.
+    """The teacher's logits on the held-out texts and, apart from them, on the training texts, if something reads these:
+    a large teacher takes long over them.
 
     Raises UserError where the teacher is not shown to have learnt the task.
     """
-    answers = this.artifacts.get(labels_of(this, texts, teacher, texts.training, to_learn=True))
+    answers = None
+    if texts.task.metric.name == AGREEMENT or any(arm not in WITHOUT_ANSWERS for arm in this.config.arms):
+        answers = this.artifacts.get(labels_of(this, texts, teacher, texts.training, to_learn=True))
     on_validation, on_held_out = (
         this.artifacts.get(labels_of(this, texts, teacher, part, to_learn=False))
         for part in (texts.dataset.part("validation"), texts.held_out)
@@ -203,7 +208,7 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
         predictions, gold = task.predictions(units, validation), task.gold(validation)
         score = task.metric.score(predictions, gold)
         check_floor(this.config.teacher_floor, task, predictions, gold)
-        if task.kind not in ("vector", "token"):
+        if answers is not None and task.kind not in ("vector", "token"):
             train = texts.dataset.train
             warnings = overfit_warning(task, train, units_of(open_store(answers), train), score)
     if teacher.result.get("padding"):
@@ -303,6 +308,7 @@ def label_by_teacher(texts: Texts, signal: Signal) -> Texts:
     """Where nothing is labelled, the teacher's answers stand in for labels, and quality is agreement with it."""
     if texts.task.metric.name != AGREEMENT:
         return texts
+    assert signal.answers is not None
     task, dataset = texts.task, texts.dataset
 
     def label(artifact: Artifact, examples: Sequence[Example]) -> tuple[Example, ...]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distill.config import (
+    HardTerm,
     LayersStudent,
     ObjectiveConfig,
     PretrainedTeacher,
@@ -218,7 +219,8 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
 def objective_for(arm: str, objective: ObjectiveConfig) -> ObjectiveConfig:
     """What an arm reads of the objective."""
     if arm in ON_LABELS:
-        return ObjectiveConfig()
+        smoothing = objective.smoothing
+        return ObjectiveConfig((HardTerm("hard", smoothing=smoothing),)) if smoothing else ObjectiveConfig()
     return objective if arm == ON_POLICY else dataclasses.replace(objective, on_policy=1.0)
 
 

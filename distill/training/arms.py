@@ -42,7 +42,7 @@ def objective_of(
     from distill.objectives.objective import PSEUDO
 
     if name in ("hard", "pretrained", "sequence"):
-        return Objective.of([HardTerm("hard")], kind)
+        return Objective.of([HardTerm("hard", smoothing=config.smoothing)], kind)
     objective = Objective.of(config.terms, kind, sizes)
     if name == "gkd":
         return Objective([term for term in objective.parts if not term.reads_labels])

@@ -14,7 +14,7 @@ from distill.objectives.logits import NOWHERE
 from distill.tasks import Task
 from distill.tasks.task import NO_LABEL, Logits
 from distill.text import Encoded, Example, pad, rows_of
-from distill.training.gathers import Gather, Spans, Told, Whole, Words
+from distill.training.gathers import Gather, NextTokens, Spans, Whole, Words
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ def _next_tokens(
         chosen[row, first:last] = True
     labels = ids.roll(-1, dims=1)[chosen].unsqueeze(0)
     teacher = None if soft is None else torch.from_numpy(np.concatenate(soft)).unsqueeze(0)
-    return Batch(inputs, Told(chosen), torch.ones_like(labels, dtype=torch.bool), labels, teacher)
+    return Batch(inputs, NextTokens(chosen), torch.ones_like(labels, dtype=torch.bool), labels, teacher)
 
 
 def _labels(examples: Sequence[Example], task: Task, counts: Sequence[int]) -> Tensor:

@@ -83,8 +83,9 @@ class Positions:
 
 
 @dataclass(frozen=True)
-class Told:
-    """Tokens from which the next one is predicted are the units of one long example: [R, L, V] to [1, M, V]."""
+class NextTokens:
+    """The tokens of a text are predicted, each from those before it: the positions that predict one are the units of
+    one long example, [R, L, V] to [1, M, V]."""
 
     chosen: Tensor
     """[R, L] of bool, M of them true"""

@@ -181,6 +181,8 @@ def test_values_that_cannot_be_are_refused(changes: dict[str, Any], message: str
         {"objective": {"terms": [{"name": "kl", "temperature": 0}]}},
         {"objective": {"terms": [{"name": "kl", "temperature": -2}]}},
         {"objective": {"terms": [{"name": "kl", "weight": "nan"}]}},
+        {"objective": {"terms": [{"name": "hard", "smoothing": 1}]}},
+        {"objective": {"terms": [{"name": "hard", "smoothing": -0.1}]}},
         {"student": {"name": "recurrent", "architecture": {"hidden_size": 0}}},
         {"student": {"name": "recurrent", "architecture": {"dropout": 1.5}}},
         {"student": {"name": "transformer", "architecture": {"layers": 0}}},

@@ -47,6 +47,7 @@ from distill.stages.students import TrainStudent, choose, train_arm, train_arms
 from distill.stages.teacher import TrainTeacher, prepare_teacher
 from distill.stages.texts import read_data
 from distill.stages.tokens import ReadTexts
+from distill.tasks.task import AGREEMENT
 from distill.text import Example, Reading
 from distill.training import SoftLabelStore
 from distill.training.devices import Machine
@@ -478,11 +479,45 @@ def test_teacher_is_asked_about_each_part_with_its_own_reading(given: Callable[.
     asked: list[LabelTexts] = now.shelf.asked
     assert {one.model for one in asked} == {now.signal.teacher.model}
     by_splits = {one.texts.splits: one.fingerprint(CPU) for one in asked}
+    assert signal.answers is not None
     assert signal.answers.identity == by_splits["train", "transfer"]
     assert signal.on_validation.identity == by_splits["validation",]
     assert signal.on_held_out.identity == by_splits["test", "out_of_scope"]
     assert len(signal.warnings) == 1  # right on every training text, and on three quarters of validation
     assert "100.0 on the labelled training texts and 75.0 on validation" in signal.warnings[0]
+
+
+HELD_OUT = [("validation",), ("test", "out_of_scope")]
+TRAINING = ("train", "transfer")
+
+
+@pytest.mark.parametrize(
+    ("arms", "label", "labelled"),
+    [
+        (("linear", "hard"), "label", []),
+        (("linear", "hard", "pretrained", "sequence", "sequence+soft", "gkd"), "label", []),
+        (("linear", "soft"), "label", [TRAINING]),
+        (("linear", "hard", "soft+transfer"), "label", [TRAINING]),
+        (("linear", "pseudo+transfer"), "label", [TRAINING]),
+        (("linear", "hard"), None, [TRAINING]),  # the teacher's answers stand in for labels
+    ],
+)
+def test_training_texts_are_labelled_where_something_reads_it(
+    arms: tuple[str, ...], label: str | None, labelled: list[tuple[str, ...]], given: Callable[..., Given]
+) -> None:
+    def leaves(stage: LabelTexts) -> dict[str, Any]:
+        examples = stage.texts.examples
+        return {"store": (examples, answers_right(examples, len(examples)))}
+
+    now = given(leaves, arms=arms)
+    config = dataclasses.replace(now.this.config, data=dataclasses.replace(now.this.config.data, label=label))
+    task = now.texts.task if label else tasks.build("text-classification", ("fresh", "rotten"), AGREEMENT)
+    this = dataclasses.replace(now.this, config=config)
+    this.__dict__["artifacts"] = now.shelf
+    signal = ask_teacher(this, dataclasses.replace(now.texts, task=task), now.signal.teacher)
+    assert [stage.texts.splits for stage in now.shelf.asked] == [*labelled, *HELD_OUT]
+    assert (signal.answers is not None) == bool(labelled)
+    assert len(signal.costs) == len(labelled)
 
 
 @pytest.mark.parametrize(("right", "passes"), [(52, False), (57, False), (65, True)])
