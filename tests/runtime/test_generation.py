@@ -30,6 +30,7 @@ class CountingGraphs:
         self.runs: list[tuple[int, ...]] = []
         self.inputs = {"decoder": ("input_ids", "attention_mask", "past.0.key")}
         self.outputs = {"decoder": ("present.0.key", "logits")}
+        self.shortlisted = ()
         if encodes:
             self.inputs["encoder"] = ("input_ids", "attention_mask")
             self.outputs["encoder"] = ("cross.0.key",)
