@@ -63,12 +63,12 @@ class Probe:
 
     def statistics(self, units: Units, examples: Sequence[Example]) -> Statistics:
         """[n, K], what the task's metric counts of each example."""
-        told = [np.full((len(u), len(self.task.labels)), np.nan) for u in units]
-        for logits_UC, u in zip(told, units, strict=True):
+        logits = [np.full((len(u), len(self.task.labels)), np.nan) for u in units]
+        for logits_UC, u in zip(logits, units, strict=True):
             known_U = ~np.isnan(u[:, 0])
             if known_U.any():
                 logits_UC[known_U] = np.eye(len(self.task.labels))[self.fitted.predict(u[known_U])]
-        return self.task.metric.statistics(self.task.predictions(told, examples), self.task.gold(examples))
+        return self.task.metric.statistics(self.task.predictions(logits, examples), self.task.gold(examples))
 
 
 def score_of_layer(task: Task, units: Sequence[Units], splits: Sequence[Sequence[Example]]) -> Estimate:

@@ -102,7 +102,7 @@ def _compare_outputs(found: _Found, model: nn.Module, graphs: Graphs, task: Task
             e, f = e[real], f[real]
         found.differences.append(_difference(e, f))
     if "encoder" in graphs.sessions:
-        found.differences.append(_difference(expected[0][real], graphs.tell(batch, pieces=2)[real]))
+        found.differences.append(_difference(expected[0][real], graphs.target_logits(batch, pieces=2)[real]))
     elif task.writes:
         found.differences.append(_difference(expected[0][real], _in_two_pieces(graphs, batch)))
 

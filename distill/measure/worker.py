@@ -57,7 +57,7 @@ def run_of(specification: Specification, graphs: Graphs | None = None) -> Run:
     def run(batch: Batch) -> object:
         try:
             if specification.encoder:
-                return graphs.tell({**batch, "target_ids": batch["input_ids"]})
+                return graphs.target_logits({**batch, "target_ids": batch["input_ids"]})
             cache = graphs.empty_cache(len(batch["input_ids"])) if role == "decoder" else {}
             return graphs.run(role, {**batch, **cache})
         except Exception as error:

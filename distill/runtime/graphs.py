@@ -124,10 +124,10 @@ class Graphs:
         if not task.writes:
             return self.run("model", arrays, read)
         if "encoder" in self.sessions:
-            return [self.tell(arrays)]
+            return [self.target_logits(arrays)]
         return self.run("decoder", {**arrays, **self.empty_cache(len(arrays["input_ids"]))}, read)
 
-    def tell(self, arrays: Mapping[str, NDArray[Any]], pieces: int = 1) -> Logits:
+    def target_logits(self, arrays: Mapping[str, NDArray[Any]], pieces: int = 1) -> Logits:
         """Logits [B, T, V] of an encoder-decoder at each token of ``target_ids`` [B, T], read in so many ``pieces``;
         one by one where the decoder takes one at a time. With a shortlist they end at the largest token of both."""
         ids = arrays["target_ids"]

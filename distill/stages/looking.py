@@ -49,8 +49,8 @@ class LookInside(Stage):
         model = load_model(self.model.directory / "model", self.task).model.eval()
         maps = attention_maps(model, self.reading, self.task, self.shown)
         splits = sampled(*(self.texts.of(split) for split in ("train", "validation", "test")))
-        told = self.task.kind == "categorical" and all(splits)
-        probes = probe_layers(model, self.reading, self.task, splits) if told else ()
+        probed = self.task.kind == "categorical" and all(splits)
+        probes = probe_layers(model, self.reading, self.task, splits) if probed else ()
         found = {
             "model": self.who,
             "attention": [dataclasses.asdict(one) for one in maps],

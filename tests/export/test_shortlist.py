@@ -127,7 +127,7 @@ def test_only_tokens_of_the_shortlist_are_scored(exported: dict[str, Path], beam
     batch["target_ids"] = np.array([[0, 30, 58], [0, 59, 2]])
     real = batch["input_ids"][batch["attention_mask"] == 1]
     listed = np.union1d(shortlist.likeliest_VK[real], shortlist.frequent)
-    found, expected = cut.tell(batch), whole.tell(batch)
+    found, expected = cut.target_logits(batch), whole.target_logits(batch)
     np.testing.assert_allclose(found[..., listed], expected[..., listed], atol=1e-5)
     others = np.setdiff1d(np.arange(VOCABULARY), listed)
     assert found.shape == expected.shape

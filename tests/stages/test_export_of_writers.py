@@ -170,7 +170,7 @@ def tokens_in_common(folder: Path, reading: Reading, roles: list[str]) -> dict[s
         for pair in PAIRS:
             (encoded,) = TRANSLATION.encode(reading, [pair])
             batch = {"input_ids": encoded.input_ids[None], "target_ids": encoded.target_ids[None]}
-            logits = graphs.tell({**batch, "attention_mask": np.ones_like(batch["input_ids"])})
+            logits = graphs.target_logits({**batch, "attention_mask": np.ones_like(batch["input_ids"])})
             best[variant] += logits[0, :-1].argmax(-1).tolist()
     return {variant: float(np.mean(np.array(best["fp32"]) == np.array(best[variant]))) for variant in ("int8", "int4")}
 

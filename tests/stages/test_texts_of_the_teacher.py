@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
+from stopped_training import CPU, problem_of
 from task_worlds import write_world
 
 from distill.config import Vocabulary as VocabularyConfig
@@ -15,33 +15,11 @@ from distill.data import Dataset
 from distill.models import load_model
 from distill.stages.context import Lesson, Run, Signal, Teacher, Texts, open_run
 from distill.stages.signal import write_by_teacher
-from distill.stages.students import TrainStudent, training_of
+from distill.stages.students import training_of
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import MakeVocabulary, prepare_student, read_data, read_texts
 from distill.text import Example, Reading, Target, train_tokenizer
 from distill.training import Problem, continue_texts
-from distill.training.devices import Machine
-
-CPU = Machine("cpu", "fp32", "as asked for", 1)
-
-
-class StoppedError(Exception):
-    """Raised in the place of a training."""
-
-
-def problem_of(stage: TrainStudent, folder: Path) -> Problem:
-    """What a stage would train on what."""
-    found: list[Problem] = []
-
-    def stop(problem: Problem, *others: Any) -> None:
-        found.append(problem)
-        raise StoppedError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("distill.training.train", stop)
-        with pytest.raises(StoppedError):
-            stage.compute(folder, CPU)
-    return found[0]
 
 
 @dataclasses.dataclass(frozen=True)

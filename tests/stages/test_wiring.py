@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from small_runs import SmallRun
+from stopped_training import problem_of
 from tokenizers import Tokenizer
 
 from distill.config import LayersStudent, PretrainedTeacher
@@ -26,30 +27,9 @@ from distill.stages.teacher import TrainTeacher
 from distill.tasks import Task
 from distill.text import Example, Reading
 from distill.training import Problem
-from distill.training.devices import Machine
 
 Pair = tuple[SmallRun, SmallRun]
 Logits = NDArray[np.float32]
-CPU = Machine("cpu", "fp32", "as asked for", 1)
-
-
-class StoppedError(Exception):
-    """Raised in the place of a training."""
-
-
-def problem_of(stage: TrainTeacher | TrainStudent, folder: Path) -> Problem:
-    """What a stage would train on what."""
-    found: list[Problem] = []
-
-    def stop(problem: Problem, *others: Any) -> None:
-        found.append(problem)
-        raise StoppedError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("distill.training.train", stop)
-        with pytest.raises(StoppedError):
-            stage.compute(folder, CPU)
-    return found[0]
 
 
 def by_torch(model: Artifact, task: Task, reading: Reading, texts: Sequence[Example]) -> Logits:
