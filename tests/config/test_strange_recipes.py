@@ -14,7 +14,7 @@ from distill.config import Config
 from distill.config.compose import folder, recipe_names, run_with_hydra
 from distill.errors import UserError
 
-MUTATIONS = 100
+MUTATIONS = 50
 VALUES = [
     None,
     True,

@@ -215,6 +215,7 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_export_and_quantization_say_nothing(tmp_path: Path) -> None:
     script = f"""
 import torch, transformers

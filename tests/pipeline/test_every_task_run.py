@@ -91,7 +91,9 @@ def _columns(task: str) -> list[str]:
             marks=pytest.mark.slow,
         ),
         ("token-classification", ["student=gru", "student.embeddings=teacher"]),
-        ("question-answering", ["student=lstm", "data.max_length=24", "data.stride=4"]),
+        pytest.param(
+            "question-answering", ["student=lstm", "data.max_length=24", "data.stride=4"], marks=pytest.mark.slow
+        ),
         pytest.param("token-classification", ["student=transformer", "tokenizer=trained"], marks=pytest.mark.slow),
         pytest.param("question-answering", ["student=transformer"], marks=pytest.mark.slow),
         pytest.param("sentence-embedding", ["student=lstm"], marks=pytest.mark.slow),

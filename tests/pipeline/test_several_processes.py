@@ -79,7 +79,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory, overlay: list[str], reviews_
     return place
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
 def test_several_processes_make_what_one_does(alone: Workplace, processes: int) -> None:
     launched = launch(alone, processes, f"outputs=of-{processes}", f"exports=exports-of-{processes}")
     assert launched.returncode == 0, launched.stderr[-3000:]

@@ -111,7 +111,7 @@ def test_a_translator_is_distilled_and_writes(student: list[str], tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "student"),
     [
-        ("gpt2", ["student=layers", "student.count=1"]),
+        pytest.param("gpt2", ["student=layers", "student.count=1"], marks=pytest.mark.slow),
         pytest.param("llama", ["student=half"], marks=pytest.mark.slow),
         pytest.param("llama", TRANSFORMER, marks=pytest.mark.slow),
     ],

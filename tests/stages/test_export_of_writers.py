@@ -93,7 +93,16 @@ def test_a_trained_language_model_becomes_a_bundle_that_writes(tmp_path: Path) -
     assert bundle(["a mess"])[0].as_dict()["tokens"] > 0
 
 
-@pytest.mark.parametrize("family", ["encoder", "lstm", "decoder", "encoder-decoder", "lstm encoder-decoder"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "encoder",
+        pytest.param("lstm", marks=pytest.mark.slow),
+        pytest.param("decoder", marks=pytest.mark.slow),
+        "encoder-decoder",
+        pytest.param("lstm encoder-decoder", marks=pytest.mark.slow),
+    ],
+)
 def test_every_kind_of_model_goes_into_a_bundle_in_4_bits(family: str, tmp_path: Path) -> None:
     task = {"decoder": TASK, "encoder": CLASSES, "lstm": CLASSES}.get(family, TRANSLATION)
     tokenizer = train_tokenizer([Example(text) for text in PROSE], 300, "bpe")
