@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.models.answers import answer, model_inputs
+from distill.models.generation import TensorGenerationMixin
 from distill.models.writing import sample
 from distill.objectives import Seen
 from distill.tasks.task import Logits
 from distill.text import Example
 from distill.training.batching import Batch
-from distill.training.gathers import Positions
+from distill.training.gathers import NextTokens, Positions
 from distill.training.soft_labels import SoftLabelStore
 
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -156,6 +157,9 @@ def look(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = n
             return Seen(logits.float(), (hidden.float(),) if "hidden" in needs else ())
         if "hidden" in needs:
             raise ValueError("hidden states are read where a model answers at chosen positions")
+        if isinstance(batch.gather, NextTokens) and isinstance(model, TensorGenerationMixin):  # no logits of padding
+            output = model(**model_inputs(model, batch.inputs), logits_to_keep=batch.gather.chosen)
+            return Seen(output.logits.float().unsqueeze(0))
         logits = answer(model, batch.inputs)
     return Seen(batch.gather(logits.float()))
 

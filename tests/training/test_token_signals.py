@@ -12,7 +12,7 @@ from torch import Tensor
 
 from distill.config import Architecture, JsdTerm, KlTerm, RecurrentArchitecture
 from distill.models import build_recurrent, build_transformer
-from distill.models.answers import TOP, forward_of, most_likely, outcome
+from distill.models.answers import TOP, answer, forward_of, most_likely, outcome
 from distill.models.writing import sample
 from distill.objectives import Objective, jensen_shannon_divergence, kl_divergence, reverse_kl_divergence
 from distill.runtime import ALONE, in_order, respond
@@ -20,8 +20,10 @@ from distill.tasks import build
 from distill.tasks import language_modelling as in_numpy
 from distill.text import Example, Reading, train_tokenizer
 from distill.training import SoftLabelStore, Stored
-from distill.training.batching import make_batch
+from distill.training.batching import Batch, make_batch
+from distill.training.gathers import NextTokens
 from distill.training.signal import OnPolicy, Tokens, look
+from tiny_writers import OWN, OWN_SEQ2SEQ, tiny_writer
 
 TEXTS = [Example(t) for t in ("the cat sat on the mat and the dog sat on the log", "a dog", "", "a cat and a dog sat")]
 TOKENIZER = train_tokenizer(TEXTS * 5, 320, "bpe")
@@ -104,6 +106,24 @@ def test_units_of_a_batch_are_those_of_each_text_alone(model: Any) -> None:
     assert batch.labels[0].tolist() == labels.tolist()
     told = units.log_softmax(-1).gather(-1, batch.labels.unsqueeze(-1))[0, :, 0]
     np.testing.assert_allclose(told.detach().numpy(), np.concatenate([u[:, 0] for u in alone]), atol=1e-5)
+
+
+@pytest.mark.parametrize("family", OWN)
+def test_logits_of_padding_are_never_made(family: str) -> None:
+    model = tiny_writer(family)
+    ids, mask = torch.randint(3, 60, (3, 7)), torch.ones(3, 7, dtype=torch.long)
+    mask[1, 4:] = 0
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if family in OWN_SEQ2SEQ:
+        inputs["target_ids"] = ids.flip(1)
+    chosen = mask.bool()
+    batch = Batch(inputs, NextTokens(chosen), chosen[chosen].unsqueeze(0), ids[chosen].unsqueeze(0))
+    expected = answer(model, inputs)[chosen].unsqueeze(0)
+    made: list[Tensor] = []
+    forward = model.forward
+    model.forward = lambda **given: made.append((out := forward(**given)).logits) or out
+    torch.testing.assert_close(look(model, batch, frozenset({"units"})).units, expected, atol=1e-4, rtol=1e-4)
+    assert made[0].shape == (chosen.sum(), 60)
 
 
 def soft_labels(model: Any, folder: Path) -> SoftLabelStore:
