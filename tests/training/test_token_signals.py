@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_writers import OWN, OWN_SEQ2SEQ, tiny_writer
 from torch import Tensor
 
 from distill.config import Architecture, JsdTerm, KlTerm, RecurrentArchitecture
@@ -23,7 +24,6 @@ from distill.training import SoftLabelStore, Stored
 from distill.training.batching import Batch, make_batch
 from distill.training.gathers import NextTokens
 from distill.training.signal import OnPolicy, Tokens, look
-from tiny_writers import OWN, OWN_SEQ2SEQ, tiny_writer
 
 TEXTS = [Example(t) for t in ("the cat sat on the mat and the dog sat on the log", "a dog", "", "a cat and a dog sat")]
 TOKENIZER = train_tokenizer(TEXTS * 5, 320, "bpe")
