@@ -11,20 +11,26 @@ from typing import Any, Literal, TypeVar, Union
 from distill.config.schema import (
     Architecture,
     Config,
-    HardTerm,
-    JsdTerm,
-    KlTerm,
     LayersStudent,
     PretrainedTeacher,
     ProbabilitiesTeacher,
     RecurrentArchitecture,
     RecurrentStudent,
     RecurrentTeacher,
-    ReverseKlTerm,
     TrainConfig,
     TrainedTokenizer,
     TransformerStudent,
     TransformerTeacher,
+)
+from distill.config.terms import (
+    DecoupledKlTerm,
+    Divergence,
+    HardTerm,
+    JsdTerm,
+    MseTerm,
+    Points,
+    RelationsTerm,
+    SkewedKlTerm,
 )
 from distill.errors import UserError, nearest
 
@@ -67,6 +73,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return value
     if origin is tuple:
         items = value if isinstance(value, (list, tuple)) else [value]
+        if arguments[-1] is not Ellipsis and len(items) != len(arguments):
+            raise UserError(f"{where} is {value!r}; expected {len(arguments)} values in brackets")
         return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(items))
     if origin is dict:
         if not isinstance(value, dict):
@@ -193,24 +201,7 @@ def check(config: Config) -> None:
         low <= config.export.opset <= high,
         f"export.opset is {config.export.opset}; the exporter {config.export.exporter} writes {low} to {high}",
     )
-    require(bool(config.objective.terms), "objective.terms is empty; give at least one term")
-    for i, term in enumerate(config.objective.terms):
-        require(0 <= term.weight < math.inf, f"objective.terms[{i}].weight is {term.weight}; give 0 or more")
-        if isinstance(term, HardTerm):
-            require(
-                0 <= term.smoothing < 1,
-                f"objective.terms[{i}].smoothing is {term.smoothing}; it is a share, from 0 to below 1, such as 0.1",
-            )
-        if isinstance(term, KlTerm | ReverseKlTerm | JsdTerm):
-            require(
-                term.temperature > 0,
-                f"objective.terms[{i}].temperature is {term.temperature}; give more than 0, such as 2",
-            )
-        if isinstance(term, JsdTerm):
-            require(0 < term.beta < 1, f"objective.terms[{i}].beta is {term.beta}; give a number between 0 and 1")
-    written = config.objective.on_policy
-    require(0 < written <= 1, f"objective.on_policy is {written}; it is a share of the steps, above 0 and up to 1")
-    require(any(term.weight > 0 for term in config.objective.terms), "objective.terms has only weights of 0; raise one")
+    check_terms(config, require)
     check_models(config, require)
     require(config.threads is None or config.threads > 0, f"threads is {config.threads}; give at least 1")
     for key in ("threads", "seconds", "watts_per_core"):
@@ -223,6 +214,50 @@ def check(config: Config) -> None:
         bool(config.name) and not bad and not config.name.startswith("."),
         f"name is '{config.name}'; it names a folder: use letters, digits, - _ . + only",
     )
+
+
+def check_terms(config: Config, require: Callable[[bool, str], None]) -> None:
+    """Weights, shares and schedules of the objective."""
+    objective = config.objective
+    require(bool(objective.terms), "objective.terms is empty; give at least one term")
+    for i, term in enumerate(objective.terms):
+        where = f"objective.terms[{i}]"
+        require(0 <= term.weight < math.inf, f"{where}.weight is {term.weight}; give 0 or more")
+        check_points(term.schedule, f"{where}.schedule", require)
+        if isinstance(term, HardTerm):
+            require(
+                0 <= term.smoothing < 1,
+                f"{where}.smoothing is {term.smoothing}; it is a share, from 0 to below 1, such as 0.1",
+            )
+        if isinstance(term, Divergence):
+            require(term.temperature > 0, f"{where}.temperature is {term.temperature}; give more than 0, such as 2")
+        if isinstance(term, JsdTerm):
+            require(0 < term.beta < 1, f"{where}.beta is {term.beta}; give a number between 0 and 1")
+        if isinstance(term, SkewedKlTerm):
+            require(0 < term.skew < 1, f"{where}.skew is {term.skew}; it is a share, above 0 and below 1, such as 0.1")
+        if isinstance(term, DecoupledKlTerm):
+            for key in ("alpha", "beta"):
+                value = getattr(term, key)
+                require(0 <= value < math.inf, f"{where}.{key} is {value}; give 0 or more")
+        if isinstance(term, MseTerm):
+            check_points(term.growth, f"{where}.growth", require)
+        if isinstance(term, RelationsTerm):
+            require(bool(term.of), f"{where}.of is empty; give queries, keys, values, or some of them")
+            require(term.heads is None or term.heads > 0, f"{where}.heads is {term.heads}; give at least 1")
+    written = objective.on_policy
+    require(0 < written <= 1, f"objective.on_policy is {written}; it is a share of the steps, above 0 and up to 1")
+    require(any(term.weight > 0 for term in objective.terms), "objective.terms has only weights of 0; raise one")
+
+
+def check_points(points: Points, where: str, require: Callable[[bool, str], None]) -> None:
+    """Shares of the steps that rise, and factors that are no less than 0."""
+    shares = [share for share, _ in points]
+    require(
+        all(0 <= share <= 1 for share in shares) and shares == sorted(shares),
+        f"{where} is at {shares}; the first of each two numbers is a share of the steps, rising from 0 to 1",
+    )
+    for _, factor in points:
+        require(0 <= factor < math.inf, f"{where} has the factor {factor}; give 0 or more")
 
 
 def check_models(config: Config, require: Callable[[bool, str], None]) -> None:

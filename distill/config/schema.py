@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from distill.config.terms import HardTerm, InsideTerm, KlTerm, Term
+
 NO_MATTER: dict[str, Any] = {"matters": False}
 """Metadata of a field that changes no result: what was computed with another value of it holds."""
 
@@ -308,69 +310,17 @@ class SourceTokenizer:
 
 
 @dataclass(frozen=True)
-class HardTerm:
-    """Cross-entropy on the data's labels."""
-
-    name: Literal["hard"]
-    weight: float = 1.0
-    smoothing: float = 0.0
-    """Share of a label's probability that is spread evenly over all classes (Szegedy et al. 2016, section 7)."""
-
-
-@dataclass(frozen=True)
-class KlTerm:
-    """Hinton's divergence from the teacher's softened distribution, times the temperature squared."""
-
-    name: Literal["kl"]
-    weight: float = 1.0
-    temperature: float = 2.0
-
-
-@dataclass(frozen=True)
-class ReverseKlTerm:
-    """The divergence the other way round, of the student from the teacher: it is drawn to the likeliest answers."""
-
-    name: Literal["reverse_kl"]
-    weight: float = 1.0
-    temperature: float = 1.0
-
-
-@dataclass(frozen=True)
-class JsdTerm:
-    """Generalised Jensen-Shannon divergence: between both, at β."""
-
-    name: Literal["jsd"]
-    weight: float = 1.0
-    temperature: float = 1.0
-    beta: float = 0.5
-
-
-@dataclass(frozen=True)
-class MseTerm:
-    """Mean squared error between logits."""
-
-    name: Literal["mse"]
-    weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class CosineTerm:
-    """One minus the cosine between the student's and the teacher's vectors."""
-
-    name: Literal["cosine"]
-    weight: float = 1.0
-
-
-Term = HardTerm | KlTerm | ReverseKlTerm | JsdTerm | MseTerm | CosineTerm
-
-
-@dataclass(frozen=True)
 class ObjectiveConfig:
     """What the student minimises: a weighted sum of terms."""
 
     terms: tuple[Term, ...] = (HardTerm("hard", 0.1), KlTerm("kl", 0.9))
     on_policy: float = 1.0
     """Share of the steps in which the arm ``gkd`` learns on what the student writes itself; on the texts in others."""
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether a term reads more of the teacher than its answers."""
+        return any(isinstance(term, InsideTerm) for term in self.terms)
 
     @property
     def smoothing(self) -> float:

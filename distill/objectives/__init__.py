@@ -5,13 +5,15 @@ from distill.objectives.logits import (
     NOWHERE,
     binary_kl_divergence,
     cosine_distance,
+    decoupled_kl_divergence,
     jensen_shannon_divergence,
     kl_divergence,
     mean_squared_error,
     reverse_kl_divergence,
+    skewed_kl_divergence,
 )
 from distill.objectives.objective import PSEUDO, Objective
-from distill.objectives.terms import OnHidden, OnLabels, OnTeacher, Seen, Term
+from distill.objectives.terms import OnHidden, OnLabels, OnTeacher, Seen, Shape, Term
 
 __all__ = [
     "NOWHERE",
@@ -21,15 +23,18 @@ __all__ = [
     "OnLabels",
     "OnTeacher",
     "Seen",
+    "Shape",
     "Term",
     "binary_cross_entropy",
     "binary_kl_divergence",
     "binary_pseudo_labels",
     "cosine_distance",
     "cross_entropy",
+    "decoupled_kl_divergence",
     "jensen_shannon_divergence",
     "kl_divergence",
     "mean_squared_error",
     "pseudo_labels",
     "reverse_kl_divergence",
+    "skewed_kl_divergence",
 ]

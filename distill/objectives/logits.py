@@ -54,6 +54,52 @@ def jensen_shannon_divergence(
     return loss.masked_fill(~mask, 0.0).sum(), mask.sum()
 
 
+def skewed_kl_divergence(
+    student: Tensor, teacher: Tensor, mask: Tensor, temperature: float, skew: float, reverse: bool = False
+) -> tuple[Tensor, Tensor]:
+    """T² · KL(p ‖ α p + (1 - α) q), p the teacher's distribution, q the student's; in ``reverse`` T² · KL(q ‖ α q +
+    (1 - α) p) (DistiLLM; Ko et al. 2024, section 3.1).
+
+    Shapes and result as for :func:`kl_divergence`; 0 < α = ``skew`` < 1. No larger than -T² log α, however far apart
+    the two are, so that its gradient stays small where plain divergences explode. When to use it: text that is written,
+    by a student far from its teacher.
+    """
+    student_log, teacher_log = _logarithms(student, teacher, mask, temperature)
+    own, other = (student_log, teacher_log) if reverse else (teacher_log, student_log)
+    mixture = torch.logaddexp(own + math.log(skew), other + math.log1p(-skew))
+    loss = (own.exp() * (own - mixture)).sum(-1) * temperature**2
+    return loss.masked_fill(~mask, 0.0).sum(), mask.sum()
+
+
+def decoupled_kl_divergence(
+    student: Tensor, teacher: Tensor, mask: Tensor, temperature: float, alpha: float, beta: float
+) -> tuple[Tensor, Tensor]:
+    """Hinton's loss in two parts, T² · (α KL(b ‖ b') + β KL(r ‖ r')): b is what the teacher gives to a class and to all
+    others together, r the distribution over the others alone; b' and r' are the student's (DKD; Zhao et al. 2022,
+    equation 7). With β = 1 - b of the class it is Hinton's (equation 6).
+
+    Shapes and result as for :func:`kl_divergence`, of C > 2 classes: with two, r is a single 1. The class is the
+    teacher's likeliest, where the paper takes the label, which texts without labels have not. When to use it: many
+    classes, of a teacher so sure of one that the others hardly count in Hinton's loss.
+    """
+    safe = teacher.float().masked_fill(~mask.unsqueeze(-1), 0.0).clamp(min=-1e4)
+    top = functional.one_hot(safe.argmax(-1), safe.shape[-1]).bool()
+    student_log, teacher_log = _logarithms(student, safe, mask, temperature)
+
+    def parts(log: Tensor, scaled: Tensor) -> tuple[Tensor, Tensor]:
+        """(logarithms of class and others [B, U, 2], of the others among themselves [B, U, C])"""
+        of_others = log.masked_fill(top, -1e4)
+        two = torch.stack([log.masked_fill(~top, 0.0).sum(-1), of_others.logsumexp(-1)], dim=-1)
+        return two.clamp(min=-1e4), scaled.masked_fill(top, -1e4).log_softmax(-1).clamp(min=-1e4)
+
+    own_two, own_rest = parts(student_log, student.float() / temperature)
+    two, rest = parts(teacher_log, safe / temperature)
+    of_class = (two.exp() * (two - own_two)).sum(-1)
+    of_others = (rest.exp() * (rest - own_rest)).masked_fill(top, 0.0).sum(-1)
+    loss = (alpha * of_class + beta * of_others) * temperature**2
+    return loss.masked_fill(~mask, 0.0).sum(), mask.sum()
+
+
 def _logarithms(student: Tensor, teacher: Tensor, mask: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Log probabilities of both at a temperature, none below -1e4, where p log p is 0."""
     student_log = functional.log_softmax(student.float() / temperature, dim=-1)

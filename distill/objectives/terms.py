@@ -8,8 +8,20 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from distill.config import Points
+
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(student, teacher or labels, mask) -> (sum, count)"""
+
+
+def at(points: Points, progress: float) -> float:
+    """What :data:`distill.config.Points` are at a share of the steps."""
+    before = [point for point in points if point[0] <= progress]
+    after = [point for point in points if point[0] > progress]
+    if not (before and after):
+        return (before[-1:] or after[:1] or [(0.0, 1.0)])[0][1]
+    (start, low), (end, high) = before[-1], after[0]
+    return low + (high - low) * (progress - start) / (end - start)
 
 
 @dataclass(frozen=True)
@@ -19,7 +31,21 @@ class Seen:
     units: Tensor
     """[B, U, C] logits, or vectors"""
     hidden: tuple[Tensor, ...] = ()
-    """Hidden states [R, L, D] of some layers; the last one alone where a term asks for ``hidden``."""
+    """Hidden states [R, L, D] of the embeddings and of each layer; of a model that answers at chosen tokens the last
+    layer's alone."""
+    qkv: tuple[Tensor, ...] = ()
+    """Queries, keys and values of each layer, [3, R, L, D]"""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a model, which terms are made to fit."""
+
+    vector: int = 0
+    """Of its answer, where that is a vector"""
+    layers: int = 0
+    hidden: int = 0
+    heads: int = 0
 
 
 class Asked(Protocol):
@@ -41,12 +67,22 @@ class Asked(Protocol):
 class Term(nn.Module, ABC):
     """One loss, as a sum over what it counts: the loop divides it by the count of the whole step."""
 
-    def __init__(self, weight: float, loss: Loss, needs: frozenset[str] = frozenset({"units"})) -> None:
+    def __init__(
+        self, weight: float, loss: Loss, needs: frozenset[str] = frozenset({"units"}), schedule: Points = ()
+    ) -> None:
         super().__init__()
         self.weight = weight
         self.loss = loss
         self.needs = needs
         """Fields of :class:`Seen` that it reads, of the student and, unless it reads labels, of the teacher."""
+        self.schedule = schedule
+        self.progress = 0.0
+        """Share of the steps that were taken; the loop sets it."""
+
+    @property
+    def weight_now(self) -> float:
+        """As the schedule has it."""
+        return self.weight * at(self.schedule, self.progress)
 
     reads_labels = False
 
@@ -64,6 +100,9 @@ class OnLabels(Term):
 
     reads_labels = True
 
+    def __init__(self, weight: float, loss: Loss, schedule: Points = ()) -> None:
+        super().__init__(weight, loss, schedule=schedule)
+
     def mask(self, batch: Asked) -> Tensor:
         """[B, U], the labelled units."""
         labels = batch.labels
@@ -79,9 +118,18 @@ class OnTeacher(Term):
     """The teacher's units. Where both give vectors of different sizes, a learnt projection of the student's stands
     between them: it is trained and checkpointed with the student, and dropped at export."""
 
-    def __init__(self, weight: float, loss: Loss, sizes: tuple[int, int] | None = None) -> None:
-        """``sizes`` are those of the student's and the teacher's vectors."""
-        super().__init__(weight, loss)
+    def __init__(
+        self,
+        weight: float,
+        loss: Loss,
+        sizes: tuple[int, int] | None = None,
+        schedule: Points = (),
+        growth: Points = (),
+    ) -> None:
+        """``sizes`` are those of the student's and the teacher's vectors; ``growth`` are factors of the teacher's, over
+        the steps (Annealing-KD; Jafari et al. 2021, section 3)."""
+        super().__init__(weight, loss, schedule=schedule)
+        self.growth = growth
         self.projection: nn.Module = nn.Identity()
         if sizes is not None and sizes[0] != sizes[1]:
             self.projection = nn.Linear(*sizes, bias=False)
@@ -93,7 +141,8 @@ class OnTeacher(Term):
     def forward(self, student: Seen, teacher: Seen | None, batch: Asked) -> Tensor:
         """The student's units against the teacher's."""
         assert teacher is not None
-        return self.loss(self.projection(student.units), teacher.units, self.mask(batch))[0]
+        units = teacher.units * at(self.growth, self.progress) if self.growth else teacher.units
+        return self.loss(self.projection(student.units), units, self.mask(batch))[0]
 
 
 class OnHidden(Term):

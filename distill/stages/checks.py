@@ -6,17 +6,19 @@ from pathlib import Path
 from distill.config import (
     Config,
     CosineTerm,
+    Divergence,
     HardTerm,
-    JsdTerm,
+    InsideTerm,
     KlTerm,
     LayersStudent,
     MseTerm,
     PretrainedTeacher,
     ProbabilitiesTeacher,
-    ReverseKlTerm,
     Source,
     TeacherTokenizer,
     TrainedTokenizer,
+    TransformerStudent,
+    TransformerTeacher,
 )
 from distill.errors import UserError, nearest
 from distill.export.bundle import check_place
@@ -82,9 +84,35 @@ def check_arms(config: Config, task: type[Task]) -> None:
         raise UserError(f"arms is {list(arms)}, but in {task.name} no text is labelled: set arms=[linear,soft]")
 
 
+def check_inside(config: Config, task: type[Task]) -> None:
+    """Raises UserError where terms cannot look inside teacher and student, or would see other tokens in each."""
+    term = next((t.name for t in config.objective.terms if isinstance(t, InsideTerm)), None)
+    if term is None:
+        return
+    what = f"objective.terms has '{term}', which looks inside teacher and student"
+    if task.writes:
+        raise UserError(f"{what}, which is not done in {task.name}; choose objective=kl, reverse_kl or jsd")
+    if not isinstance(config.teacher, PretrainedTeacher | TransformerTeacher):
+        raise UserError(f"{what}, but the teacher is no Transformer; choose objective=kl or mse")
+    if not isinstance(config.student, LayersStudent | TransformerStudent):
+        raise UserError(
+            f"{what}, but the student is no Transformer; choose objective=kl or mse, or student=layers or transformer"
+        )
+    if isinstance(config.teacher, PretrainedTeacher) and not isinstance(config.tokenizer, TeacherTokenizer):
+        raise UserError(
+            f"{what} at the same tokens, but the student reads with another tokenizer (tokenizer="
+            f"{config.tokenizer.name}); choose tokenizer=teacher"
+        )
+    for key in ("teacher", "student"):
+        architecture = getattr(getattr(config, key), "architecture", None)
+        if config.data.pair and architecture is not None and architecture.pairs == "apart":
+            raise UserError(f"{what} at the same tokens of a pair read together; set {key}.architecture.pairs=together")
+
+
 def check_objective(config: Config, task: type[Task]) -> None:
     """Raises UserError for terms that cannot read the task's answers."""
     vectors = task.kind == "vector"
+    check_inside(config, task)
     if "gkd" in config.arms and all(isinstance(term, HardTerm) for term in config.objective.terms):
         raise UserError("arms has 'gkd', but objective.terms has only 'hard'; choose objective=kl, reverse_kl or jsd")
     for i, term in enumerate(config.objective.terms):
@@ -99,7 +127,7 @@ def check_objective(config: Config, task: type[Task]) -> None:
                 f"{where} is 'cosine', which compares vectors, not the answers of {task.name}; choose objective=kl or "
                 "mse"
             )
-        if isinstance(term, KlTerm | ReverseKlTerm | JsdTerm) and task.kind in ("bernoulli", "number", "vector"):
+        if isinstance(term, Divergence) and task.kind in ("bernoulli", "number", "vector"):
             if isinstance(term, KlTerm) and task.kind == "bernoulli":
                 continue
             raise UserError(

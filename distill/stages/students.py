@@ -56,7 +56,7 @@ class TrainStudent(Stage):
     signal: Artifact | None
     """What the teacher says of the texts; None in arms that do not read it."""
     beside: Artifact | None
-    """The teacher itself, in arms in which it is asked about what the student writes."""
+    """The teacher itself, in arms in which it is asked about what the student writes, or terms look inside it."""
     thresholds: tuple[float, ...]
     """Logits above which the teacher gives a label, where its answers are taken as labels."""
     budget: TrainConfig
@@ -83,17 +83,18 @@ class TrainStudent(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``model`` and ``result.json``."""
-        from distill.models import parameter_count, save_model, vector_size
+        from distill.models import load_model, parameter_count, save_model
         from distill.training import Problem, State, objective_of, train
 
         student = self.first_weights()
         store = None if self.signal is None else open_store(self.signal)
-        sizes = (vector_size(student.model), store.width) if store is not None and self.task.kind == "vector" else None
-        objective = objective_of(self.arm, self.objective, self.task.kind, sizes, self.thresholds)
+        teacher = None if self.beside is None else load_model(self.beside.directory / "model", self.task).model
+        shapes = self.shapes(student.model, store, teacher)
+        objective = objective_of(self.arm, self.objective, self.task.kind, shapes, self.thresholds)
         problem = Problem(
             student.model,
             objective,
-            self.teaching(store, student.model, machine),
+            self.teaching(student.model, store, teacher, objective.needs, machine),
             self.texts.rows(self.task, self.reading),
             self.validation.rows(self.task, self.reading),
             self.budget,
@@ -113,14 +114,26 @@ class TrainStudent(Stage):
         }
         (folder / "result.json").write_text(json.dumps(result))
 
-    def teaching(self, store: Any, student: Any, machine: Machine) -> Any:
-        """What the teacher says while the student learns: the signal of :mod:`distill.training.signal`."""
-        from distill.models import load_model
-        from distill.training.signal import OnPolicy, Stored, Tokens
+    def shapes(self, student: Any, store: Any, teacher: Any) -> Any:
+        """Of student and teacher, as far as terms ask for them."""
+        from distill.models import vector_size
+        from distill.objectives import Shape
+        from distill.training.inside import shape_of
 
-        if self.beside is not None:
-            teacher = load_model(self.beside.directory / "model", self.task).model
+        if self.objective.looks_inside and teacher is not None:
+            return shape_of(student, self.task), shape_of(teacher, self.task)
+        if self.task.kind == "vector" and store is not None:
+            return Shape(vector_size(student)), Shape(store.width)
+        return None
+
+    def teaching(self, student: Any, store: Any, teacher: Any, needs: frozenset[str], machine: Machine) -> Any:
+        """What the teacher says while the student learns: the signal of :mod:`distill.training.signal`."""
+        from distill.training.signal import Beside, OnPolicy, Stored, Tokens
+
+        if self.arm == ON_POLICY:
             return OnPolicy(teacher, self.objective.on_policy, self.kept, machine.autocast)
+        if teacher is not None:
+            return Beside(teacher, needs, machine.autocast, self.kept)
         if store is None:
             return None
         tokens = Tokens(student.config.vocab_size, self.kept) if self.task.writes else None
@@ -196,13 +209,14 @@ def train_arm(this: Run, lesson: Lesson, name: str) -> TrainedArm:
 def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) -> TrainStudent:
     """One training of an arm."""
     config, texts, signal = this.config, lesson.texts, lesson.signal
+    along = name == ON_POLICY or (name not in ON_LABELS and config.objective.looks_inside)
     return TrainStudent(
         arm=name,
         student=config.student,
         start=start_of(config.student, config.teacher, signal, lesson.pretrained if name == "pretrained" else None),
         objective=objective_for(name, config.objective),
-        signal=None if name in (*ON_LABELS, ON_POLICY) else answers_of(lesson, name),
-        beside=signal.teacher.model if name == ON_POLICY else None,
+        signal=None if name in ON_LABELS or along else answers_of(lesson, name),
+        beside=signal.teacher.model if along else None,
         thresholds=signal.task.thresholds if name == "pseudo+transfer" else (),
         budget=dataclasses.replace(config.train, learning_rates=(rate,)),
         seed=seed,

@@ -10,9 +10,12 @@ from typing import Any, ClassVar
 from distill.config import (
     HardTerm,
     LayersStudent,
+    ObjectiveConfig,
     PretrainedTeacher,
     ProbabilitiesTeacher,
+    RecurrentStudent,
     RecurrentTeacher,
+    TransformerStudent,
     TransformerTeacher,
 )
 from distill.config.schema import NO_MATTER
@@ -49,9 +52,10 @@ class TrainTeacher(Stage):
     texts: Tokens
     validation: Tokens
     paired: bool
-    layers: LayersStudent | None = field(metadata=NO_MATTER)
-    """A student that starts from layers of it: they are looked for before the training, not after. Students of any
-    layers share the teacher."""
+    student: LayersStudent | TransformerStudent | RecurrentStudent = field(metadata=NO_MATTER)
+    """Layers that it starts from are looked for before the training, not after. All students share the teacher."""
+    objective: ObjectiveConfig = field(metadata=NO_MATTER)
+    """What its terms look at inside the teacher is looked for too."""
 
     @property
     def rate(self) -> float:
@@ -81,11 +85,14 @@ class TrainTeacher(Stage):
         from distill.models.teachers import renew_pooler
         from distill.objectives import Objective
         from distill.training import Problem, State, train
+        from distill.training.inside import check_inside
 
         loaded, fine_tuned = self.start()
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
-        if self.layers is not None:
-            check_layers(self.layers, loaded.model)
+        if isinstance(self.student, LayersStudent):
+            check_layers(self.student, loaded.model)
+        if not isinstance(self.student, RecurrentStudent):
+            check_inside(self.objective, self.student, loaded.model, self.task)
         known = self.texts.encoded or self.validation.encoded  # without labels there is no training text
         result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.next_token, known)
         if result["padding"] and not fine_tuned:
@@ -191,7 +198,8 @@ def training_of(
         texts=tokens_of(this, texts, texts.dataset.part("train")),
         validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
-        layers=student if isinstance(student, LayersStudent) else None,
+        student=student,
+        objective=this.config.objective,
     )
 
 

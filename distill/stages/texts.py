@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from distill import tasks
-from distill.config import Config, PretrainedTeacher, Source, SourceTokenizer, TeacherTokenizer, TrainedTokenizer
+from distill.config import (
+    Config,
+    DecoupledKlTerm,
+    PretrainedTeacher,
+    Source,
+    SourceTokenizer,
+    TeacherTokenizer,
+    TrainedTokenizer,
+)
 from distill.config import Vocabulary as VocabularyConfig
 from distill.data import Dataset, Part, load_data
 from distill.data.examples import single_texts
@@ -174,6 +182,11 @@ def read_texts(this: Run, dataset: Dataset) -> Texts:
     stride = config.data.stride
     windows = None if stride is None else tasks.Windows(stride, config.data.window_pooling)
     task = tasks.build(config.task.name, labels, metric, windows)
+    if len(labels) == 2 and any(isinstance(term, DecoupledKlTerm) for term in config.objective.terms):
+        raise UserError(
+            f"objective.terms has 'dkd', which weighs the classes beside the likeliest among themselves, but there are "
+            f"two labels ({', '.join(labels)}) and one beside the likeliest; choose objective=kl"
+        )
     texts = Texts(dataset, task, make_reading(this, dataset, own))
     check_pairs(this, texts)
     return texts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from distill.config import HardTerm, ObjectiveConfig
 
 if TYPE_CHECKING:
-    from distill.objectives import Objective
+    from distill.objectives import Objective, Shape
 
 DIFFERS_IN = {
     "linear": "TF-IDF and logistic regression on the labelled texts: the honest floor",
@@ -30,24 +30,32 @@ def objective_of(
     name: str,
     config: ObjectiveConfig,
     kind: str = "categorical",
-    sizes: tuple[int, int] | None = None,
+    shapes: tuple[Shape, Shape] | None = None,
     thresholds: Sequence[float] = (),
 ) -> Objective:
     """What the student of the arm of this name minimises; ``config`` is that of the arms that read the teacher.
 
-    ``kind`` is the task's, ``sizes`` those of the student's and the teacher's vectors where they give vectors,
-    ``thresholds`` the logits above which the teacher gives a label, where several labels may hold.
+    ``kind`` is the task's, ``shapes`` those of student and teacher where terms ask for them, ``thresholds`` the logits
+    above which the teacher gives a label, where several labels may hold.
     """
-    from distill.objectives import Objective, OnTeacher, binary_pseudo_labels  # torch: not needed for the names above
+    from distill.objectives import (  # torch: not needed for the names above
+        Objective,
+        OnTeacher,
+        Shape,
+        binary_pseudo_labels,
+    )
     from distill.objectives.objective import PSEUDO
 
     if name in ("hard", "pretrained", "sequence"):
         return Objective.of([HardTerm("hard", smoothing=config.smoothing)], kind)
-    objective = Objective.of(config.terms, kind, sizes)
+    objective = Objective.of(config.terms, kind, shapes or (Shape(), Shape()))
     if name == "gkd":
         return Objective([term for term in objective.parts if not term.reads_labels])
     if name == "pseudo+transfer":
         loss = partial(binary_pseudo_labels, thresholds=thresholds) if kind == "bernoulli" else PSEUDO[kind]
-        terms = [term if term.reads_labels else OnTeacher(term.weight, loss) for term in objective.parts]
+        terms = [
+            OnTeacher(term.weight, loss, schedule=term.schedule) if isinstance(term, OnTeacher) else term
+            for term in objective.parts
+        ]
         return Objective(terms)
     return objective

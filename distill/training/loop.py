@@ -75,6 +75,7 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
     with closing(ahead(steps_of(problem, state.step, machine, device.type == "cuda", room))) as steps:
         for step in track(steps, problem.what, budget.steps - state.step):
             learner.train()
+            problem.objective.step_to(state.step / budget.steps)
             unread.append(add_gradients(learner, problem.signal, step, machine))
             nn.utils.clip_grad_norm_(learner.parameters(), budget.clip)
             optimizer.step()

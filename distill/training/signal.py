@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from distill.models.answers import answer, model_inputs
+from distill.models.answers import answer_of, model_inputs, pooling_of
 from distill.models.generation import TensorGenerationMixin
 from distill.models.writing import sample
 from distill.objectives import Seen
@@ -21,6 +21,7 @@ from distill.tasks.task import Logits
 from distill.text import Example
 from distill.training.batching import Batch
 from distill.training.gathers import NextTokens, Positions
+from distill.training.inside import recorded
 from distill.training.soft_labels import SoftLabelStore
 
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -93,15 +94,26 @@ class Tokens:
 class Beside(Signal):
     """A teacher that runs along: frozen, in evaluation mode, on the very batch that the student sees."""
 
-    def __init__(self, teacher: nn.Module, needs: frozenset[str], autocast: Autocast = nullcontext) -> None:
+    def __init__(
+        self,
+        teacher: nn.Module,
+        needs: frozenset[str],
+        autocast: Autocast = nullcontext,
+        kept: NDArray[np.int64] | None = None,
+    ) -> None:
+        """``kept`` [V] is the teacher's id of each of the student's, where its vocabulary is a part."""
         self.teacher = teacher.eval().requires_grad_(False)
         self.needs = needs
         self.autocast = autocast
+        self.kept = None if kept is None else torch.from_numpy(kept)
 
     @torch.no_grad()
     def of(self, batch: Batch) -> Seen:
         """Computed now."""
         self.teacher.to(batch.unit_mask.device)
+        if self.kept is not None:
+            ids = self.kept.to(batch.unit_mask.device)[batch.inputs["input_ids"]]
+            batch = replace(batch, inputs={**batch.inputs, "input_ids": ids})
         return look(self.teacher, batch, self.needs, self.autocast)
 
 
@@ -118,18 +130,14 @@ class OnPolicy(Beside):
         autocast: Autocast = nullcontext,
     ) -> None:
         """``share`` of the steps begin with a text of the data and go on with the student's; the others are the data's
-        alone. ``kept`` [V] is the teacher's id of each of the student's, where its vocabulary is a part."""
-        super().__init__(teacher, frozenset({"units"}), autocast)
+        alone."""
+        super().__init__(teacher, frozenset({"units"}), autocast, kept)
         self.share = share
-        self.kept = None if kept is None else torch.from_numpy(kept)
 
     def of(self, batch: Batch) -> Seen:
         """Computed now; of tokens that the student does not have nothing is said."""
-        if self.kept is None:
-            return super().of(batch)
-        kept = self.kept.to(batch.unit_mask.device)
-        seen = super().of(replace(batch, inputs={**batch.inputs, "input_ids": kept[batch.inputs["input_ids"]]}))
-        return Seen(seen.units[..., kept])
+        seen = super().of(batch)
+        return seen if self.kept is None else Seen(seen.units[..., self.kept.to(seen.units.device)])
 
     @torch.no_grad()
     def prepared(self, batch: Batch, student: nn.Module) -> Batch:
@@ -149,19 +157,21 @@ class OnPolicy(Beside):
 
 
 def look(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = nullcontext) -> Seen:
-    """What a model, student or teacher, says of a batch. Raises ValueError for hidden states of a model that answers
-    elsewhere than at chosen positions."""
+    """What a model, student or teacher, says of a batch, and what happens inside it where that is needed."""
     with autocast():
         if isinstance(batch.gather, Positions):
             logits, hidden = answers_at(model, batch.inputs, batch.gather)
             return Seen(logits.float(), (hidden.float(),) if "hidden" in needs else ())
-        if "hidden" in needs:
-            raise ValueError("hidden states are read where a model answers at chosen positions")
+        inputs = model_inputs(model, batch.inputs)
         if isinstance(batch.gather, NextTokens) and isinstance(model, TensorGenerationMixin):  # no logits of padding
-            output = model(**model_inputs(model, batch.inputs), logits_to_keep=batch.gather.chosen)
+            output = model(**inputs, logits_to_keep=batch.gather.chosen)
             return Seen(output.logits.float().unsqueeze(0))
-        logits = answer(model, batch.inputs)
-    return Seen(batch.gather(logits.float()))
+        recording: AbstractContextManager[list[Tensor]] = recorded(model) if "qkv" in needs else nullcontext([])
+        with recording as qkv:
+            output = model(**inputs, **({"output_hidden_states": True} if "hidden" in needs else {}))
+        logits = answer_of(output, batch.inputs["attention_mask"], pooling_of(model))
+    states = tuple(state.float() for state in output.hidden_states) if "hidden" in needs else ()
+    return Seen(batch.gather(logits.float()), states, tuple(qkv))
 
 
 def answers_at(model: Any, inputs: dict[str, Tensor], positions: Positions) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from distill.config import (
     Config,
     DataConfig,
     HardTerm,
+    HiddenTerm,
     KlTerm,
     ObjectiveConfig,
     PretrainedTeacher,
@@ -49,6 +50,12 @@ def test_a_recipe_becomes_its_dataclasses_and_defaults_fill_the_rest() -> None:
     assert config.objective == ObjectiveConfig((HardTerm("hard", 1.0), KlTerm("kl", 1.0, 4.0)))
     assert config.train == TrainConfig(learning_rates=(5e-5, 1e-3), steps=3)
     assert config.seeds == (4, 5)
+
+
+def test_layers_and_schedules_are_pairs() -> None:
+    term = {"name": "hidden", "layers": [[1, 3], [-1, -1]], "schedule": [[0, 1], [0.5, 0]]}
+    (built,) = build_config(_recipe(objective={"terms": [term]})).objective.terms
+    assert built == HiddenTerm("hidden", layers=((1, 3), (-1, -1)), schedule=((0.0, 1.0), (0.5, 0.0)))
 
 
 @pytest.mark.parametrize(
@@ -183,6 +190,16 @@ def test_values_that_cannot_be_are_refused(changes: dict[str, Any], message: str
         {"objective": {"terms": [{"name": "kl", "weight": "nan"}]}},
         {"objective": {"terms": [{"name": "hard", "smoothing": 1}]}},
         {"objective": {"terms": [{"name": "hard", "smoothing": -0.1}]}},
+        {"objective": {"terms": [{"name": "skewed_kl", "skew": 1}]}},
+        {"objective": {"terms": [{"name": "dkd", "beta": -1}]}},
+        {"objective": {"terms": [{"name": "relations", "of": []}]}},
+        {"objective": {"terms": [{"name": "relations", "heads": 0}]}},
+        {"objective": {"terms": [{"name": "hidden", "layers": [[1, 2, 3]]}]}},
+        {"objective": {"terms": [{"name": "hidden", "layers": [1]}]}},
+        {"objective": {"terms": [{"name": "kl", "schedule": [[0.5, 1], [0.2, 0]]}]}},
+        {"objective": {"terms": [{"name": "kl", "schedule": [[1.5, 1]]}]}},
+        {"objective": {"terms": [{"name": "kl", "schedule": [[0.5, -1]]}]}},
+        {"objective": {"terms": [{"name": "mse", "growth": [[-0.1, 1]]}]}},
         {"student": {"name": "recurrent", "architecture": {"hidden_size": 0}}},
         {"student": {"name": "recurrent", "architecture": {"dropout": 1.5}}},
         {"student": {"name": "transformer", "architecture": {"layers": 0}}},

@@ -14,6 +14,7 @@ from distill.objectives import (
     Objective,
     OnHidden,
     Seen,
+    Shape,
     binary_cross_entropy,
     binary_kl_divergence,
     binary_pseudo_labels,
@@ -136,7 +137,7 @@ def test_numbers_without_a_label_are_left_out() -> None:
 
 
 def test_vectors_of_other_sizes_are_compared_through_a_projection_that_is_trained() -> None:
-    objective = Objective.of([CosineTerm("cosine"), MseTerm("mse")], "vector", (3, 5))
+    objective = Objective.of([CosineTerm("cosine"), MseTerm("mse")], "vector", (Shape(3), Shape(5)))
     student, teacher = _random(2, 1, 3).requires_grad_(), _random(2, 1, 5, seed=1)
     asked = Asked(torch.full((2, 1, 1), torch.nan), ALL[:2, :1])
     objective(Seen(student), Seen(teacher), asked, [2, 2]).backward()
@@ -145,7 +146,7 @@ def test_vectors_of_other_sizes_are_compared_through_a_projection_that_is_traine
     for weight in weights:
         assert weight.grad is not None
         assert weight.grad.abs().sum() > 0
-    assert not list(Objective.of([CosineTerm("cosine")], "vector", (5, 5)).parameters())
+    assert not list(Objective.of([CosineTerm("cosine")], "vector", (Shape(5), Shape(5))).parameters())
 
 
 def test_hidden_states_are_compared_at_real_tokens_alone() -> None:

@@ -91,6 +91,10 @@ def _columns(task: str) -> list[str]:
             marks=pytest.mark.slow,
         ),
         ("token-classification", ["student=gru", "student.embeddings=teacher"]),
+        ("token-classification", ["student=transformer", "student.vocabulary.trim=true", "objective=minilmv2"]),
+        pytest.param("text-classification", ["student.count=1", "objective=tinybert"], marks=pytest.mark.slow),
+        pytest.param("regression", ["student.layers=[0,1]", "objective=pkd"], marks=pytest.mark.slow),
+        pytest.param("question-answering", ["student.count=1", "objective=hidden"], marks=pytest.mark.slow),
         pytest.param(
             "question-answering", ["student=lstm", "data.max_length=24", "data.stride=4"], marks=pytest.mark.slow
         ),

@@ -13,6 +13,7 @@ PAIRS = {"train": {"path": "x"}, "pair": "b"}
 OF_ITS_OWN = {"name": "transformer"}
 OTHER_TOKENS: dict[str, Any] = {"tokenizer": {"name": "trained", "model": "bpe"}, "student": OF_ITS_OWN}
 MSE = {"terms": [{"name": "mse"}]}
+INSIDE = {"terms": [{"name": "kl"}, {"name": "hidden"}]}
 
 
 def _recipe(task: str, /, **changes: Any) -> Config:
@@ -168,6 +169,31 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             {"objective": {"terms": [{"name": "reverse_kl"}]}},
             r"objective\.terms\[0\] is 'reverse_kl', .* choose objective=kl",
         ),
+        (
+            "language-modelling",
+            {"arms": ["hard", "soft"], "objective": INSIDE},
+            r"objective\.terms has 'hidden', .* not done in language-modelling; choose objective=kl, reverse_kl or jsd",
+        ),
+        (
+            "text-classification",
+            {"objective": INSIDE, "teacher": {"name": "probabilities", "source": {"path": "x"}}},
+            "'hidden', .* the teacher is no Transformer",
+        ),
+        (
+            "text-classification",
+            {"objective": INSIDE, "student": {"name": "recurrent"}},
+            "the student is no Transformer; .* student=layers or transformer",
+        ),
+        (
+            "text-classification",
+            {"objective": INSIDE, "student": OF_ITS_OWN, "tokenizer": {"name": "trained"}},
+            r"at the same tokens, .* \(tokenizer=trained\); choose tokenizer=teacher",
+        ),
+        (
+            "text-classification",
+            {"objective": INSIDE, "student": OF_ITS_OWN, "data": PAIRS},
+            r"set student\.architecture\.pairs=together",
+        ),
     ],
 )
 def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any], message: str) -> None:
@@ -190,6 +216,8 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("language-modelling", {"arms": ["hard", "sequence"], **OTHER_TOKENS}),
         ("text-to-text", {"arms": ["hard", "sequence"], **OTHER_TOKENS}),
         ("text-classification", {"objective": {"terms": [{"name": "jsd"}]}}),
+        ("text-classification", {"objective": INSIDE, "data": PAIRS, "student": {"name": "layers"}}),
+        ("token-classification", {"objective": INSIDE, "student": OF_ITS_OWN}),
     ],
 )
 def test_what_a_task_has_is_taken(task: str, changes: dict[str, Any]) -> None:

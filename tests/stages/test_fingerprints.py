@@ -60,7 +60,7 @@ CPU = Machine("cpu", "fp32", "as asked for", 1)
 ON_DEVICE = {TrainTeacher, PretrainStudent, LabelTexts, WriteTexts, ContinueTexts, TrainStudent, AnswerHeldOut}
 DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled"}
 """Names of settings that change no result, wherever they stand."""
-CHECKED_ALONE = {(TrainTeacher, "layers")}
+CHECKED_ALONE = {(TrainTeacher, "student"), (TrainTeacher, "objective")}
 """Fields that a stage only checks."""
 
 
@@ -119,7 +119,9 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
         MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, "text-classification", training),
         MakeVocabulary(Vocabulary(True), reading, training, validation),
         ReadTexts(reading, task, training),
-        TrainTeacher(teacher, 0, False, reading, task, read(train), read(validation), False, student),
+        TrainTeacher(
+            teacher, 0, False, reading, task, read(train), read(validation), False, student, ObjectiveConfig()
+        ),
         LabelTexts(artifact("teacher"), reading, task, read(training), True),
         WriteTexts(artifact("teacher"), reading, task, read(training)),
         ContinueTexts(artifact("teacher"), reading, task, read(training), 0),
@@ -290,7 +292,8 @@ def test_changes_that_do_not_matter_were_tried(table: dict[type[Stage], Stage]) 
         (TrainTeacher, "model.source.licence"),
         (PretrainStudent, "student.pretraining.texts.0.licence"),
         (MeasureVariant, "settings.enabled."),
-        (TrainTeacher, "layers.layers.0."),
+        (TrainTeacher, "student.layers.0."),
+        (TrainTeacher, "objective.on_policy."),
     ):
         assert (kind, path) in paths
         assert not matters(kind, path)

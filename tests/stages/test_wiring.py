@@ -16,13 +16,14 @@ from small_runs import SmallRun
 from stopped_training import problem_of
 from tokenizers import Tokenizer
 
-from distill.config import LayersStudent, PretrainedTeacher
+from distill.config import HiddenTerm, KlTerm, LayersStudent, ObjectiveConfig, PretrainedTeacher, RelationsTerm
+from distill.errors import UserError
 from distill.models import load_model
 from distill.stages.artifacts import Artifact, load_units
 from distill.stages.comparison import AnswerHeldOut
-from distill.stages.context import TrainedArm
+from distill.stages.context import Lesson, TrainedArm, open_run
 from distill.stages.exporting import AnswerByGraph, ExportModel
-from distill.stages.students import TrainStudent
+from distill.stages.students import TrainStudent, training_of
 from distill.stages.teacher import TrainTeacher
 from distill.tasks import Task
 from distill.text import Example, Reading
@@ -145,6 +146,44 @@ def test_each_arm_has_the_loss_that_its_name_says(problems: dict[str, tuple[Trai
             mixed = 0.1 * hard + 0.9 * kl
             wanted |= {"soft": mixed, "soft+transfer": mixed, "pseudo+transfer": 0.1 * hard + 0.9 * pseudo}
         assert loss == pytest.approx(float(wanted[name]), abs=1e-5), name
+
+
+def test_terms_that_look_inside_see_the_teacher_on_the_very_tokens_of_the_student(
+    of_layers: Pair, tmp_path: Path
+) -> None:
+    now = of_layers[0]
+    inside = ObjectiveConfig((KlTerm("kl"), HiddenTerm("hidden"), RelationsTerm("relations")))
+    this = open_run(dataclasses.replace(now.config, objective=inside))
+    lesson = Lesson(now.values["prepare_student"], now.values["ask_teacher"], None)
+    assert training_of(this, lesson, "hard", 1e-3, 0).beside is None
+    stage = training_of(this, lesson, "soft+transfer", 1e-3, 0)
+    assert (stage.signal, stage.beside) == (None, now.values["prepare_teacher"].model)
+    problem = problem_of(stage, tmp_path)
+    count = len(problem.texts.lengths)
+    (batch,) = problem.texts.batches(np.arange(count), [np.arange(count)], np.random.default_rng(0), problem.signal)
+    assert problem.signal is not None
+    seen = problem.signal.of(batch)
+    texts = now.values["read_texts"]
+    assert stage.beside is not None
+    expected = by_torch(stage.beside, texts.task, texts.reading, problem.texts.examples)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(seen.units[:, 0].numpy(), expected, atol=1e-4)
+    teacher = load_model(stage.beside.directory / "model", texts.task).model.eval()
+    query = teacher.base_model.encoder.layer[0].attention.self.query
+    for row, example in enumerate(problem.texts.examples[:9]):  # type: ignore[attr-defined]
+        ids = torch.tensor([texts.reading.tokenizer.encode(str(example.text)).ids])
+        with torch.no_grad():
+            states = teacher(input_ids=ids, output_hidden_states=True).hidden_states
+            queries = query(states[0])
+        for found, wanted in zip(seen.hidden, states, strict=True):
+            torch.testing.assert_close(found[row, : ids.shape[1]], wanted[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(seen.qkv[0][0, row, : ids.shape[1]], queries[0], atol=1e-4, rtol=1e-4)
+
+
+def test_terms_that_do_not_fit_are_refused_before_the_teacher_is_trained(of_layers: Pair, tmp_path: Path) -> None:
+    stage, _ = of_layers[0].of(TrainTeacher)[0]
+    asked = ObjectiveConfig((KlTerm("kl"), HiddenTerm("hidden", layers=((1, 99),))))
+    with pytest.raises(UserError, match=r"layers has \[1, 99\], but the student has 1 layers and the teacher"):
+        problem_of(dataclasses.replace(stage, objective=asked), tmp_path)
 
 
 def test_every_training_has_the_same_steps_and_looks_at_validation(

@@ -18,7 +18,7 @@ from transformers import BertConfig, BertForMaskedLM
 from distill import tasks
 from distill.config import CosineTerm, PretrainingConfig, TrainConfig
 from distill.models import build_transformer
-from distill.objectives import Objective
+from distill.objectives import Objective, Shape
 from distill.text import Example
 from distill.training import Problem, Rows, SoftLabelStore, State, Stored, find_machine, loop, predict, train
 from distill.training.pretraining import Corpus, masked_problem
@@ -65,7 +65,7 @@ def vectors(setting: Setting, folder: Path) -> dict[str, Any]:
     architecture = dataclasses.replace(TINY, dropout=0.0)
     model = build_transformer(architecture, setting.encoder.tokenizer, {}, task, 16, 0).model
     torch.manual_seed(0)
-    objective = Objective.of([CosineTerm("cosine")], "vector", (16, 7))
+    objective = Objective.of([CosineTerm("cosine")], "vector", (Shape(16), Shape(7)))
     signal = Stored(SoftLabelStore(folder / "vectors"), texts)
     result = train(Problem(model, objective, signal, *read, ODD, 5e-3, 0, "vectors"), None, setting.machine)
     return outcome(result, torch.nn.ModuleList([model, objective]))

@@ -48,9 +48,8 @@ def test_a_teacher_beside_says_what_the_same_teacher_stored(words: Any, tmp_path
     assert not any(p.requires_grad for p in teacher.parameters())
 
 
-def test_what_a_student_says_has_gradients_and_hidden_states_are_asked_for_at_positions_alone(words: Any) -> None:
+def test_what_a_student_says_has_gradients(words: Any) -> None:
     encoded = words.encoder.encode(words.texts)
     batch = make_batch(encoded, words.texts, words.task, words.encoder.pad_id)
-    assert look(words.model(), batch, UNITS).units.requires_grad
-    with pytest.raises(ValueError, match="chosen positions"):
-        look(words.model(), batch, UNITS | {"hidden"})
+    seen = look(words.model(), batch, UNITS | {"hidden", "qkv"})
+    assert all(x.requires_grad for x in (seen.units, *seen.hidden, *seen.qkv))

@@ -16,7 +16,7 @@ from distill import tasks
 from distill.config import CosineTerm, HardTerm, KlTerm, MseTerm, PretrainingConfig, TrainConfig
 from distill.models import build_transformer
 from distill.models.answers import forward_of, most_likely
-from distill.objectives import Objective
+from distill.objectives import Objective, Shape
 from distill.runtime import ALONE, in_order, respond
 from distill.text import Example, Reading, Target, train_tokenizer
 from distill.training import Beside, Machine, Problem, Rows, SoftLabelStore, Stored, find_machine
@@ -90,7 +90,7 @@ def test_the_gradient_of_a_step_does_not_depend_on_the_cut(
         terms = [CosineTerm("cosine")]
     architecture = dataclasses.replace(TINY, dropout=0.0)
     model = build_transformer(architecture, encoder.tokenizer, {}, made, encoder.max_length, 0).model
-    objective = Objective.of(terms, made.kind, (16, 7) if made.kind == "vector" else None)
+    objective = Objective.of(terms, made.kind, (Shape(16), Shape(7)) if made.kind == "vector" else (Shape(), Shape()))
     signal = Stored(SoftLabelStore(tmp_path), examples)
     budget = TrainConfig(steps=1, batch_size=7)
     problem = Problem(model, objective, signal, rows, None, budget, 1e-3, 0, "test")
