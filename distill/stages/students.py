@@ -128,12 +128,12 @@ class TrainStudent(Stage):
 
     def teaching(self, student: Any, store: Any, teacher: Any, needs: frozenset[str], machine: Machine) -> Any:
         """What the teacher says while the student learns: the signal of :mod:`distill.training.signal`."""
-        from distill.training.signal import Beside, OnPolicy, Stored, Tokens
+        from distill.training.signal import Along, Beside, OnPolicy, Stored, Tokens
 
         if self.arm == ON_POLICY:
             return OnPolicy(teacher, self.objective.on_policy, self.kept, machine.autocast)
         if teacher is not None:
-            return Beside(teacher, needs, machine.autocast, self.kept)
+            return Along(store, self.texts.examples, Beside(teacher, needs, machine.autocast, self.kept))
         if store is None:
             return None
         tokens = Tokens(student.config.vocab_size, self.kept) if self.task.writes else None
@@ -209,14 +209,15 @@ def train_arm(this: Run, lesson: Lesson, name: str) -> TrainedArm:
 def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) -> TrainStudent:
     """One training of an arm."""
     config, texts, signal = this.config, lesson.texts, lesson.signal
-    along = name == ON_POLICY or (name not in ON_LABELS and config.objective.looks_inside)
+    answers = None if name in (*ON_LABELS, ON_POLICY) else answers_of(lesson, name)
+    beside = name == ON_POLICY or (answers is not None and config.objective.looks_inside)
     return TrainStudent(
         arm=name,
         student=config.student,
         start=start_of(config.student, config.teacher, signal, lesson.pretrained if name == "pretrained" else None),
         objective=objective_for(name, config.objective),
-        signal=None if name in ON_LABELS or along else answers_of(lesson, name),
-        beside=signal.teacher.model if along else None,
+        signal=answers,
+        beside=signal.teacher.model if beside else None,
         thresholds=signal.task.thresholds if name == "pseudo+transfer" else (),
         budget=dataclasses.replace(config.train, learning_rates=(rate,)),
         seed=seed,

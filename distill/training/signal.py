@@ -1,4 +1,4 @@
-"""What the teacher says of a batch: one interface, three ways to fill it."""
+"""What the teacher says of a batch: one interface, several ways to fill it."""
 
 from __future__ import annotations
 
@@ -115,6 +115,19 @@ class Beside(Signal):
             ids = self.kept.to(batch.unit_mask.device)[batch.inputs["input_ids"]]
             batch = replace(batch, inputs={**batch.inputs, "input_ids": ids})
         return look(self.teacher, batch, self.needs, self.autocast)
+
+
+class Along(Stored):
+    """Logits that were computed once, and beside them what happens inside a teacher that runs along."""
+
+    def __init__(self, store: SoftLabelStore, texts: Sequence[Example], beside: Beside) -> None:
+        super().__init__(store, texts)
+        self.beside = beside
+        self.needs = beside.needs  # type: ignore[misc]
+
+    def of(self, batch: Batch) -> Seen:
+        """Units as they were stored, all else computed now."""
+        return replace(self.beside.of(batch), units=super().of(batch).units)
 
 
 class OnPolicy(Beside):
