@@ -141,6 +141,7 @@ def check(config: Config) -> None:
     if not isinstance(config.teacher, ProbabilitiesTeacher):
         trains["teacher.train"] = config.teacher.train
         require(config.teacher.tries > 0, f"teacher.tries is {config.teacher.tries}; give at least 1")
+        require(config.folds > 0, f"teacher.folds is {config.folds}; give 1 for none, or a number of folds, such as 3")
     for where, train in trains.items():
         require(train.steps > 0, f"{where}.steps is {train.steps}; give at least 1")
         require(train.evaluations > 0, f"{where}.evaluations is {train.evaluations}; give at least 1")

@@ -203,7 +203,7 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         objective=objective_for(name, config.objective),
         signal=None if name in (*ON_LABELS, ON_POLICY) else answers_of(lesson, name),
         beside=signal.teacher.model if name == ON_POLICY else None,
-        thresholds=signal.task.thresholds if name == "pseudo+transfer" else (),
+        thresholds=signal.thresholds if name == "pseudo+transfer" else (),
         budget=dataclasses.replace(config.train, learning_rates=(rate,)),
         seed=seed,
         vocabulary=texts.vocabulary,

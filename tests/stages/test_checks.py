@@ -13,6 +13,7 @@ PAIRS = {"train": {"path": "x"}, "pair": "b"}
 OF_ITS_OWN = {"name": "transformer"}
 OTHER_TOKENS: dict[str, Any] = {"tokenizer": {"name": "trained", "model": "bpe"}, "student": OF_ITS_OWN}
 MSE = {"terms": [{"name": "mse"}]}
+FOLDS: dict[str, Any] = {"teacher": {"name": "pretrained", "source": {"path": "folder"}, "folds": 3}}
 
 
 def _recipe(task: str, /, **changes: Any) -> Config:
@@ -168,6 +169,31 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             {"objective": {"terms": [{"name": "reverse_kl"}]}},
             r"objective\.terms\[0\] is 'reverse_kl', .* choose objective=kl",
         ),
+        (
+            "text-to-text",
+            {"arms": ["hard", "soft"], **FOLDS},
+            r"teacher\.folds is 3, but soft labels of text-to-text are of the likeliest tokens alone",
+        ),
+        (
+            "sentence-embedding",
+            {"arms": ["linear", "soft"], "objective": MSE, **FOLDS},
+            r"teacher\.folds is 3, but in sentence-embedding the teacher is taken as it is",
+        ),
+        (
+            "text-classification",
+            {"data": {"train": {"path": "x"}, "label": None}, "arms": ["linear", "soft"], **FOLDS},
+            r"teacher\.folds is 3, but data\.label is null",
+        ),
+        (
+            "text-classification",
+            {"teacher": {**FOLDS["teacher"], "fine_tune": "never"}},
+            r"teacher\.folds is 3, but the teacher is taken as it is .* set teacher\.fine_tune=always",
+        ),
+        (
+            "text-classification",
+            {"arms": ["linear", "hard"], **FOLDS},
+            r"teacher\.folds is 3, but arms has none that learns from soft labels; leave it out, or add 'soft'",
+        ),
     ],
 )
 def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any], message: str) -> None:
@@ -190,6 +216,8 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("language-modelling", {"arms": ["hard", "sequence"], **OTHER_TOKENS}),
         ("text-to-text", {"arms": ["hard", "sequence"], **OTHER_TOKENS}),
         ("text-classification", {"objective": {"terms": [{"name": "jsd"}]}}),
+        ("question-answering", {"arms": ["hard", "soft"], **FOLDS}),
+        ("regression", {"arms": ["linear", "soft+transfer"], "objective": MSE, **FOLDS}),
     ],
 )
 def test_what_a_task_has_is_taken(task: str, changes: dict[str, Any]) -> None:
