@@ -154,6 +154,10 @@ def check(config: Config) -> None:
             0 <= train.warmup < 1, f"{where}.warmup is {train.warmup}; it is a share of the steps, from 0 to below 1"
         )
         require(train.clip > 0, f"{where}.clip is {train.clip}; give more than 0")
+        require(
+            train.ema is None or 0 < train.ema < 1,
+            f"{where}.ema is {train.ema}; it is a decay between 0 and 1, such as 0.999, or null for no average",
+        )
         for key in ("weight_decay", "patience", "checkpoint_seconds"):
             require(getattr(train, key) >= 0, f"{where}.{key} is {getattr(train, key)}; give 0 or more")
     for key, least in (("labelled", 1), ("transfer_limit", 0)):

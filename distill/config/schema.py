@@ -111,6 +111,9 @@ class TrainConfig:
     """Evaluations on validation, evenly spaced; the weights that were best there are kept."""
     patience: int = 0
     """Evaluations without a better score after which training stops. 0: never."""
+    ema: float | None = None
+    """Decay of an exponential moving average of the weights, such as 0.999, which is then what is evaluated and kept;
+    it is less in the first steps, so that short trainings gain too. None: the weights of a step are."""
     checkpoint_seconds: float = field(default=300.0, metadata=NO_MATTER)
     """A state to go on from after a crash is written about this often."""
 
