@@ -10,6 +10,7 @@ from distill.config import Config
 from distill.stages.checks import check_before
 from distill.stages.comparison import evaluate
 from distill.stages.context import Findings, Lesson, open_run
+from distill.stages.cross_fitting import cross_fit
 from distill.stages.delivery import Outcome, deliver
 from distill.stages.exporting import export_student, export_teacher, variant_results
 from distill.stages.floor import fit_floor
@@ -32,7 +33,7 @@ def run(config: Config) -> Outcome:
     dataset = read_data(this)
     texts = read_texts(this, dataset)
     teacher = prepare_teacher(this, texts)
-    signal = ask_teacher(this, texts, teacher)
+    signal = cross_fit(this, texts, ask_teacher(this, texts, teacher))
     texts = label_by_teacher(texts, signal)
     teachers = export_teacher(this, texts, signal)
     written = write_by_teacher(this, texts, teacher)

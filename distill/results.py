@@ -319,6 +319,21 @@ class StageCost:
 
 
 @dataclass(frozen=True)
+class CrossFitting:
+    """Soft labels out of fold, and how well they agree with the data's: scores of the primary metric."""
+
+    folds: int
+    out_of_fold: float
+    """On the labelled training texts, each labelled by the one teacher that had not learnt it."""
+    in_fold: float
+    """On the same texts, labelled by the teacher that had learnt all of them."""
+    validation: float
+    """Of the mean of the folds' teachers, which labels all other texts."""
+    teacher_validation: float
+    """Of the teacher that had learnt all texts."""
+
+
+@dataclass(frozen=True)
 class DataSummary:
     """What the data was, after cleaning."""
 
@@ -400,6 +415,8 @@ class Report:
     task_in_words: TaskInWords = TaskInWords()
     inside: tuple[Inside, ...] = ()
     """Teacher and exported student; empty unless the recipe says ``report.look_inside: true``."""
+    cross_fitting: CrossFitting | None = None
+    """None where students learn from the teacher itself."""
 
     @property
     def scale(self) -> Scale:

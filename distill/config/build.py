@@ -149,6 +149,7 @@ def check(config: Config) -> None:
     if not isinstance(config.teacher, ProbabilitiesTeacher):
         trains["teacher.train"] = config.teacher.train
         require(config.teacher.tries > 0, f"teacher.tries is {config.teacher.tries}; give at least 1")
+        require(config.folds > 0, f"teacher.folds is {config.folds}; give 1 for none, or a number of folds, such as 3")
     for where, train in trains.items():
         require(train.steps > 0, f"{where}.steps is {train.steps}; give at least 1")
         require(train.evaluations > 0, f"{where}.evaluations is {train.evaluations}; give at least 1")
@@ -161,6 +162,10 @@ def check(config: Config) -> None:
             0 <= train.warmup < 1, f"{where}.warmup is {train.warmup}; it is a share of the steps, from 0 to below 1"
         )
         require(train.clip > 0, f"{where}.clip is {train.clip}; give more than 0")
+        require(
+            train.ema is None or 0 < train.ema < 1,
+            f"{where}.ema is {train.ema}; it is a decay between 0 and 1, such as 0.999, or null for no average",
+        )
         for key in ("weight_decay", "patience", "checkpoint_seconds"):
             require(getattr(train, key) >= 0, f"{where}.{key} is {getattr(train, key)}; give 0 or more")
     for key, least in (("labelled", 1), ("transfer_limit", 0)):

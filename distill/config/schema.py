@@ -113,6 +113,9 @@ class TrainConfig:
     """Evaluations on validation, evenly spaced; the weights that were best there are kept."""
     patience: int = 0
     """Evaluations without a better score after which training stops. 0: never."""
+    ema: float | None = None
+    """Decay of an exponential moving average of the weights, such as 0.999, which is then what is evaluated and kept;
+    it is less in the first steps, so that short trainings gain too. None: the weights of a step are."""
     checkpoint_seconds: float = field(default=300.0, metadata=NO_MATTER)
     """A state to go on from after a crash is written about this often."""
 
@@ -178,6 +181,9 @@ class PretrainedTeacher:
     tries: int = 2
     """Trainings at the best learning rate: further ones start from other seeds, with the pooler of the head
     re-initialised; the best on validation is taken."""
+    folds: int = field(default=1, metadata=NO_MATTER)
+    """Cross-fitting, from 2 on: so many further teachers are trained, each without one fold of the labelled texts. A
+    student learns those of a fold from the teacher that has not seen them, other texts from the mean of all."""
     fine_tune: Literal["auto", "always", "never"] = "auto"
     """``auto``: fine-tuned unless the checkpoint has a head for this task."""
     label_map: dict[str, str] = field(default_factory=dict)
@@ -195,6 +201,9 @@ class TransformerTeacher:
     train: TrainConfig = TrainConfig()
     tries: int = 1
     """Trainings at the best learning rate, from different seeds; the best on validation is taken."""
+    folds: int = field(default=1, metadata=NO_MATTER)
+    """Cross-fitting, from 2 on: so many further teachers are trained, each without one fold of the labelled texts. A
+    student learns those of a fold from the teacher that has not seen them, other texts from the mean of all."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +215,9 @@ class RecurrentTeacher:
     train: TrainConfig = TrainConfig()
     tries: int = 1
     """Trainings at the best learning rate, from different seeds; the best on validation is taken."""
+    folds: int = field(default=1, metadata=NO_MATTER)
+    """Cross-fitting, from 2 on: so many further teachers are trained, each without one fold of the labelled texts. A
+    student learns those of a fold from the teacher that has not seen them, other texts from the mean of all."""
 
 
 @dataclass(frozen=True)
@@ -419,3 +431,8 @@ class Config:
     misses it exits with status 1."""
     outputs: str = "outputs"
     exports: str = "exports"
+
+    @property
+    def folds(self) -> int:
+        """Of the teacher's cross-fitting; 1: none."""
+        return 1 if isinstance(self.teacher, ProbabilitiesTeacher) else self.teacher.folds

@@ -147,6 +147,23 @@ def training_time(report: Report) -> str:
     return f"Training took {duration(whole)}: {shares}."
 
 
+def soft_labels(report: Report) -> str:
+    """That soft labels are out of fold, and what that changes; empty where students learn from the teacher itself."""
+    found = report.cross_fitting
+    if found is None:
+        return ""
+    out, known, mean, teacher = (
+        score_in_words(report, value)
+        for value in (found.out_of_fold, found.in_fold, found.validation, found.teacher_validation)
+    )
+    return (
+        f"Out of fold (cross-fitting, {found.folds} folds): each labelled training text has the soft label of a "
+        f"teacher that did not learn it, every other text the mean of {found.folds} teachers. Agreement with the "
+        f"data's labels on the labelled training texts ({metric_in_words(report)}): {out}; of the teacher that learnt "
+        f"them all: {known}. On validation: {mean} the mean, {teacher} that teacher."
+    )
+
+
 def out_of_scope(report: Report) -> str:
     """``linear 81.0, teacher 91.2, …``: the AUROC of each arm's confidence, × 100; empty where it was not evaluated."""
     known = [

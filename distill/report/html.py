@@ -61,6 +61,7 @@ def render_html(report: Report) -> str:
         report=report,
         headline=findings.headline(report),
         savings=findings.savings(report),
+        soft_labels=findings.soft_labels(report),
         primary=findings.primary_contrasts(report),
         secondary=[contrast for contrast in report.contrasts if not contrast.primary],
         warnings=findings.all_warnings(report),

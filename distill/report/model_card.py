@@ -46,6 +46,7 @@ def render_card(report: Report) -> str:
         front_matter=_front_matter(report),
         headline=findings.headline(report),
         savings=findings.savings(report),
+        soft_labels=findings.soft_labels(report),
         shipped=shipped,
         verdicts=[findings.contrast_in_words(c, report.scale) for c in findings.primary_contrasts(report)],
         fallen=[(v, findings.why_it_fell(v)) for v in report.variants if findings.fell(v)],

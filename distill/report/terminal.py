@@ -20,6 +20,7 @@ from distill.report.findings import (
     out_of_scope,
     savings,
     smallest_shipped,
+    soft_labels,
     training_time,
     why_it_fell,
 )
@@ -212,6 +213,8 @@ def _print_verdicts(console: Console, report: Report) -> None:
             for c in contrasts
         ],
     )
+    out_of_fold = soft_labels(report)
+    _print_list(console, "Soft labels", [out_of_fold] if out_of_fold else [])
     unknown = out_of_scope(report)
     _print_list(console, "Out of scope (AUROC of the confidence, × 100)", [unknown] if unknown else [])
     shipped, saved = smallest_shipped(report), savings(report)

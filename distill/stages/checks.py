@@ -23,7 +23,8 @@ from distill.config import (
 from distill.errors import UserError, nearest
 from distill.export.bundle import check_place
 from distill.sources import locate, validate
-from distill.stages.signal import ON_WRITTEN
+from distill.stages.signal import ON_WRITTEN, WITHOUT_ANSWERS
+from distill.stages.teacher import NO_FOLDS
 from distill.tasks import TASKS, Task
 from distill.tasks.text_to_text import NEXT_TOKEN_METRICS
 
@@ -39,6 +40,7 @@ def check_task(config: Config) -> None:
     check_arms(config, TASKS[name])
     check_objective(config, TASKS[name])
     check_shortlist(config, TASKS[name])
+    check_folds(config, TASKS[name])
     if TASKS[name].writes:
         check_writing(config, TASKS[name])
     data, kind = config.data, TASKS[name].kind
@@ -138,6 +140,25 @@ def check_objective(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"objective.terms has only 'hard', but no text of {task.name} is labelled; choose objective=cosine"
         )
+
+
+def check_folds(config: Config, task: type[Task]) -> None:
+    """Raises UserError for cross-fitting where no teacher is trained on labelled texts, or no student reads it."""
+    if config.folds == 1:
+        return
+    why, teacher = "", config.teacher
+    if task.kind == "token":
+        why = f"but soft labels of {task.name} are of the likeliest tokens alone, and have no mean; leave it out"
+    elif task.kind == "vector":
+        why = f"but in {task.name} the teacher is taken as it is, and learns no text by heart; leave it out"
+    elif config.data.label is None:
+        why = "but data.label is null, and cross-fitting trains teachers on labels; leave it out"
+    elif isinstance(teacher, PretrainedTeacher) and teacher.fine_tune == "never":
+        why = NO_FOLDS
+    elif all(arm in WITHOUT_ANSWERS for arm in config.arms):
+        why = "but arms has none that learns from soft labels; leave it out, or add 'soft'"
+    if why:
+        raise UserError(f"teacher.folds is {config.folds}, {why}")
 
 
 def check_shortlist(config: Config, task: type[Task]) -> None:

@@ -11,9 +11,20 @@ import numpy as np
 from distill.config import Config
 from distill.data import Dataset, Part
 from distill.metrics import Statistics
-from distill.results import ArmResult, Candidate, Contrast, Gate, Inside, Parity, StageCost, VariantResult
+from distill.results import (
+    ArmResult,
+    Candidate,
+    Contrast,
+    CrossFitting,
+    Gate,
+    Inside,
+    Parity,
+    StageCost,
+    VariantResult,
+)
 from distill.runtime import graph_file, stored
 from distill.stages.artifacts import Artifact, Artifacts
+from distill.stages.stage import Stage
 from distill.tasks import Task
 from distill.text import Example, Reading
 from distill.training.devices import Machine, find_machine
@@ -87,6 +98,8 @@ class Teacher:
     result: dict[str, Any]
     """How the chosen training went, and the number of parameters."""
     costs: tuple[StageCost, ...]
+    training: Stage | None = None
+    """Which training it was; None where it was not trained here."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +115,29 @@ class Signal:
     on_held_out: Artifact
     validation_score: float
     warnings: tuple[str, ...]
+    folds: "Folds | None" = None
+    """Where the answers on the training texts are those of cross-fitting."""
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Logits above which the answers on the training texts give a label."""
+        return (self.task if self.folds is None else self.folds.task).thresholds
 
     @property
     def costs(self) -> tuple[StageCost, ...]:
         """Of the teacher and of its answers."""
-        return self.teacher.costs if self.answers is None else (*self.teacher.costs, self.answers.cost)
+        more = () if self.folds is None else self.folds.costs
+        return (*self.teacher.costs, *more) if self.answers is None else (*self.teacher.costs, *more, self.answers.cost)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The teachers of cross-fitting."""
+
+    task: Task
+    """With what it chose for their mean on validation."""
+    scores: CrossFitting
+    costs: tuple[StageCost, ...]
 
 
 @dataclass(frozen=True)

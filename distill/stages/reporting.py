@@ -55,6 +55,7 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
         samples=samples_of(findings) if config.report.show_texts else (),
         task_in_words=task.in_words(bool(config.data.pair), texts.reading.max_length),
         inside=findings.inside,
+        cross_fitting=None if lesson.signal.folds is None else lesson.signal.folds.scores,
     )
 
 

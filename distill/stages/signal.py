@@ -194,7 +194,9 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
     """
     answers = None
     if texts.task.metric.name == AGREEMENT or any(arm not in WITHOUT_ANSWERS for arm in this.config.arms):
-        answers = this.artifacts.get(labels_of(this, texts, teacher, texts.training, to_learn=True))
+        # With cross-fitting, students learn from other teachers; this one shows what they would have learnt from it.
+        part = texts.training if this.config.folds == 1 else texts.dataset.part("train")
+        answers = this.artifacts.get(labels_of(this, texts, teacher, part, to_learn=True))
     on_validation, on_held_out = (
         this.artifacts.get(labels_of(this, texts, teacher, part, to_learn=False))
         for part in (texts.dataset.part("validation"), texts.held_out)
@@ -208,9 +210,10 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
         predictions, gold = task.predictions(units, validation), task.gold(validation)
         score = task.metric.score(predictions, gold)
         check_floor(this.config.teacher_floor, task, predictions, gold)
-        if answers is not None and task.kind not in ("vector", "token"):
+        if answers is not None and task.kind not in ("vector", "token") and this.config.folds == 1:
             train = texts.dataset.train
-            warnings = overfit_warning(task, train, units_of(open_store(answers), train), score)
+            mend = "; teacher.folds=3 asks teachers that have not learnt them" if teacher.training else ""
+            warnings = overfit_warning(task, train, units_of(open_store(answers), train), score, mend)
     if teacher.result.get("padding"):
         warnings += (f"the teacher was asked about one text at a time: {teacher.result['padding']}",)
     return Signal(teacher, answers, task, on_validation, on_held_out, score, warnings)
@@ -286,9 +289,9 @@ def check_floor(wanted: bool, task: Task, predictions: Sequence[Any], gold: Sequ
 
 
 def overfit_warning(
-    task: Task, train: Sequence[Example], answers: Sequence[Logits], validation_score: float
+    task: Task, train: Sequence[Example], answers: Sequence[Logits], validation_score: float, mend: str = ""
 ) -> tuple[str, ...]:
-    """Soft labels on texts that a teacher knows by heart say little more than the hard ones."""
+    """Soft labels on texts that a teacher knows by heart say little more than the hard ones. ``mend`` is said last."""
     if not train:
         return ()
     score = task.metric.score(task.predictions(answers, train), task.gold(train))
@@ -300,7 +303,7 @@ def overfit_warning(
     return (
         f"the teacher reaches {on_training} on the labelled training texts and {on_validation} on validation "
         f"({metric_title(task.metric.name)}{times}): it knows the training texts by heart, and its soft labels on "
-        "them say little more than the data's labels; texts it has not seen teach more",
+        f"them say little more than the data's labels; texts it has not seen teach more{mend}",
     )
 
 

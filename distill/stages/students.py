@@ -218,7 +218,7 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         objective=objective_for(name, config.objective),
         signal=answers,
         beside=signal.teacher.model if beside else None,
-        thresholds=signal.task.thresholds if name == "pseudo+transfer" else (),
+        thresholds=signal.thresholds if name == "pseudo+transfer" else (),
         budget=dataclasses.replace(config.train, learning_rates=(rate,)),
         seed=seed,
         vocabulary=texts.vocabulary,

@@ -29,6 +29,11 @@ from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
 
+NO_FOLDS = (
+    "but the teacher is taken as it is and not trained here, so there is no training to repeat without some of the "
+    "texts; leave it out, or set teacher.fine_tune=always"
+)
+"""Why there is no cross-fitting, behind the setting."""
 PADDING_MEND = "state pad_token_id in its config.json where that is missing"
 
 
@@ -56,6 +61,8 @@ class TrainTeacher(Stage):
     """Layers that it starts from are looked for before the training, not after. All students share the teacher."""
     objective: ObjectiveConfig = field(metadata=NO_MATTER)
     """What its terms look at inside the teacher is looked for too."""
+    without: str = field(default="", metadata=NO_MATTER)
+    """Which fold of the texts was left out, in words; the texts themselves say it."""
 
     @property
     def rate(self) -> float:
@@ -67,7 +74,8 @@ class TrainTeacher(Stage):
         """In words."""
         if self.taken_as_it_is:
             return "teacher, taken as it is"
-        return f"teacher, seed {self.seed}, learning rate {self.rate:g}{', new pooler' if self.new_pooler else ''}"
+        who = f"teacher without {self.without}" if self.without else "teacher"
+        return f"{who}, seed {self.seed}, learning rate {self.rate:g}{', new pooler' if self.new_pooler else ''}"
 
     @property
     def taken_as_it_is(self) -> bool:
@@ -159,9 +167,15 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
     if isinstance(settings, ProbabilitiesTeacher):
         return Teacher(None, (), {}, ())
     seed = this.config.seeds[0]
+    asked: list[TrainTeacher] = []
     tried: list[Artifact] = []
+
+    def attempt(rate: float, seed: int, new_pooler: bool) -> None:
+        asked.append(training_of(this, texts, settings, rate, seed, new_pooler))
+        tried.append(this.artifacts.get(asked[-1]))
+
     for rate in settings.train.learning_rates:
-        tried.append(this.artifacts.get(training_of(this, texts, settings, rate, seed, False)))
+        attempt(rate, seed, False)
         found = tried[0].read("result.json")
         if found["fine_tuned_before"]:
             if found["padding"] and isinstance(this.config.student, LayersStudent):
@@ -169,13 +183,16 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
                     f"{found['padding']}, so a student of its layers cannot be trained in batches; choose "
                     f"student=transformer or student=lstm, or {PADDING_MEND}"
                 )
+            if settings.folds > 1:
+                raise UserError(f"teacher.folds is {settings.folds}, {NO_FOLDS}")
             return Teacher(tried[0], (), found, (tried[0].cost,))
     rate = best_of(tried).read("result.json")["learning_rate"]
     for more in range(1, settings.tries):
-        tried.append(this.artifacts.get(training_of(this, texts, settings, rate, seed + more, True)))
+        attempt(rate, seed + more, True)
     best = best_of(tried)
     candidates = tuple(candidate_of(one.read("result.json")) for one in tried)
-    return Teacher(best, candidates, best.read("result.json"), tuple(one.cost for one in tried))
+    chosen = asked[tried.index(best)]
+    return Teacher(best, candidates, best.read("result.json"), tuple(one.cost for one in tried), chosen)
 
 
 def training_of(

@@ -22,6 +22,7 @@ from distill.config import (
 from distill.config import Vocabulary as VocabularyConfig
 from distill.data import Dataset, Part, load_data
 from distill.data.examples import single_texts
+from distill.data.folds import assign_folds
 from distill.errors import UserError, nearest
 from distill.progress import say
 from distill.sources import describe
@@ -54,6 +55,8 @@ def read_data(this: Run) -> Dataset:
             "there are no texts without labels, so the arms with +transfer would repeat the others; set data.labelled "
             "or data.transfer, or leave these arms out with arms=[linear,hard,soft]"
         )
+    if config.folds > 1:
+        assign_folds(dataset.train, config.folds, config.data.split_seed)  # before the first training
     if task.one_label:
         for label in config.data.drop_labels:
             if not any(reason.endswith(f"label '{label}'") for reason in dataset.dropped):

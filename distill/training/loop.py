@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from distill.tasks.task import Logits
 from distill.tasks.text_to_text import units_of
 from distill.text import Encoded, Example, Reading
 from distill.training.ahead import ahead
+from distill.training.average import MovingAverage
 from distill.training.devices import Machine
 from distill.training.learner import Learner, add_gradients, make_optimizer
 from distill.training.memory import Room, halving
@@ -53,7 +54,8 @@ class TrainingResult:
 
 
 def train(problem: Problem, state: State | None, machine: Machine) -> TrainingResult:
-    """Trains ``problem.model`` in place and leaves it with the weights that were best on validation.
+    """Trains ``problem.model`` in place and leaves it with the weights that were best on validation: those of a step,
+    or with ``ema`` their moving average at it.
 
     Order of data, dropout and everything else follow from the seed. With a ``state`` in a folder, it is saved there
     from time to time, and a training that was stopped goes on from it. Several processes share each step. Raises
@@ -65,7 +67,10 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
     learner = Learner(problem.model, problem.objective, machine.autocast).to(device)
     machine.start_alike(learner)
     optimizer, schedule = make_optimizer(learner, problem)
+    average = None if budget.ema is None else MovingAverage(problem.model, budget.ema)
     parts: dict[str, Any] = {"learner": learner, "optimizer": optimizer, "schedule": schedule}
+    if average is not None:
+        parts["average"] = average
     state.load(parts)
     if machine.rank:  # dropout of its own
         torch.manual_seed(int(np.random.default_rng([problem.seed, machine.rank, state.step]).integers(2**63)))
@@ -81,11 +86,14 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
             optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
+            if average is not None:
+                average.update()
             state.step += 1
             if state.step in evaluate_at or state.step % LOG_STEPS == 0:
                 read_losses(unread, problem, state, machine)
             if state.step in evaluate_at:
-                evaluate(problem, state, machine)
+                with nullcontext() if average is None else average.in_place():
+                    evaluate(problem, state, machine)
                 if budget.patience and state.bad >= budget.patience:
                     break
             if is_due(state, problem, machine):
@@ -95,6 +103,8 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
                     state.save(parts)
     if state.best_weights:
         problem.model.load_state_dict(state.best_weights)
+    elif average is not None:
+        average.put()
     problem.model.eval()
     if machine.is_main:
         state.forget()

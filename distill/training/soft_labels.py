@@ -32,6 +32,9 @@ class SoftLabelStore:
     def __len__(self) -> int:
         return len(self.row)
 
+    def __contains__(self, example: Example) -> bool:
+        return example.key in self.row
+
     def __getitem__(self, example: Example) -> Logits:
         """[U, C] of a text. Raises KeyError where the teacher never saw it."""
         return self.at(self.row_of(example))

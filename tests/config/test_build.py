@@ -138,6 +138,11 @@ def test_a_recipe_that_is_no_mapping_is_refused() -> None:
         ({"train": {"learning_rates": ["nan"]}}, r"train\.learning_rates\[0\] is nan"),
         ({"train": {"warmup": 1}}, r"train\.warmup is 1"),
         ({"train": {"clip": 0}}, r"train\.clip is 0"),
+        ({"train": {"ema": 1}}, r"train\.ema is 1\.0; it is a decay between 0 and 1, such as 0\.999, or null"),
+        (
+            {"teacher": {"name": "transformer", "folds": 0}},
+            r"teacher\.folds is 0; give 1 for none, or a number of folds",
+        ),
         (
             {"student": {"name": "transformer", "architecture": {"initializer_range": 0}}},
             r"student\.architecture\.initializer_range is 0",

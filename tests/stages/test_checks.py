@@ -14,6 +14,7 @@ OF_ITS_OWN = {"name": "transformer"}
 OTHER_TOKENS: dict[str, Any] = {"tokenizer": {"name": "trained", "model": "bpe"}, "student": OF_ITS_OWN}
 MSE = {"terms": [{"name": "mse"}]}
 INSIDE = {"terms": [{"name": "kl"}, {"name": "hidden"}]}
+FOLDS: dict[str, Any] = {"teacher": {"name": "pretrained", "source": {"path": "folder"}, "folds": 3}}
 
 
 def _recipe(task: str, /, **changes: Any) -> Config:
@@ -194,6 +195,31 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             {"objective": INSIDE, "student": OF_ITS_OWN, "data": PAIRS},
             r"set student\.architecture\.pairs=together",
         ),
+        (
+            "text-to-text",
+            {"arms": ["hard", "soft"], **FOLDS},
+            r"teacher\.folds is 3, but soft labels of text-to-text are of the likeliest tokens alone",
+        ),
+        (
+            "sentence-embedding",
+            {"arms": ["linear", "soft"], "objective": MSE, **FOLDS},
+            r"teacher\.folds is 3, but in sentence-embedding the teacher is taken as it is",
+        ),
+        (
+            "text-classification",
+            {"data": {"train": {"path": "x"}, "label": None}, "arms": ["linear", "soft"], **FOLDS},
+            r"teacher\.folds is 3, but data\.label is null",
+        ),
+        (
+            "text-classification",
+            {"teacher": {**FOLDS["teacher"], "fine_tune": "never"}},
+            r"teacher\.folds is 3, but the teacher is taken as it is .* set teacher\.fine_tune=always",
+        ),
+        (
+            "text-classification",
+            {"arms": ["linear", "hard"], **FOLDS},
+            r"teacher\.folds is 3, but arms has none that learns from soft labels; leave it out, or add 'soft'",
+        ),
     ],
 )
 def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any], message: str) -> None:
@@ -218,6 +244,8 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("text-classification", {"objective": {"terms": [{"name": "jsd"}]}}),
         ("text-classification", {"objective": INSIDE, "data": PAIRS, "student": {"name": "layers"}}),
         ("token-classification", {"objective": INSIDE, "student": OF_ITS_OWN}),
+        ("question-answering", {"arms": ["hard", "soft"], **FOLDS}),
+        ("regression", {"arms": ["linear", "soft+transfer"], "objective": MSE, **FOLDS}),
     ],
 )
 def test_what_a_task_has_is_taken(task: str, changes: dict[str, Any]) -> None:

@@ -177,6 +177,9 @@ def test_teacher_that_was_fine_tuned_before_is_not_trained(given: Callable[..., 
     now = given(lambda stage: FINE_TUNED)
     assert prepare_teacher(now.this, now.texts).candidates == ()
     assert len(now.shelf.asked) == 1
+    folds = dataclasses.replace(now.this.config.teacher, folds=3)
+    with pytest.raises(UserError, match=r"teacher\.folds is 3, but the teacher is taken as it is and not trained here"):
+        prepare_teacher(*of_texts(given(lambda stage: FINE_TUNED, teacher=folds)))
 
 
 def test_teacher_that_does_not_bear_padding_is_asked_one_text_at_a_time(given: Callable[..., Given]) -> None:
@@ -485,6 +488,10 @@ def test_teacher_is_asked_about_each_part_with_its_own_reading(given: Callable[.
     assert signal.on_held_out.identity == by_splits["test", "out_of_scope"]
     assert len(signal.warnings) == 1  # right on every training text, and on three quarters of validation
     assert "100.0 on the labelled training texts and 75.0 on validation" in signal.warnings[0]
+    assert signal.warnings[0].endswith("texts it has not seen teach more")  # and it was not trained here
+    trained = dataclasses.replace(now.signal.teacher, training=now.shelf.asked[0])
+    (warning,) = ask_teacher(now.this, now.texts, trained).warnings
+    assert warning == f"{signal.warnings[0]}; teacher.folds=3 asks teachers that have not learnt them"
 
 
 HELD_OUT = [("validation",), ("test", "out_of_scope")]

@@ -41,6 +41,7 @@ from distill.results import Figure, StageCost
 from distill.stages import stage as stage_file
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.comparison import AnswerHeldOut
+from distill.stages.cross_fitting import MixLabels
 from distill.stages.exporting import AnswerByGraph, ExportModel
 from distill.stages.floor import FitLinear
 from distill.stages.looking import LookInside
@@ -58,10 +59,10 @@ from distill.training.devices import Machine
 
 CPU = Machine("cpu", "fp32", "as asked for", 1)
 ON_DEVICE = {TrainTeacher, PretrainStudent, LabelTexts, WriteTexts, ContinueTexts, TrainStudent, AnswerHeldOut}
-DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled"}
+DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds"}
 """Names of settings that change no result, wherever they stand."""
-CHECKED_ALONE = {(TrainTeacher, "student"), (TrainTeacher, "objective")}
-"""Fields that a stage only checks."""
+CHECKED_ALONE = {(TrainTeacher, "student"), (TrainTeacher, "objective"), (TrainTeacher, "without")}
+"""Fields that a stage only checks, or says."""
 
 
 def concrete_stages() -> set[type[Stage]]:
@@ -120,9 +121,10 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
         MakeVocabulary(Vocabulary(True), reading, training, validation),
         ReadTexts(reading, task, training),
         TrainTeacher(
-            teacher, 0, False, reading, task, read(train), read(validation), False, student, ObjectiveConfig()
+            teacher, 0, False, reading, task, read(train), read(validation), False, student, ObjectiveConfig(), "fold 1"
         ),
         LabelTexts(artifact("teacher"), reading, task, read(training), True),
+        MixLabels((artifact("one"), artifact("other")), task, training),
         WriteTexts(artifact("teacher"), reading, task, read(training)),
         ContinueTexts(artifact("teacher"), reading, task, read(training), 0),
         ReadLabels(
@@ -294,6 +296,7 @@ def test_changes_that_do_not_matter_were_tried(table: dict[type[Stage], Stage]) 
         (MeasureVariant, "settings.enabled."),
         (TrainTeacher, "student.layers.0."),
         (TrainTeacher, "objective.on_policy."),
+        (TrainTeacher, "model.folds."),
     ):
         assert (kind, path) in paths
         assert not matters(kind, path)

@@ -82,11 +82,11 @@ def masked(setting: Setting, folder: Path) -> dict[str, Any]:
     return outcome(train(problem, None, setting.machine), student)
 
 
-def stopped_and_gone_on(setting: Setting, folder: Path) -> dict[str, Any]:
+def stopped_and_gone_on(setting: Setting, folder: Path, ema: float | None = None) -> dict[str, Any]:
     """All are stopped at step 24 of 45; the main process saved the state of step 20."""
-    config = TrainConfig(steps=45, evaluations=15, batch_size=16, checkpoint_seconds=-1)
+    config = TrainConfig(steps=45, evaluations=15, batch_size=16, checkpoint_seconds=-1, ema=ema)
     store, evaluate = SoftLabelStore(folder / "store"), loop.evaluate
-    state = folder / f"state-of-{setting.machine.processes}"
+    state = folder / f"state-of-{setting.machine.processes}-{ema}"
 
     def stop(problem: Problem, state: State, machine: Any) -> None:
         evaluate(problem, state, machine)
@@ -113,6 +113,11 @@ def stopped_and_gone_on(setting: Setting, folder: Path) -> dict[str, Any]:
     return {**outcome(result, model), "saves": saves}
 
 
+def averaged(setting: Setting, folder: Path) -> dict[str, Any]:
+    """The same with a moving average of the weights."""
+    return stopped_and_gone_on(setting, folder, ema=0.9)
+
+
 def answers(setting: Setting, folder: Path) -> dict[str, Any]:
     """More texts than processes, fewer, and none."""
     model = setting.model(dropout=0.0)
@@ -120,7 +125,7 @@ def answers(setting: Setting, folder: Path) -> dict[str, Any]:
     return {"weights": {str(i): torch.from_numpy(np.concatenate(u)) for i, u in enumerate(found) if u}}
 
 
-SCENES = (tags, decisions, vectors, masked, stopped_and_gone_on, answers)
+SCENES = (tags, decisions, vectors, masked, stopped_and_gone_on, averaged, answers)
 
 
 def run_all(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,63 @@
+"""The mean of several answers, against plain numpy on probabilities."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from distill.tasks.task import Kind, softmax
+from distill.training.mixture import mixture
+
+Logits = NDArray[np.float32]
+SHAPES: dict[Kind, tuple[int, int]] = {"categorical": (3, 4), "bernoulli": (1, 5), "span": (7, 2), "number": (1, 1)}
+
+
+def answers(kind: Kind, count: int = 3, scale: float = 3.0) -> list[Logits]:
+    random = np.random.default_rng(5)
+    return [(scale * random.normal(size=SHAPES[kind]) + 1).astype(np.float32) for _ in range(count)]
+
+
+def probabilities(kind: Kind, logits: Logits) -> NDArray[np.float64]:
+    if kind == "bernoulli":
+        return 1 / (1 + np.exp(-logits.astype(np.float64)))
+    return softmax(logits, axis=0 if kind == "span" else -1)
+
+
+@pytest.mark.parametrize("kind", ["categorical", "bernoulli", "span"])
+def test_probabilities_are_the_mean_of_the_answers(kind: Kind) -> None:
+    given = answers(kind)
+    mean = np.mean([probabilities(kind, one) for one in given], axis=0)
+    found = mixture(kind, given)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(probabilities(kind, found), mean, atol=1e-6)
+
+
+def test_numbers_are_averaged() -> None:
+    given = answers("number")
+    np.testing.assert_allclose(mixture("number", given), np.mean(given, axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", list(SHAPES))
+def test_equal_answers_are_kept_as_they_are(kind: Kind) -> None:
+    (given,) = answers(kind, 1)
+    np.testing.assert_allclose(mixture(kind, [given] * 3), given, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["categorical", "bernoulli", "span"])
+def test_answers_that_are_sure_give_finite_logits(kind: Kind) -> None:
+    given = answers(kind, scale=2000.0)
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        found = mixture(kind, given)
+    assert np.isfinite(found).all()
+    with np.errstate(over="ignore"):
+        mean = np.mean([probabilities(kind, one) for one in given], axis=0)
+        np.testing.assert_allclose(probabilities(kind, found), mean, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["categorical", "span"])
+def test_words_without_an_answer_are_left_out(kind: Kind) -> None:
+    given = answers(kind)
+    with_gap = [np.insert(one, 1, np.nan, axis=0) for one in given]
+    found = mixture(kind, with_gap)
+    assert np.isnan(found[1]).all()
+    np.testing.assert_allclose(np.delete(found, 1, axis=0), mixture(kind, given), atol=1e-6)
+    assert mixture(kind, [one[:0] for one in given]).shape == (0, SHAPES[kind][1])
