@@ -53,8 +53,8 @@ class DataConfig:
     train: Source | None = None
     validation: Source | None = None
     test: Source | None = None
-    transfer: Source | None = None
-    """More texts without labels."""
+    transfer: tuple[Source, ...] | None = None
+    """More texts without labels, from one source or a list of them."""
     splits: dict[str, str] = field(default_factory=dict)
     """Names of the splits of a hub data set or a ``save_to_disk`` folder, such as ``validation: dev``."""
     text: str = "text"
@@ -75,6 +75,9 @@ class DataConfig:
     """This many training texts count as labelled; the labels of the others are not looked at. None: all."""
     transfer_limit: int | None = None
     """At most this many unlabelled texts are used. None: all."""
+    transfer_choice: Literal["random", "close"] = "random"
+    """Which, where there are more than ``transfer_limit``: any, or those nearest to the labelled training texts by the
+    cosine of their TF-IDF vectors."""
     recombined: int = 0
     """This many further pairs without labels are made of the texts of the training pairs; ``transfer_limit`` does not
     count them."""

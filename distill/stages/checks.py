@@ -50,6 +50,11 @@ def check_task(config: Config) -> None:
             f"data.recombined is {data.recombined}, but there are no pairs to make in {name}"
             + ("" if data.pair else " without data.pair")
         )
+    if data.transfer_choice == "close" and (data.label is None or TASKS[name].label_free):
+        raise UserError(
+            "data.transfer_choice is 'close', but no training text has a label, to which others could be near; set it "
+            "to random"
+        )
     if isinstance(config.teacher, ProbabilitiesTeacher) and kind != "categorical":
         raise UserError(
             f"teacher=probabilities gives distributions over labels, which {name} does not have; give a model"
