@@ -3,6 +3,7 @@
 from distill.config.build import build, build_config
 from distill.config.schema import (
     Architecture,
+    AugmentConfig,
     Config,
     CosineTerm,
     DataConfig,
@@ -11,8 +12,10 @@ from distill.config.schema import (
     JsdTerm,
     KlTerm,
     LayersStudent,
+    MaskStep,
     MeasureConfig,
     MseTerm,
+    NgramStep,
     ObjectiveConfig,
     PretrainedTeacher,
     PretrainingConfig,
@@ -24,6 +27,7 @@ from distill.config.schema import (
     ReverseKlTerm,
     Source,
     SourceTokenizer,
+    SpliceStep,
     TaskConfig,
     TeacherTokenizer,
     Term,
@@ -32,10 +36,12 @@ from distill.config.schema import (
     TransformerStudent,
     TransformerTeacher,
     Vocabulary,
+    WordStep,
 )
 
 __all__ = [
     "Architecture",
+    "AugmentConfig",
     "Config",
     "CosineTerm",
     "DataConfig",
@@ -44,8 +50,10 @@ __all__ = [
     "JsdTerm",
     "KlTerm",
     "LayersStudent",
+    "MaskStep",
     "MeasureConfig",
     "MseTerm",
+    "NgramStep",
     "ObjectiveConfig",
     "PretrainedTeacher",
     "PretrainingConfig",
@@ -57,6 +65,7 @@ __all__ = [
     "ReverseKlTerm",
     "Source",
     "SourceTokenizer",
+    "SpliceStep",
     "TaskConfig",
     "TeacherTokenizer",
     "Term",
@@ -65,6 +74,7 @@ __all__ = [
     "TransformerStudent",
     "TransformerTeacher",
     "Vocabulary",
+    "WordStep",
     "build",
     "build_config",
 ]

@@ -15,6 +15,8 @@ from distill.config.schema import (
     JsdTerm,
     KlTerm,
     LayersStudent,
+    MaskStep,
+    NgramStep,
     PretrainedTeacher,
     ProbabilitiesTeacher,
     RecurrentArchitecture,
@@ -25,6 +27,7 @@ from distill.config.schema import (
     TrainedTokenizer,
     TransformerStudent,
     TransformerTeacher,
+    WordStep,
 )
 from distill.errors import UserError, nearest
 
@@ -211,6 +214,7 @@ def check(config: Config) -> None:
     written = config.objective.on_policy
     require(0 < written <= 1, f"objective.on_policy is {written}; it is a share of the steps, above 0 and up to 1")
     require(any(term.weight > 0 for term in config.objective.terms), "objective.terms has only weights of 0; raise one")
+    check_augment(config, require)
     check_models(config, require)
     require(config.threads is None or config.threads > 0, f"threads is {config.threads}; give at least 1")
     for key in ("threads", "seconds", "watts_per_core"):
@@ -223,6 +227,25 @@ def check(config: Config) -> None:
         bool(config.name) and not bad and not config.name.startswith("."),
         f"name is '{config.name}'; it names a folder: use letters, digits, - _ . + only",
     )
+
+
+def check_augment(config: Config, require: Callable[[bool, str], None]) -> None:
+    """Ranges of how texts are made."""
+    factor = config.augment.factor
+    require(factor > 0, f"augment.factor is {factor}; give at least 1, or augment=none")
+    for i, step in enumerate(config.augment.steps):
+        where = f"augment.steps[{i}]"
+        if isinstance(step, MaskStep | WordStep):
+            require(0 < step.share <= 1, f"{where}.share is {step.share}; it is a share of the words, such as 0.1")
+        if isinstance(step, WordStep):
+            require(step.neighbours > 0, f"{where}.neighbours is {step.neighbours}; give at least 1")
+        if isinstance(step, NgramStep):
+            require(
+                0 < step.shortest <= step.longest,
+                f"{where}.shortest is {step.shortest} and longest is {step.longest}; give numbers of words, 1 or more, "
+                "the smaller one first",
+            )
+            require(0 < step.chance <= 1, f"{where}.chance is {step.chance}; it is a probability, above 0 and up to 1")
 
 
 def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
