@@ -115,7 +115,8 @@ def near_words(
         part = rows[start : start + AT_ONCE]
         cosines = directions[part] @ directions.T
         cosines[np.arange(len(part)), part] = -np.inf
-        order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+        best = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+        order = np.take_along_axis(best, np.argsort(-np.take_along_axis(cosines, best, axis=1), axis=1), axis=1)
         near |= {row: tuple(known[int(whole[at])] for at in own) for row, own in zip(part, order, strict=True)}
     return {word: near[column[i]] for word, i in asked.items()}
 
