@@ -38,9 +38,9 @@ def mask_words(words: Words, share: float, mask: str | None, generator: np.rando
     """A share of the words, at least one, replaced by the ``mask`` token, or left out where it is None; at least one
     word stays.
 
-    After Tang et al. (2019, "Distilling task-specific knowledge from BERT into simple neural networks", section 3.2),
-    who draw for each word by itself. For a student to learn what each word brings: the teacher says how much less sure
-    it is without it.
+    After Tang et al. (2019, "Distilling task-specific knowledge from BERT into simple neural networks"), who draw for
+    each word by itself. For a student to learn what each word brings: the teacher says how much less sure it is
+    without it.
     """
     count = min(max(1, round(share * len(words))), len(words) - 1)
     if count < 1:
@@ -55,8 +55,8 @@ def sample_ngram(words: Words, shortest: int, longest: int, generator: np.random
     """From ``shortest`` to ``longest`` neighbouring words, as many as there are at most; each number and each place is
     as likely as any other.
 
-    Tang et al. (2019, section 3.2), with 1 to 5 words: what the teacher says of parts. For labels that few words give
-    away, such as sentiment; not where the whole text is needed.
+    Tang et al. (2019), with 1 to 5 words: what the teacher says of parts. For labels that few words give away, such as
+    sentiment; not where the whole text is needed.
     """
     longest = min(longest, len(words))
     count = int(generator.integers(min(shortest, longest), longest + 1))
@@ -149,21 +149,24 @@ class Draft:
     """A text in the making."""
 
     sides: tuple[Words, ...]
-    """One, or the two of a pair."""
+    """What may be changed: a text, or the two of a pair."""
     tagged: bool
     label: Label | None
     """Of the whole text; words have tags of their own."""
+    second: str | None = None
+    """The second text of a pair, where it stays as it is."""
     by: tuple[str, ...] = ()
     """The methods that changed it."""
 
     @classmethod
-    def of(cls, example: Example) -> "Draft":
+    def of(cls, example: Example, second_stays: bool) -> "Draft":
         """A text as it is."""
         if isinstance(example.text, tuple):
             tags: Any = example.label or (None,) * len(example.text)
             return cls((tuple(map(Word, example.text, tags)),), True, None)
-        texts = [example.text] if example.pair is None else [example.text, example.pair]
-        return cls(tuple(tuple(map(Word, text.split())) for text in texts), False, example.label)
+        texts = [example.text] if example.pair is None or second_stays else [example.text, example.pair]
+        sides = tuple(tuple(map(Word, text.split())) for text in texts)
+        return cls(sides, False, example.label, example.pair if second_stays else None)
 
     def example(self) -> Example:
         """As a row of data."""
@@ -172,7 +175,7 @@ class Draft:
             whole = len(tags) == len(self.sides[0])
             return Example(tuple(word.text for word in self.sides[0]), label=tags if whole else None)
         first, *second = (" ".join(word.text for word in side) for side in self.sides)
-        return Example(first, second[0] if second else None, self.label)
+        return Example(first, second[0] if second else self.second, self.label)
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ def make_texts(examples: Sequence[Example], config: AugmentConfig, seed: int, gi
     were left out, since they are equal to one of the examples, or made twice (case, blanks and the order of a pair
     aside). The same at every run with the same seed."""
     generator = np.random.default_rng(seed)
-    drafts = [Draft.of(example) for example in examples]
+    drafts = [Draft.of(example, given.second_stays) for example in examples]
     seen = {content_of(example) for example in examples}
     made: list[Made] = []
     for _round in range(config.factor):
@@ -212,7 +215,7 @@ def changed(
     pairs, cut at the same place."""
     if isinstance(step, SpliceStep):
         return spliced(draft, drafts[int(generator.integers(len(drafts)))], generator)
-    side = 0 if given.second_stays else int(generator.integers(len(draft.sides)))
+    side = int(generator.integers(len(draft.sides)))
     words = made = draft.sides[side]
     if isinstance(step, MaskStep):
         made = mask_words(words, step.share, given.mask, generator)

@@ -223,10 +223,11 @@ def test_one_side_of_a_pair_is_changed_at_a_time(steps: tuple[AugmentStep, ...])
     assert {one.example.text in firsts for one in made} == {True, False}
 
 
-def test_the_second_text_stays_where_answers_stand_in_it() -> None:
-    made, _ = make_texts(PAIRS, AugmentConfig((MaskStep("mask"),), 20), 0, Given("[MASK]", second_stays=True))
-    assert made
-    assert {one.example.pair for one in made} <= {e.pair for e in PAIRS}
+def test_the_second_text_stays_to_the_letter_where_answers_stand_in_it() -> None:
+    questions = [Example(str(e.text), f"{e.pair}\n\n  to  the  letter") for e in PAIRS]
+    made, _ = make_texts(questions, AugmentConfig((MaskStep("mask"),), 20), 0, Given("[MASK]", second_stays=True))
+    assert {one.example.pair for one in made} == {e.pair for e in questions}
+    assert all("[MASK]" in one.example.text for one in made)
 
 
 def test_a_splice_of_pairs_takes_both_sides_from_the_same_two_pairs() -> None:
