@@ -75,6 +75,8 @@ class MakeTexts(Stage):
         count = max(step.neighbours for step in self.augment.steps if isinstance(step, WordStep))
         words = {word for e in self.texts.examples for piece in pieces_of(e) for word in piece.split()}
         bare = {match[2] for word in words if (match := BARE.fullmatch(word))}
+        if own := BARE.fullmatch(self.mask or ""):
+            bare.discard(own[2])  # <mask>, put in by a step before, stays what it is
         return near_words(self.reading.tokenizer, embeddings, bare, count)
 
 

@@ -3,14 +3,17 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from little_world import word_pieces
 from small_runs import SmallRun, config_of, run, teacher_in
 
 from distill import tasks
-from distill.config import AugmentConfig, build_config
+from distill.config import AugmentConfig, WordStep, build_config
 from distill.config.compose import choices_of, run_with_hydra
 from distill.config.schema import Config
 from distill.data import Dataset
@@ -221,9 +224,21 @@ def test_a_label_is_taken_over_where_that_has_a_meaning(task: Task, label: Any, 
     assert all("[MASK]" in row["text"] for row in rows)
 
 
-def tokenizer_in(folder: Path) -> Path:
-    from little_world import word_pieces
+def test_a_mask_that_was_put_in_is_not_replaced_by_a_near_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = word_pieces(["a film of a mask"])
+    weight = torch.randn(tokenizer.get_vocab_size(), 4)
+    model = SimpleNamespace(get_input_embeddings=lambda: SimpleNamespace(weight=weight))
+    monkeypatch.setattr("distill.models.load_model", lambda *_: SimpleNamespace(model=model))
+    task = tasks.build("text-classification", ("fresh", "rotten"))
+    dataset = Dataset((Example("a film of a mask"),), (), (), (), task.labels, {}, "", "", ())
+    teacher = Artifact(tmp_path, "teacher", StageCost("made", 1.0, Figure(None, "J", "unavailable", ""), False))
+    words = AugmentConfig((WordStep("words"),))
+    stage = MakeTexts(words, 0, None, teacher, Reading(tokenizer, 16), task, dataset.part("train", "transfer"))
+    assert set(stage.near()) == {"a", "film", "of", "mask"}
+    assert set(dataclasses.replace(stage, mask="<mask>").near()) == {"a", "film", "of"}
 
+
+def tokenizer_in(folder: Path) -> Path:
     word_pieces(["w1 w2 w3 w4"]).save(str(folder / "tokenizer.json"))
     return folder / "tokenizer.json"
 
