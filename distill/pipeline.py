@@ -7,6 +7,7 @@ inside the stages, so that a run with nothing to do ends in seconds.
 from datetime import UTC, datetime
 
 from distill.config import Config
+from distill.stages.augmentation import augment_texts
 from distill.stages.checks import check_before
 from distill.stages.comparison import evaluate
 from distill.stages.context import Findings, Lesson, open_run
@@ -33,6 +34,7 @@ def run(config: Config) -> Outcome:
     dataset = read_data(this)
     texts = read_texts(this, dataset)
     teacher = prepare_teacher(this, texts)
+    texts = augment_texts(this, texts, teacher)
     signal = cross_fit(this, texts, ask_teacher(this, texts, teacher))
     texts = label_by_teacher(texts, signal)
     teachers = export_teacher(this, texts, signal)

@@ -3,11 +3,14 @@
 from distill.config.build import build, build_config
 from distill.config.schema import (
     Architecture,
+    AugmentConfig,
     Config,
     DataConfig,
     ExportConfig,
     LayersStudent,
+    MaskStep,
     MeasureConfig,
+    NgramStep,
     ObjectiveConfig,
     PretrainedTeacher,
     PretrainingConfig,
@@ -18,6 +21,7 @@ from distill.config.schema import (
     ReportConfig,
     Source,
     SourceTokenizer,
+    SpliceStep,
     TaskConfig,
     TeacherTokenizer,
     TrainConfig,
@@ -25,6 +29,7 @@ from distill.config.schema import (
     TransformerStudent,
     TransformerTeacher,
     Vocabulary,
+    WordStep,
 )
 from distill.config.terms import (
     AttentionTerm,
@@ -49,6 +54,7 @@ from distill.config.terms import (
 __all__ = [
     "Architecture",
     "AttentionTerm",
+    "AugmentConfig",
     "ClsTerm",
     "Config",
     "CosineTerm",
@@ -63,8 +69,10 @@ __all__ = [
     "KlTerm",
     "Layers",
     "LayersStudent",
+    "MaskStep",
     "MeasureConfig",
     "MseTerm",
+    "NgramStep",
     "ObjectiveConfig",
     "Points",
     "PretrainedTeacher",
@@ -79,6 +87,7 @@ __all__ = [
     "SkewedKlTerm",
     "Source",
     "SourceTokenizer",
+    "SpliceStep",
     "TaskConfig",
     "TeacherTokenizer",
     "Term",
@@ -87,6 +96,7 @@ __all__ = [
     "TransformerStudent",
     "TransformerTeacher",
     "Vocabulary",
+    "WordStep",
     "build",
     "build_config",
 ]

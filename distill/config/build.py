@@ -12,6 +12,8 @@ from distill.config.schema import (
     Architecture,
     Config,
     LayersStudent,
+    MaskStep,
+    NgramStep,
     PretrainedTeacher,
     ProbabilitiesTeacher,
     RecurrentArchitecture,
@@ -21,6 +23,7 @@ from distill.config.schema import (
     TrainedTokenizer,
     TransformerStudent,
     TransformerTeacher,
+    WordStep,
 )
 from distill.config.terms import (
     DecoupledKlTerm,
@@ -207,6 +210,7 @@ def check(config: Config) -> None:
         f"export.opset is {config.export.opset}; the exporter {config.export.exporter} writes {low} to {high}",
     )
     check_terms(config, require)
+    check_augment(config, require)
     check_models(config, require)
     require(config.threads is None or config.threads > 0, f"threads is {config.threads}; give at least 1")
     for key in ("threads", "seconds", "watts_per_core"):
@@ -263,6 +267,25 @@ def check_points(points: Points, where: str, require: Callable[[bool, str], None
     )
     for _, factor in points:
         require(0 <= factor < math.inf, f"{where} has the factor {factor}; give 0 or more")
+
+
+def check_augment(config: Config, require: Callable[[bool, str], None]) -> None:
+    """Ranges of how texts are made."""
+    factor = config.augment.factor
+    require(factor > 0, f"augment.factor is {factor}; give at least 1, or augment=none")
+    for i, step in enumerate(config.augment.steps):
+        where = f"augment.steps[{i}]"
+        if isinstance(step, MaskStep | WordStep):
+            require(0 < step.share <= 1, f"{where}.share is {step.share}; it is a share of the words, such as 0.1")
+        if isinstance(step, WordStep):
+            require(step.neighbours > 0, f"{where}.neighbours is {step.neighbours}; give at least 1")
+        if isinstance(step, NgramStep):
+            require(
+                0 < step.shortest <= step.longest,
+                f"{where}.shortest is {step.shortest} and longest is {step.longest}; give numbers of words, 1 or more, "
+                "the smaller one first",
+            )
+            require(0 < step.chance <= 1, f"{where}.chance is {step.chance}; it is a probability, above 0 and up to 1")
 
 
 def check_models(config: Config, require: Callable[[bool, str], None]) -> None:

@@ -55,8 +55,8 @@ class DataConfig:
     train: Source | None = None
     validation: Source | None = None
     test: Source | None = None
-    transfer: Source | None = None
-    """More texts without labels."""
+    transfer: tuple[Source, ...] | None = None
+    """More texts without labels, from one source or a list of them."""
     splits: dict[str, str] = field(default_factory=dict)
     """Names of the splits of a hub data set or a ``save_to_disk`` folder, such as ``validation: dev``."""
     text: str = "text"
@@ -77,6 +77,9 @@ class DataConfig:
     """This many training texts count as labelled; the labels of the others are not looked at. None: all."""
     transfer_limit: int | None = None
     """At most this many unlabelled texts are used. None: all."""
+    transfer_choice: Literal["random", "close"] = "random"
+    """Which, where there are more than ``transfer_limit``: any, or those nearest to the labelled training texts by the
+    cosine of their TF-IDF vectors."""
     recombined: int = 0
     """This many further pairs without labels are made of the texts of the training pairs; ``transfer_limit`` does not
     count them."""
@@ -89,6 +92,58 @@ class DataConfig:
     """How the logits of a text's windows become one answer, where the answer is about the whole text."""
     out_of_scope: Source | None = None
     """Texts that belong to no label: the report says how well confidence tells them from the test texts."""
+
+
+@dataclass(frozen=True)
+class MaskStep:
+    """A share of the words replaced by the teacher's mask token, or left out where it has none (Tang et al. 2019)."""
+
+    name: Literal["mask"]
+    share: float = 0.1
+
+
+@dataclass(frozen=True)
+class NgramStep:
+    """A few neighbouring words of a text in its place (Tang et al. 2019)."""
+
+    name: Literal["ngrams"]
+    shortest: int = 1
+    """In words."""
+    longest: int = 5
+    chance: float = 1.0
+    """How likely the step is taken; behind another step, Tang et al. take 0.25."""
+
+
+@dataclass(frozen=True)
+class SpliceStep:
+    """The beginning of one text and the end of another, cut at the same relative place."""
+
+    name: Literal["splice"]
+
+
+@dataclass(frozen=True)
+class WordStep:
+    """A share of the words replaced by words near them in the teacher's word embeddings (after TinyBERT, Jiao et al.
+    2020)."""
+
+    name: Literal["words"]
+    share: float = 0.4
+    neighbours: int = 15
+    """One of so many of the nearest words is taken."""
+
+
+AugmentStep = MaskStep | NgramStep | SpliceStep | WordStep
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Texts made of the training texts, with labels and without: more transfer texts for the teacher to label. The
+    seed is ``data.split_seed``."""
+
+    steps: tuple[AugmentStep, ...] = ()
+    """Taken one after another with each text. Empty: no text is made."""
+    factor: int = 4
+    """Texts made of each; those that come out twice, or stand in a split, are left out."""
 
 
 @dataclass(frozen=True)
@@ -394,7 +449,16 @@ class ReportConfig:
 
 
 Arm = Literal[
-    "linear", "hard", "soft", "soft+transfer", "pseudo+transfer", "pretrained", "sequence", "sequence+soft", "gkd"
+    "linear",
+    "hard",
+    "hard+augmented",
+    "soft",
+    "soft+transfer",
+    "pseudo+transfer",
+    "pretrained",
+    "sequence",
+    "sequence+soft",
+    "gkd",
 ]
 """What is compared: see ``distill/training/arms.py``."""
 
@@ -410,6 +474,7 @@ class Config:
     teacher: PretrainedTeacher | TransformerTeacher | RecurrentTeacher | ProbabilitiesTeacher
     student: LayersStudent | TransformerStudent | RecurrentStudent
     task: TaskConfig = TaskConfig()
+    augment: AugmentConfig = AugmentConfig()
     tokenizer: TeacherTokenizer | TrainedTokenizer | SourceTokenizer = TeacherTokenizer("teacher")
     objective: ObjectiveConfig = ObjectiveConfig()
     train: TrainConfig = TrainConfig()

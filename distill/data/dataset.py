@@ -33,6 +33,10 @@ class Dataset:
     """Texts that belong to no label; none of them is learnt on."""
     warnings: tuple[str, ...] = ()
     """What is perhaps wrong with the data."""
+    augmented: tuple[Example, ...] = ()
+    """Texts made of those of train and transfer, without labels."""
+    inherited: tuple[Example, ...] = ()
+    """Those of them that were made of a text with a label, with this label."""
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -55,7 +59,7 @@ class Dataset:
         return Part(self, splits)
 
 
-SPLITS = ("train", "transfer", "validation", "test", "out_of_scope")
+SPLITS = ("train", "transfer", "validation", "test", "out_of_scope", "augmented", "inherited")
 
 
 @dataclass(frozen=True)

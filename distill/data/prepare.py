@@ -5,12 +5,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from distill.config.schema import DataConfig, Source, TaskConfig
+from distill.data.closeness import nearest_to
 from distill.data.dataset import Dataset
 from distill.data.examples import Seen, check_known, label_counts, read_examples
 from distill.data.readers import find_split, is_table
 from distill.data.recombination import recombined
 from distill.data.splits import hold_out, sample, without_overlap
-from distill.data.variants import alike, normal_form, pieces_of
+from distill.data.variants import alike, content_of, normal_form, pieces_of
 from distill.errors import UserError, nearest
 from distill.sources import describe, validate
 from distill.tasks import find
@@ -57,7 +58,7 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
     transfer += load.transfer([*train, *transfer], held_out)
     made = load.recombined([*train, *transfer], held_out)
     out_of_scope = load.out_of_scope([*train, *transfer, *made])
-    transfer = load.limited(transfer)
+    transfer = load.limited(transfer, train)
     labels = _labels(train, held_out, config, task)
     return Dataset(
         train=tuple(train),
@@ -81,21 +82,27 @@ class _Loading:
     config: DataConfig
     task: TaskConfig
     sources: dict[str, Source]
+    """By split, of several for transfer ``transfer[0]``, ``transfer[1]`` …"""
     dropped: Counter[str] = field(default_factory=Counter)
     labels: set[str] = field(default_factory=set)
     """As the data writes them."""
     notes: list[str] = field(default_factory=list)
+    origin: dict[bytes, str] = field(default_factory=dict)
+    """Of texts of several transfer sources, by their key, the source's."""
 
-    def read(self, split: str, prefix: str = "") -> list[Example]:
+    @property
+    def transfer_keys(self) -> list[str]:
+        """Of the transfer sources."""
+        return [key for key in self.sources if key.startswith("transfer")]
+
+    def read(self, key: str, prefix: str = "") -> list[Example]:
         """The examples of one source."""
-        seen = Seen()
-        examples = read_examples(self.sources[split], split, self.config, self.task, seen)
+        seen, split = Seen(), key.partition("[")[0]
+        examples = read_examples(self.sources[key], split, self.config, self.task, seen)
         self.labels.update(seen.labels)
         self.dropped.update({f"{prefix}{reason}": count for reason, count in seen.dropped.items()})
         if self.config.group and not any(e.group for e in examples):
-            self.notes.append(
-                f"{split}: no row has a {self.config.group}, so its texts alone keep it apart from others"
-            )
+            self.notes.append(f"{key}: no row has a {self.config.group}, so its texts alone keep it apart from others")
         return examples
 
     def held_out(self) -> dict[str, list[Example]]:
@@ -113,15 +120,24 @@ class _Loading:
         return found
 
     def transfer(self, train: Sequence[Example], held_out: Mapping[str, Sequence[Example]]) -> list[Example]:
-        """The texts of the transfer source that are not in ``train`` already."""
-        if "transfer" not in self.sources:
-            return []
-        texts = _clean(self.read("transfer"), self.dropped, "transfer: ")
+        """The texts of the transfer sources that are not in ``train`` already, each once; of several sources each is
+        known by its key in ``origin``."""
+        found: list[Example] = []
         known = {(e.text, e.pair) for e in train}
-        fresh = [e for e in texts if (e.text, e.pair) not in known]
-        if len(fresh) < len(texts):
-            self.dropped["transfer: also in train"] += len(texts) - len(fresh)
-        return without_overlap(fresh, held_out, self.dropped, "transfer: ")
+        for key in self.transfer_keys:
+            texts = _clean(self.read(key), self.dropped, "transfer: ")
+            fresh = [e for e in texts if (e.text, e.pair) not in known]
+            if len(fresh) < len(texts):
+                self.dropped["transfer: also in train"] += len(texts) - len(fresh)
+            earlier = {content_of(e) for e in found}
+            new = [e for e in fresh if content_of(e) not in earlier]
+            if len(new) < len(fresh):
+                self.dropped["transfer: also in an earlier source"] += len(fresh) - len(new)
+            kept = without_overlap(new, held_out, self.dropped, "transfer: ")
+            if len(self.transfer_keys) > 1:
+                self.origin.update((e.key, key) for e in kept)
+            found += kept
+        return found
 
     def recombined(self, train: Sequence[Example], held_out: Mapping[str, Sequence[Example]]) -> list[Example]:
         """Further pairs of the texts of ``train``, where they are asked for."""
@@ -146,14 +162,24 @@ class _Loading:
             raise UserError(f"every out-of-scope text of {where} is empty or stands in train; give others")
         return kept
 
-    def limited(self, transfer: list[Example]) -> list[Example]:
-        """At most ``transfer_limit`` of them."""
+    def limited(self, transfer: list[Example], train: Sequence[Example]) -> list[Example]:
+        """At most ``transfer_limit`` of them; of several sources the share of each is noted."""
         limit = self.config.transfer_limit
-        if limit is None or limit >= len(transfer):
-            return transfer
-        self.notes.append(f"transfer: {limit} of {len(transfer)} texts without labels used")
-        chosen = sample(limit, len(transfer), self.config.split_seed, "transfer")
-        return [e for index, e in enumerate(transfer) if index in chosen]
+        if limit is not None and limit < len(transfer):
+            note = f"transfer: {limit} of {len(transfer)} texts without labels used"
+            if self.config.transfer_choice == "close":
+                chosen = nearest_to(train, transfer, limit)
+                note += ", those nearest to the labelled texts"
+            else:
+                chosen = sample(limit, len(transfer), self.config.split_seed, "transfer")
+            self.notes.append(note)
+            transfer = [e for index, e in enumerate(transfer) if index in chosen]
+        if self.origin:
+            shares = Counter(self.origin.get(e.key, "train") for e in transfer)
+            keys = ["train"] * ("train" in shares) + self.transfer_keys
+            said = ", ".join(f"{shares[key]:,} texts of {describe(self.sources[key])}" for key in keys)
+            self.notes.append(f"transfer: {said}")
+        return transfer
 
 
 def _sources(config: DataConfig, task: TaskConfig) -> dict[str, Source]:
@@ -169,12 +195,19 @@ def _sources(config: DataConfig, task: TaskConfig) -> dict[str, Source]:
         if count is not None and count < 0:
             raise UserError(f"data.{key} is {count}; it is a number of texts")
     sources = {}
-    for split in ("train", "validation", "test", "transfer", "out_of_scope"):
-        source: Source | None = getattr(config, split)
+    several = config.transfer or ()
+    given = {
+        "train": config.train,
+        "validation": config.validation,
+        "test": config.test,
+        **{"transfer" if len(several) == 1 else f"transfer[{i}]": one for i, one in enumerate(several)},
+        "out_of_scope": config.out_of_scope,
+    }
+    for split, source in given.items():
         if source is not None:
             validate(source, f"data.{split}")
             sources[split] = source
-        elif split in ("transfer", "out_of_scope") or is_table(config.train):
+        elif split == "out_of_scope" or is_table(config.train):
             continue
         elif find_split(config.train, split, config.splits):
             sources[split] = config.train

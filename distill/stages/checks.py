@@ -12,9 +12,11 @@ from distill.config import (
     KlTerm,
     LayersStudent,
     MseTerm,
+    NgramStep,
     PretrainedTeacher,
     ProbabilitiesTeacher,
     Source,
+    SpliceStep,
     TeacherTokenizer,
     TrainedTokenizer,
     TransformerStudent,
@@ -23,7 +25,8 @@ from distill.config import (
 from distill.errors import UserError, nearest
 from distill.export.bundle import check_place
 from distill.sources import locate, validate
-from distill.stages.signal import ON_WRITTEN, WITHOUT_ANSWERS
+from distill.stages.augmentation import INHERITED
+from distill.stages.signal import ON_AUGMENTED, ON_WRITTEN, WITHOUT_ANSWERS
 from distill.stages.teacher import NO_FOLDS
 from distill.tasks import TASKS, Task
 from distill.tasks.text_to_text import NEXT_TOKEN_METRICS
@@ -41,6 +44,7 @@ def check_task(config: Config) -> None:
     check_objective(config, TASKS[name])
     check_shortlist(config, TASKS[name])
     check_folds(config, TASKS[name])
+    check_augment(config, TASKS[name])
     if TASKS[name].writes:
         check_writing(config, TASKS[name])
     data, kind = config.data, TASKS[name].kind
@@ -53,6 +57,11 @@ def check_task(config: Config) -> None:
         raise UserError(
             f"data.recombined is {data.recombined}, but there are no pairs to make in {name}"
             + ("" if data.pair else " without data.pair")
+        )
+    if data.transfer_choice == "close" and (data.label is None or TASKS[name].label_free):
+        raise UserError(
+            "data.transfer_choice is 'close', but no training text has a label, to which others could be near; set it "
+            "to random"
         )
     if isinstance(config.teacher, ProbabilitiesTeacher) and kind != "categorical":
         raise UserError(
@@ -159,6 +168,50 @@ def check_folds(config: Config, task: type[Task]) -> None:
         why = "but arms has none that learns from soft labels; leave it out, or add 'soft'"
     if why:
         raise UserError(f"teacher.folds is {config.folds}, {why}")
+
+
+def check_augment(config: Config, task: type[Task]) -> None:
+    """Raises UserError for texts that cannot be made in the task, or that no arm would learn on."""
+    steps, arms = config.augment.steps, config.arms
+    if ON_AUGMENTED in arms:
+        check_inherited(config, task)
+    if not steps:
+        return
+    said = f"augment.steps has '{steps[0].name}'"
+    if isinstance(config.teacher, ProbabilitiesTeacher):
+        raise UserError(f"{said}, but no file of probabilities knows texts that are made; set augment=none")
+    if task.label_free:
+        raise UserError(f"{said}, but in {task.name} no arm learns on texts that are made; set augment=none")
+    if task.writes:
+        raise UserError(
+            f"{said}, but the models of {task.name} write, and would learn to write texts with words left out or "
+            "replaced; set augment=none"
+        )
+    whole = next((step.name for step in steps if isinstance(step, NgramStep | SpliceStep)), None)
+    if whole and task.words and not task.tagged:
+        raise UserError(
+            f"augment.steps has '{whole}', which would part a question from its passage in {task.name}; choose "
+            "augment=mask or augment=words, which change the question alone"
+        )
+    if not any(arm.endswith("+transfer") or arm == ON_AUGMENTED for arm in arms):
+        raise UserError(
+            f"{said}, but no arm of {list(arms)} learns on texts that are made; add 'soft+transfer', or set "
+            "augment=none"
+        )
+
+
+def check_inherited(config: Config, task: type[Task]) -> None:
+    """Raises UserError where a text that was made cannot take over the label of the one that it was made of."""
+    said = f"arms has '{ON_AUGMENTED}'"
+    if not config.augment.steps:
+        raise UserError(f"{said}, but no text is made; choose augment=mask, ngrams, splice or words, or leave it out")
+    if task.kind not in INHERITED:
+        raise UserError(
+            f"{said}, but in {task.name} a text that is made does not have the label of the one that it was made of; "
+            "leave it out"
+        )
+    if config.data.label is None:
+        raise UserError(f"{said}, but data.label is null, so there are no labels to take over; leave it out")
 
 
 def check_shortlist(config: Config, task: type[Task]) -> None:

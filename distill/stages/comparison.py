@@ -30,6 +30,8 @@ CONTRASTS = (
     ("gkd", "hard", True),
     ("gkd", "soft", False),
     ("soft+transfer", "pseudo+transfer", False),
+    ("soft+transfer", "hard+augmented", False),
+    ("hard+augmented", "hard", False),
 )
 """Which arms are compared, where a run has both, and whether that was named beforehand."""
 

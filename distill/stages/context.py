@@ -67,6 +67,11 @@ class Texts:
         return self.dataset.part("train", "transfer")
 
     @property
+    def learnt(self) -> Part:
+        """The same, and the texts that were made of them: what students learn on from the teacher."""
+        return self.dataset.part(*self.training.splits, "augmented") if self.dataset.augmented else self.training
+
+    @property
     def held_out(self) -> Part:
         """What a chosen model answers once: test, and the texts out of scope."""
         return self.dataset.part("test", "out_of_scope")

@@ -80,11 +80,12 @@ def cross_fit(this: Run, texts: Texts, signal: Signal) -> Signal:
         what = f"fold {fold + 1} of {count}"
         warnings += unknown_labels(held, rest, what)
         models.append(train_without(this, texts, signal, rest, what))
-        asked = tokens_of(this, texts, dataclasses.replace(dataset, train=held).part("train", "transfer"))
+        of_fold = dataclasses.replace(texts, dataset=dataclasses.replace(dataset, train=held))
+        asked = tokens_of(this, texts, of_fold.learnt)
         labelling = LabelTexts(models[-1], texts.reading, texts.task, asked, to_learn=True)
         labels.append(this.artifacts.get(labelling))
         on_validation.append(this.artifacts.get(dataclasses.replace(labelling, texts=validation, to_learn=False)))
-    answers = this.artifacts.get(MixLabels(tuple(labels), texts.task, texts.training))
+    answers = this.artifacts.get(MixLabels(tuple(labels), texts.task, texts.learnt))
     mean = this.artifacts.get(MixLabels(tuple(on_validation), texts.task, validation.texts))
     task = texts.task.fit(units_of(open_store(mean), dataset.validation), dataset.validation)
     scores = CrossFitting(

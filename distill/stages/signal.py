@@ -26,7 +26,9 @@ from distill.training.devices import Machine
 
 ON_WRITTEN = ("sequence", "sequence+soft")
 """Arms that learn on what the teacher wrote of the training texts."""
-WITHOUT_ANSWERS = ("linear", "hard", "pretrained", "gkd", *ON_WRITTEN)
+ON_AUGMENTED = "hard+augmented"
+"""The arm that learns from labels that texts which were made take over."""
+WITHOUT_ANSWERS = ("linear", "hard", ON_AUGMENTED, "pretrained", "gkd", *ON_WRITTEN)
 """Arms that do not read what the teacher says of the training texts."""
 TOGETHER = 1024
 """Texts that are written before they are kept."""
@@ -195,7 +197,7 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
     answers = None
     if texts.task.metric.name == AGREEMENT or any(arm not in WITHOUT_ANSWERS for arm in this.config.arms):
         # With cross-fitting, students learn from other teachers; this one shows what they would have learnt from it.
-        part = texts.training if this.config.folds == 1 else texts.dataset.part("train")
+        part = texts.learnt if this.config.folds == 1 else texts.dataset.part("train")
         answers = this.artifacts.get(labels_of(this, texts, teacher, part, to_learn=True))
     on_validation, on_held_out = (
         this.artifacts.get(labels_of(this, texts, teacher, part, to_learn=False))

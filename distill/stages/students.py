@@ -22,7 +22,7 @@ from distill.config import (
 from distill.data import Part
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Chosen, Lesson, Run, Signal, TrainedArm, open_store
-from distill.stages.signal import ON_WRITTEN
+from distill.stages.signal import ON_AUGMENTED, ON_WRITTEN
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.teacher import best_of, candidate_of
 from distill.stages.tokens import Tokens, tokens_of
@@ -31,7 +31,7 @@ from distill.text import Reading
 from distill.training.devices import Machine
 
 StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent
-ON_LABELS = ("hard", "pretrained", "sequence")
+ON_LABELS = ("hard", "hard+augmented", "pretrained", "sequence")
 """Arms that read no soft labels: they learn from the data's labels, or from what the teacher wrote in their place."""
 ON_POLICY = "gkd"
 """The arm that learns on what its student writes."""
@@ -244,7 +244,9 @@ def part_of(lesson: Lesson, arm: str) -> Part:
     if arm in ON_WRITTEN:
         assert lesson.written is not None
         return lesson.written.texts
-    return lesson.texts.training if arm.endswith("+transfer") else lesson.texts.dataset.part("train")
+    if arm == ON_AUGMENTED:
+        return lesson.texts.dataset.part("train", "inherited")
+    return lesson.texts.learnt if arm.endswith("+transfer") else lesson.texts.dataset.part("train")
 
 
 def answers_of(lesson: Lesson, arm: str) -> Artifact | None:

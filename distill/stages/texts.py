@@ -50,10 +50,11 @@ def read_data(this: Run) -> Dataset:
         dataset = dataclasses.replace(dataset, train=dataset.transfer, transfer=())
     if not dataset.test:
         raise UserError("there are no test texts; set data.test, or data.test_share above 0")
-    if not dataset.transfer and any(arm.endswith("+transfer") for arm in config.arms):
+    unlabelled = dataset.transfer or config.augment.steps
+    if not unlabelled and any(arm.endswith("+transfer") for arm in config.arms):
         raise UserError(
             "there are no texts without labels, so the arms with +transfer would repeat the others; set data.labelled "
-            "or data.transfer, or leave these arms out with arms=[linear,hard,soft]"
+            "or data.transfer, choose augment=splice, or leave these arms out with arms=[linear,hard,soft]"
         )
     if config.folds > 1:
         assign_folds(dataset.train, config.folds, config.data.split_seed)  # before the first training
@@ -242,7 +243,7 @@ def prepare_student(this: Run, texts: Texts, written: Written | None) -> Student
     """The texts as the student reads them."""
     reading = read_by_student(this, texts)
     labelled = None if written is None or written.answers is None else written.texts
-    artifact = this.artifacts.get(MakeVocabulary(this.config.student.vocabulary, reading, texts.training, labelled))
+    artifact = this.artifacts.get(MakeVocabulary(this.config.student.vocabulary, reading, texts.learnt, labelled))
     own = Reading.load(artifact.directory / "reading")
     return StudentTexts(texts.dataset, texts.task, own, artifact, own.identity == texts.reading.identity)
 

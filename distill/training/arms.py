@@ -15,6 +15,8 @@ DIFFERS_IN = {
     "linear": "TF-IDF and logistic regression on the labelled texts: the honest floor",
     "teacher": "the model that is distilled",
     "hard": "the data's labels on the labelled texts",
+    "hard+augmented": "the data's labels on the same texts, and on those made of them, each with the label of the text "
+    "it was made of (of a splice: of the longer part): all texts of `soft+transfer` that have a label",
     "soft": "the teacher's soft labels on the same texts, with weights, order, steps and seeds of hard",
     "soft+transfer": "the teacher's soft labels on the texts without labels, too",
     "pretrained": "the data's labels, after the teacher taught it to find masked tokens (DistilBERT)",
@@ -46,7 +48,7 @@ def objective_of(
     )
     from distill.objectives.objective import PSEUDO
 
-    if name in ("hard", "pretrained", "sequence"):
+    if name in ("hard", "hard+augmented", "pretrained", "sequence"):
         return Objective.of([HardTerm("hard", smoothing=config.smoothing)], kind)
     objective = Objective.of(config.terms, kind, shapes or (Shape(), Shape()))
     if name == "gkd":

@@ -360,7 +360,7 @@ def test_both_texts_of_a_pair_are_learnt_on_alone_and_without_score(tmp_path):
 def test_texts_of_either_side_of_a_test_pair_are_not_learnt_on(tmp_path):
     train = [{"text": text} for text in ("a", "b", "one 100", "two 101", "two 207", "one 300")]
     transfer = [{"text": "c", "other": "two 205"}, {"text": "a", "other": "one 105"}]
-    config = embedding(tmp_path, train, transfer=source(tmp_path / "x.jsonl", transfer))
+    config = embedding(tmp_path, train, transfer=(source(tmp_path / "x.jsonl", transfer),))
     data = load_data(config, EMBEDDING)
     assert [e.text for e in data.transfer] == ["a", "b", "one 300", "c"]
     assert data.dropped == {

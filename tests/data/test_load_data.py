@@ -67,7 +67,7 @@ def test_texts_of_validation_and_test_stand_nowhere_else(tmp_path):
             tmp_path / "t.jsonl",
             [*reviews(6, 30), *reviews(1, 36), {"text": "", "label": "fresh"}, {"text": "p", "label": "plot"}],
         ),
-        transfer=source(tmp_path / "x.jsonl", [{"text": f"review {i}"} for i in (0, 31, 41, 90, 90, 91)]),
+        transfer=(source(tmp_path / "x.jsonl", [{"text": f"review {i}"} for i in (0, 31, 41, 90, 90, 91)]),),
         drop_labels=("plot",),
     )
     data = load_data(config, CLASSIFICATION)

@@ -27,7 +27,9 @@ def reviews(start: int, stop: int, **more: Any) -> list[Row]:
 
 
 def load(tmp_path: Path, splits: dict[str, list[Row]], **more: Any) -> Dataset:
-    given = {name: source(tmp_path / f"{name}.jsonl", rows) for name, rows in splits.items()}
+    given: dict[str, Any] = {name: source(tmp_path / f"{name}.jsonl", rows) for name, rows in splits.items()}
+    if "transfer" in given:
+        given["transfer"] = (given["transfer"],)
     return load_data(DataConfig(**given, **more), CLASSIFICATION)
 
 

@@ -100,6 +100,11 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             "no pairs to make in sentence-embedding",
         ),
         (
+            "text-classification",
+            {"data": {"train": {"path": "x"}, "label": None, "transfer_choice": "close"}},
+            r"data\.transfer_choice is 'close', but no training text has a label",
+        ),
+        (
             "multi-label-classification",
             {"teacher": {"name": "probabilities", "source": {"path": "x"}}},
             "distributions over labels, which multi-label-classification does not have",

@@ -18,9 +18,11 @@ from small_runs import texts_in
 
 from distill import stages, tasks
 from distill.config import (
+    AugmentConfig,
     DataConfig,
     ExportConfig,
     LayersStudent,
+    MaskStep,
     MeasureConfig,
     ObjectiveConfig,
     PretrainedTeacher,
@@ -34,12 +36,14 @@ from distill.config import (
     TransformerStudent,
     TransformerTeacher,
     Vocabulary,
+    WordStep,
 )
 from distill.data import Dataset, Part
 from distill.measure import EnergyMeter
 from distill.results import Figure, StageCost
 from distill.stages import stage as stage_file
 from distill.stages.artifacts import Artifact, Artifacts
+from distill.stages.augmentation import MakeTexts
 from distill.stages.comparison import AnswerHeldOut
 from distill.stages.cross_fitting import MixLabels
 from distill.stages.exporting import AnswerByGraph, ExportModel
@@ -120,6 +124,15 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
         MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, "text-classification", training),
         MakeVocabulary(Vocabulary(True), reading, training, validation),
         ReadTexts(reading, task, training),
+        MakeTexts(
+            AugmentConfig((MaskStep("mask"), WordStep("words"))),
+            0,
+            "[MASK]",
+            artifact("teacher"),
+            reading,
+            task,
+            training,
+        ),
         TrainTeacher(
             teacher, 0, False, reading, task, read(train), read(validation), False, student, ObjectiveConfig(), "fold 1"
         ),
