@@ -20,6 +20,7 @@ from distill.stages.signal import ask_teacher, label_by_teacher, write_by_teache
 from distill.stages.students import choose, train_arms
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
+from distill.stages.vectors import make_vectors
 
 __all__ = ["Outcome", "run"]
 
@@ -37,7 +38,7 @@ def run(config: Config) -> Outcome:
     teachers = export_teacher(this, texts, signal)
     written = write_by_teacher(this, texts, teacher)
     own = prepare_student(this, texts, written)
-    lesson = Lesson(own, signal, pretrain_student(this, texts), written)
+    lesson = Lesson(own, signal, pretrain_student(this, texts), written, make_vectors(this, own, signal))
     arms = train_arms(this, lesson)
     linear = fit_floor(this, texts)
     comparison = evaluate(this, lesson, linear, arms)

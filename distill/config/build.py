@@ -21,6 +21,8 @@ from distill.config.schema import (
     RecurrentStudent,
     RecurrentTeacher,
     ReverseKlTerm,
+    StaticArchitecture,
+    StaticStudent,
     TrainConfig,
     TrainedTokenizer,
     TransformerStudent,
@@ -239,6 +241,8 @@ def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
                 f"{where}.architecture",
                 require,
             )
+        elif isinstance(model, StaticStudent):
+            check_sizes(model.architecture, ("embedding_size", "hidden_size"), f"{where}.architecture", require)
     if "pretrained" in config.arms:
         require(
             isinstance(student, LayersStudent) and isinstance(config.teacher, PretrainedTeacher),
@@ -299,7 +303,10 @@ def check_transformer(sizes: Architecture, where: str, require: Callable[[bool, 
 
 
 def check_sizes(
-    sizes: Architecture | RecurrentArchitecture, keys: tuple[str, ...], where: str, require: Callable[[bool, str], None]
+    sizes: Architecture | RecurrentArchitecture | StaticArchitecture,
+    keys: tuple[str, ...],
+    where: str,
+    require: Callable[[bool, str], None],
 ) -> None:
     """Counts of at least 1, and a share that is one."""
     for key in keys:

@@ -157,6 +157,19 @@ class RecurrentArchitecture:
 
 
 @dataclass(frozen=True)
+class StaticArchitecture:
+    """Sizes of the static model."""
+
+    embedding_size: int = 256
+    """Of a token's vector; less where the teacher's vectors are shorter."""
+    hidden_size: int = 256
+    """Of the one layer between a text's vector and the answer."""
+    dropout: float = 0.2
+    pairs: Literal["apart", "together"] = "apart"
+    """The vectors of two texts are compared, or all tokens of both are averaged."""
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """The vocabulary of a student that keeps its teacher's tokenizer."""
 
@@ -280,6 +293,18 @@ class RecurrentStudent:
     architecture: RecurrentArchitecture = RecurrentArchitecture()
     embeddings: Literal["random", "teacher"] = "random"
     """``teacher``: the teacher's word embeddings, whose size then replaces ``architecture.embedding_size``."""
+    vocabulary: Vocabulary = Vocabulary()
+
+
+@dataclass(frozen=True)
+class StaticStudent:
+    """The weighted mean of one vector a token, started as model2vec starts them, and a hidden layer."""
+
+    name: Literal["static"]
+    architecture: StaticArchitecture = StaticArchitecture()
+    start: Literal["layers", "embeddings", "random"] = "layers"
+    """Where the vectors come from: what the teacher's last layer says of each token alone, or the teacher's word
+    embeddings, either reduced to their principal components; or random numbers."""
     vocabulary: Vocabulary = Vocabulary()
 
 
@@ -446,7 +471,7 @@ class Config:
     recipe: str
     data: DataConfig
     teacher: PretrainedTeacher | TransformerTeacher | RecurrentTeacher | ProbabilitiesTeacher
-    student: LayersStudent | TransformerStudent | RecurrentStudent
+    student: LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent
     task: TaskConfig = TaskConfig()
     tokenizer: TeacherTokenizer | TrainedTokenizer | SourceTokenizer = TeacherTokenizer("teacher")
     objective: ObjectiveConfig = ObjectiveConfig()

@@ -15,6 +15,7 @@ from distill.config import (
     ProbabilitiesTeacher,
     ReverseKlTerm,
     Source,
+    StaticStudent,
     TeacherTokenizer,
     TrainedTokenizer,
 )
@@ -39,6 +40,7 @@ def check_task(config: Config) -> None:
     check_shortlist(config, TASKS[name])
     if TASKS[name].writes:
         check_writing(config, TASKS[name])
+    check_static(config, TASKS[name])
     data, kind = config.data, TASKS[name].kind
     if data.out_of_scope is not None and (kind != "categorical" or TASKS[name].words):
         raise UserError(
@@ -157,6 +159,25 @@ def check_writing(config: Config, task: type[Task]) -> None:
     own = isinstance(config.teacher, PretrainedTeacher) and not isinstance(tokenizer, TeacherTokenizer)
     if own:
         check_other_tokenizer(config, task)
+
+
+def check_static(config: Config, task: type[Task]) -> None:
+    """Raises UserError for a static student where one vector a text is not enough, and where it has nothing to start
+    from."""
+    student = config.student
+    if not isinstance(student, StaticStudent):
+        return
+    if task.words or task.writes:
+        asks = "writes a text" if task.writes else "asks about each word"
+        others = "transformer or student=lstm" if task.writes else "layers or student=lstm"
+        raise UserError(
+            f"student=static averages a text into one vector, but {task.name} {asks}; choose student={others}"
+        )
+    if student.start != "random" and isinstance(config.teacher, ProbabilitiesTeacher):
+        raise UserError(
+            f"student.start is '{student.start}', which takes token vectors of the teacher, but this teacher is a file "
+            "of probabilities; set student.start=random"
+        )
 
 
 def check_other_tokenizer(config: Config, task: type[Task]) -> None:

@@ -129,6 +129,8 @@ class Lesson:
     """Where the arm of that name starts from."""
     written: Written | None = None
     """None where no arm learns on it."""
+    vectors: Artifact | None = None
+    """Where a static student starts from."""
 
 
 @dataclass(frozen=True)

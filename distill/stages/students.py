@@ -16,6 +16,7 @@ from distill.config import (
     ObjectiveConfig,
     PretrainedTeacher,
     RecurrentStudent,
+    StaticStudent,
     TrainConfig,
     TransformerStudent,
 )
@@ -30,7 +31,7 @@ from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
 
-StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent
+StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent
 ON_LABELS = ("hard", "pretrained", "sequence")
 """Arms that read no soft labels: they learn from the data's labels, or from what the teacher wrote in their place."""
 ON_POLICY = "gkd"
@@ -50,7 +51,8 @@ class TrainStudent(Stage):
     arm: str
     student: StudentConfig
     start: Artifact | PretrainedTeacher | None
-    """The model it takes weights from: one that was trained here, or a checkpoint as it is; None: random weights."""
+    """What it takes weights from: a model that was trained here, token vectors, or a checkpoint as it is; None: random
+    weights."""
     objective: ObjectiveConfig
     """Read by the arms that read the teacher."""
     signal: Artifact | None
@@ -136,6 +138,8 @@ class TrainStudent(Stage):
         """The student before its training."""
         from distill.models import build_student, load_model, load_teacher, load_with_new_head, start_at_the_mean
 
+        if isinstance(self.student, StaticStudent):
+            return self.first_vectors(self.student)
         config, source, new_head = self.student, None, not isinstance(self.student, LayersStudent)
         if isinstance(self.start, PretrainedTeacher):
             import torch
@@ -163,6 +167,16 @@ class TrainStudent(Stage):
         )
         if new_head:
             start_at_the_mean(student.model, self.task, self.labelled.examples)
+        return student
+
+    def first_vectors(self, config: StaticStudent) -> Any:
+        """The same of a static student."""
+        from distill.models import TokenVectors, build_static, start_at_the_mean
+
+        assert isinstance(self.start, Artifact)
+        vectors = TokenVectors.load(self.start.directory)
+        student = build_static(config.architecture, vectors, self.reading, self.task, self.seed, self.paired)
+        start_at_the_mean(student.model, self.task, self.labelled.examples)
         return student
 
 
@@ -196,10 +210,11 @@ def train_arm(this: Run, lesson: Lesson, name: str) -> TrainedArm:
 def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) -> TrainStudent:
     """One training of an arm."""
     config, texts, signal = this.config, lesson.texts, lesson.signal
+    made = lesson.pretrained if name == "pretrained" else lesson.vectors
     return TrainStudent(
         arm=name,
         student=config.student,
-        start=start_of(config.student, config.teacher, signal, lesson.pretrained if name == "pretrained" else None),
+        start=start_of(config.student, config.teacher, signal, made),
         objective=objective_for(name, config.objective),
         signal=None if name in (*ON_LABELS, ON_POLICY) else answers_of(lesson, name),
         beside=signal.teacher.model if name == ON_POLICY else None,
@@ -241,11 +256,11 @@ def answers_of(lesson: Lesson, arm: str) -> Artifact | None:
 
 
 def start_of(
-    student: StudentConfig, teacher: Any, signal: Signal, pretrained: Artifact | None
+    student: StudentConfig, teacher: Any, signal: Signal, made: Artifact | None
 ) -> Artifact | PretrainedTeacher | None:
-    """Where a student takes its first weights from."""
-    if pretrained is not None:
-        return pretrained
+    """Where a student takes its first weights from: what was ``made`` for it, or its teacher."""
+    if made is not None:
+        return made
     if isinstance(student, LayersStudent) and student.start == "checkpoint":
         assert isinstance(teacher, PretrainedTeacher)
         return dataclasses.replace(teacher, train=TrainConfig(), tries=1)

@@ -91,6 +91,12 @@ def _columns(task: str) -> list[str]:
             marks=pytest.mark.slow,
         ),
         ("token-classification", ["student=gru", "student.embeddings=teacher"]),
+        ("regression", ["student=static"]),
+        pytest.param(
+            "multi-label-classification", ["student=static", "student.start=embeddings"], marks=pytest.mark.slow
+        ),
+        pytest.param("text-classification", ["student=static", "tokenizer=trained"], marks=pytest.mark.slow),
+        pytest.param("sentence-embedding", ["student=static"], marks=pytest.mark.slow),
         pytest.param(
             "question-answering", ["student=lstm", "data.max_length=24", "data.stride=4"], marks=pytest.mark.slow
         ),
@@ -110,6 +116,7 @@ def test_students_of_other_kinds_run_in_other_tasks(
     ("task", "teacher"),
     [
         ("text-classification", ["teacher=lstm", "student=rnn", "tokenizer.model=bpe"]),
+        pytest.param("regression", ["teacher=transformer", "student=static"], marks=pytest.mark.slow),
         pytest.param(
             "token-classification",
             ["teacher=transformer", "student=lstm", "tokenizer.model=unigram"],

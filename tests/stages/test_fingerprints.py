@@ -29,6 +29,7 @@ from distill.config import (
     RecurrentStudent,
     RecurrentTeacher,
     Source,
+    StaticStudent,
     TrainConfig,
     TrainedTokenizer,
     TransformerStudent,
@@ -52,12 +53,22 @@ from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
 from distill.stages.texts import MakeReading, MakeVocabulary
 from distill.stages.tokens import ReadTexts, Tokens
+from distill.stages.vectors import MakeVectors
 from distill.tasks import Task
 from distill.text import Example, Reading
 from distill.training.devices import Machine
 
 CPU = Machine("cpu", "fp32", "as asked for", 1)
-ON_DEVICE = {TrainTeacher, PretrainStudent, LabelTexts, WriteTexts, ContinueTexts, TrainStudent, AnswerHeldOut}
+ON_DEVICE = {
+    TrainTeacher,
+    PretrainStudent,
+    LabelTexts,
+    WriteTexts,
+    ContinueTexts,
+    MakeVectors,
+    TrainStudent,
+    AnswerHeldOut,
+}
 DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled"}
 """Names of settings that change no result, wherever they stand."""
 CHECKED_ALONE = {(TrainTeacher, "layers")}
@@ -129,6 +140,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             task,
             training,
         ),
+        MakeVectors(artifact("teacher"), "layers", 8, reading, task, read(training)),
         PretrainStudent(teacher, student, 0, reading, training, validation),
         TrainStudent(
             arm="soft",
@@ -173,7 +185,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
 
 OTHER_KINDS: dict[type, tuple[Any, ...]] = {
     PretrainedTeacher: (TransformerTeacher("transformer"), RecurrentTeacher("recurrent")),
-    LayersStudent: (TransformerStudent("transformer"), RecurrentStudent("recurrent")),
+    LayersStudent: (TransformerStudent("transformer"), RecurrentStudent("recurrent"), StaticStudent("static")),
     TrainedTokenizer: (None,),
     Artifact: (None,),
 }
