@@ -13,6 +13,7 @@ from distill.stages.context import Findings, Lesson, open_run
 from distill.stages.delivery import Outcome, deliver
 from distill.stages.exporting import export_student, export_teacher, variant_results
 from distill.stages.floor import fit_floor
+from distill.stages.importance import rank_units
 from distill.stages.looking import look_inside
 from distill.stages.pretraining import pretrain_student
 from distill.stages.reporting import make_report
@@ -38,7 +39,8 @@ def run(config: Config) -> Outcome:
     teachers = export_teacher(this, texts, signal)
     written = write_by_teacher(this, texts, teacher)
     own = prepare_student(this, texts, written)
-    lesson = Lesson(own, signal, pretrain_student(this, texts), written, make_vectors(this, own, signal))
+    pretrained, vectors = pretrain_student(this, texts), make_vectors(this, own, signal)
+    lesson = Lesson(own, signal, pretrained, written, vectors, rank_units(this, texts, signal))
     arms = train_arms(this, lesson)
     linear = fit_floor(this, texts)
     comparison = evaluate(this, lesson, linear, arms)

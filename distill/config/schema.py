@@ -271,6 +271,9 @@ class LayersStudent:
     """0: half of the teacher's."""
     start: Literal["teacher", "checkpoint"] = "teacher"
     """Whose layers: those of the fine-tuned teacher, or of its checkpoint before it was fine-tuned."""
+    feed_forward_share: float = 1.0
+    """Share of the feed-forward units of each layer that is kept: those that the loss on labelled texts depends on
+    most."""
     pretraining: PretrainingConfig = PretrainingConfig()
     """What the arm ``pretrained`` does before it sees the task."""
     vocabulary: Vocabulary = Vocabulary()

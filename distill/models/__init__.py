@@ -8,6 +8,7 @@ from distill.models.loading import (
     save_model,
     vector_size,
 )
+from distill.models.narrowing import keep_units
 from distill.models.recurrent import (
     RecurrentConfig,
     RecurrentForSequenceClassification,
@@ -61,6 +62,7 @@ __all__ = [
     "build_student",
     "build_transformer",
     "frequency_weights",
+    "keep_units",
     "load_model",
     "load_teacher",
     "load_with_new_head",

@@ -273,6 +273,11 @@ def student_from_layers(teacher: PreTrainedModel, layers: list[int]) -> PreTrain
     return student
 
 
+def layers_of(model: PreTrainedModel) -> list[nn.Module]:
+    """The layers of a model."""
+    return list(model.get_submodule(_layer_prefix(model)).children())
+
+
 def _layer_prefix(model: PreTrainedModel) -> str:
     """Name of the list of layers inside a model."""
     count = model.config.num_hidden_layers

@@ -41,6 +41,11 @@ def check_task(config: Config) -> None:
     if TASKS[name].writes:
         check_writing(config, TASKS[name])
     check_static(config, TASKS[name])
+    if TASKS[name].label_free and getattr(config.student, "feed_forward_share", 1) < 1:
+        raise UserError(
+            "student.feed_forward_share is below 1, and which units matter is told by the loss on labels, but in "
+            f"{name} no text is labelled; set it to 1"
+        )
     data, kind = config.data, TASKS[name].kind
     if data.out_of_scope is not None and (kind != "categorical" or TASKS[name].words):
         raise UserError(

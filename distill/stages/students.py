@@ -53,6 +53,8 @@ class TrainStudent(Stage):
     start: Artifact | PretrainedTeacher | None
     """What it takes weights from: a model that was trained here, token vectors, or a checkpoint as it is; None: random
     weights."""
+    importance: Artifact | None
+    """Of the teacher's feed-forward units, where the student keeps a part of them."""
     objective: ObjectiveConfig
     """Read by the arms that read the teacher."""
     signal: Artifact | None
@@ -165,9 +167,21 @@ class TrainStudent(Stage):
             self.seed,
             self.paired,
         )
+        if self.importance is not None:
+            self.narrow(student.model)
         if new_head:
             start_at_the_mean(student.model, self.task, self.labelled.examples)
         return student
+
+    def narrow(self, model: Any) -> None:
+        """Keeps the feed-forward units that matter most, in place."""
+        from distill.models import keep_units
+        from distill.models.students import chosen_layers
+
+        assert isinstance(self.student, LayersStudent)
+        assert self.importance is not None
+        found = np.load(self.importance.directory / "importance.npy", allow_pickle=False)
+        keep_units(model, found[chosen_layers(self.student, len(found))], self.student.feed_forward_share)
 
     def first_vectors(self, config: StaticStudent) -> Any:
         """The same of a static student."""
@@ -215,6 +229,7 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         arm=name,
         student=config.student,
         start=start_of(config.student, config.teacher, signal, made),
+        importance=lesson.importance,
         objective=objective_for(name, config.objective),
         signal=None if name in (*ON_LABELS, ON_POLICY) else answers_of(lesson, name),
         beside=signal.teacher.model if name == ON_POLICY else None,

@@ -77,6 +77,7 @@ class TrainTeacher(Stage):
         """Leaves ``model`` and ``result.json``; its ``padding`` says why texts cannot be padded, where that is so."""
         from distill.models import save_model, start_at_the_mean
         from distill.models.answers import fault_of_padding
+        from distill.models.narrowing import feed_forwards
         from distill.models.students import check_layers
         from distill.models.teachers import renew_pooler
         from distill.objectives import Objective
@@ -86,6 +87,8 @@ class TrainTeacher(Stage):
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
         if self.layers is not None:
             check_layers(self.layers, loaded.model)
+            if self.layers.feed_forward_share < 1:
+                feed_forwards(loaded.model)
         known = self.texts.encoded or self.validation.encoded  # without labels there is no training text
         result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.next_token, known)
         if result["padding"] and not fine_tuned:

@@ -63,6 +63,22 @@ def test_a_recipe_becomes_its_dataclasses_and_defaults_fill_the_rest() -> None:
         ),
         ({"student": {"name": "recurrent", "count": 2}}, r"unknown key 'student\.count'"),
         (
+            {"student": {"name": "layers", "feed_forward_share": 0}},
+            r"student\.feed_forward_share is 0\.0; it is a share of the units, above 0 and up to 1",
+        ),
+        ({"student": {"name": "layers", "feed_forward_share": 1.5}}, r"student\.feed_forward_share is 1\.5"),
+        (
+            {
+                "student": {"name": "layers", "feed_forward_share": 0.5, "start": "checkpoint"},
+                "arms": ["linear", "hard", "pretrained"],
+            },
+            r"student\.feed_forward_share is 0\.5, which is chosen by the task, but arms has 'pretrained'",
+        ),
+        (
+            {"student": {"name": "static", "architecture": {"hidden_size": 0}}},
+            r"student\.architecture\.hidden_size is 0; give at least 1",
+        ),
+        (
             {"objective": {"terms": [{"name": "kl", "temprature": 2}]}},
             r"unknown key 'objective\.terms\[0\]\.temprature'; did you mean 'temperature'\?",
         ),

@@ -92,6 +92,7 @@ def _columns(task: str) -> list[str]:
         ),
         ("token-classification", ["student=gru", "student.embeddings=teacher"]),
         ("regression", ["student=static"]),
+        ("multi-label-classification", ["student=narrow"]),
         pytest.param(
             "multi-label-classification", ["student=static", "student.start=embeddings"], marks=pytest.mark.slow
         ),

@@ -73,6 +73,15 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             },
             r"student\.start is 'layers', .* a file of probabilities; set student\.start=random",
         ),
+        (
+            "sentence-embedding",
+            {
+                "student": {"name": "layers", "feed_forward_share": 0.5},
+                "arms": ["linear", "soft"],
+                "objective": MSE,
+            },
+            r"student\.feed_forward_share is below 1, .* in sentence-embedding no text is labelled; set it to 1",
+        ),
         ("question-answering", {}, "arms has 'linear', but a linear model finds no spans"),
         ("language-modelling", {}, "arms has 'linear', but a linear model writes no text"),
         (

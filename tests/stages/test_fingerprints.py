@@ -44,6 +44,7 @@ from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.comparison import AnswerHeldOut
 from distill.stages.exporting import AnswerByGraph, ExportModel
 from distill.stages.floor import FitLinear
+from distill.stages.importance import RankUnits
 from distill.stages.looking import LookInside
 from distill.stages.measuring import MeasureVariant
 from distill.stages.pretraining import PretrainStudent
@@ -66,6 +67,7 @@ ON_DEVICE = {
     WriteTexts,
     ContinueTexts,
     MakeVectors,
+    RankUnits,
     TrainStudent,
     AnswerHeldOut,
 }
@@ -141,11 +143,13 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             training,
         ),
         MakeVectors(artifact("teacher"), "layers", 8, reading, task, read(training)),
+        RankUnits(artifact("teacher"), reading, task, read(train)),
         PretrainStudent(teacher, student, 0, reading, training, validation),
         TrainStudent(
             arm="soft",
             student=student,
             start=artifact("teacher"),
+            importance=artifact("importance"),
             objective=ObjectiveConfig(),
             signal=artifact("signal"),
             beside=artifact("teacher"),
