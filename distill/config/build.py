@@ -308,6 +308,8 @@ def check_transformer(sizes: Architecture, where: str, require: Callable[[bool, 
         f"{where}.hidden_size is {sizes.hidden_size} and heads is {sizes.heads}; rotary positions turn pairs of "
         "dimensions, so hidden_size / heads must be even",
     )
+    size = sizes.embedding_size
+    require(size >= 0, f"{where}.embedding_size is {size}; give at least 1, or 0 for the hidden size")
     spread = sizes.initializer_range
     require(spread > 0, f"{where}.initializer_range is {spread}; give a standard deviation above 0, such as 0.02")
 

@@ -121,6 +121,9 @@ class Architecture:
 
     layers: int = 2
     hidden_size: int = 128
+    embedding_size: int = 0
+    """Of an encoder's word embeddings, which a matrix then widens to the hidden size (ALBERT, Lan et al. 2020): small
+    where the vocabulary is most of the model. 0: the hidden size, and no matrix."""
     heads: int = 2
     intermediate_size: int = 512
     dropout: float = 0.1

@@ -217,6 +217,7 @@ def build_transformer(
     elif task.writes:
         settings = DecoderConfig(**sizes, **boundaries(reading, task))
     else:
+        sizes["embedding_size"] = architecture.embedding_size
         settings = EncoderConfig(**sizes, **pair_settings(architecture, reading, paired), **label_settings(task))
     return LoadedModel(
         auto_class(task).from_config(settings), tokenizer, special_tokens or special_tokens_of(tokenizer)

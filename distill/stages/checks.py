@@ -154,6 +154,13 @@ def check_writing(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"arms has one with +transfer, but in {task.name} a text without a target cannot be learnt on; leave it out"
         )
+    for who, model in (("teacher", config.teacher), ("student", config.student)):
+        size = getattr(getattr(model, "architecture", None), "embedding_size", 0)
+        if model.name == "transformer" and size:
+            raise UserError(
+                f"{who}.architecture.embedding_size is {size}, but the word embeddings of a model that writes score "
+                "its words, too, and are not factorised here; set it to 0"
+            )
     vocabulary, stored = config.student.vocabulary, set(config.arms) - {"hard", "sequence", "gkd"}
     if vocabulary.trim and vocabulary.min_count > 1 and stored:
         raise UserError(

@@ -202,6 +202,7 @@ def test_values_that_cannot_be_are_refused(changes: dict[str, Any], message: str
         {"student": {"name": "recurrent", "architecture": {"hidden_size": 0}}},
         {"student": {"name": "recurrent", "architecture": {"dropout": 1.5}}},
         {"student": {"name": "transformer", "architecture": {"layers": 0}}},
+        {"student": {"name": "transformer", "architecture": {"embedding_size": -1}}},
         {"student": {"name": "layers", "count": -1}},
         {"seeds": [-1]},
         {"tokenizer": {"name": "trained", "vocabulary_size": 0}},

@@ -82,6 +82,11 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             },
             r"student\.feed_forward_share is below 1, .* in sentence-embedding no text is labelled; set it to 1",
         ),
+        (
+            "language-modelling",
+            {"student": {"name": "transformer", "architecture": {"embedding_size": 8}}, "arms": ["hard", "soft"]},
+            r"student\.architecture\.embedding_size is 8, .* not factorised here; set it to 0",
+        ),
         ("question-answering", {}, "arms has 'linear', but a linear model finds no spans"),
         ("language-modelling", {}, "arms has 'linear', but a linear model writes no text"),
         (
