@@ -15,6 +15,7 @@ from distill.stages.cross_fitting import cross_fit
 from distill.stages.delivery import Outcome, deliver
 from distill.stages.exporting import export_student, export_teacher, variant_results
 from distill.stages.floor import fit_floor
+from distill.stages.importance import rank_units
 from distill.stages.looking import look_inside
 from distill.stages.pretraining import pretrain_student
 from distill.stages.reporting import make_report
@@ -22,6 +23,7 @@ from distill.stages.signal import ask_teacher, label_by_teacher, write_by_teache
 from distill.stages.students import choose, train_arms
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
+from distill.stages.vectors import make_vectors
 
 __all__ = ["Outcome", "run"]
 
@@ -40,7 +42,8 @@ def run(config: Config) -> Outcome:
     teachers = export_teacher(this, texts, signal)
     written = write_by_teacher(this, texts, teacher)
     own = prepare_student(this, texts, written)
-    lesson = Lesson(own, signal, pretrain_student(this, texts), written)
+    pretrained, vectors = pretrain_student(this, texts), make_vectors(this, own, signal)
+    lesson = Lesson(own, signal, pretrained, written, vectors, rank_units(this, texts, signal))
     arms = train_arms(this, lesson)
     linear = fit_floor(this, texts)
     comparison = evaluate(this, lesson, linear, arms)

@@ -19,6 +19,8 @@ from distill.config.schema import (
     RecurrentArchitecture,
     RecurrentStudent,
     RecurrentTeacher,
+    StaticArchitecture,
+    StaticStudent,
     TrainConfig,
     TrainedTokenizer,
     TransformerStudent,
@@ -302,6 +304,8 @@ def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
                 f"{where}.architecture",
                 require,
             )
+        elif isinstance(model, StaticStudent):
+            check_sizes(model.architecture, ("embedding_size", "hidden_size"), f"{where}.architecture", require)
     if "pretrained" in config.arms:
         require(
             isinstance(student, LayersStudent) and isinstance(config.teacher, PretrainedTeacher),
@@ -330,6 +334,16 @@ def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
             pretraining.kl + pretraining.mlm + pretraining.cosine > 0,
             "student.pretraining has only weights of 0; raise kl, mlm or cosine",
         )
+        share = student.feed_forward_share
+        require(
+            0 < share <= 1,
+            f"student.feed_forward_share is {share}; it is a share of the units, above 0 and up to 1, such as 0.5",
+        )
+        require(
+            share == 1 or "pretrained" not in config.arms,
+            f"student.feed_forward_share is {share}, which is chosen by the task, but arms has 'pretrained', whose "
+            "students learn before they see the task; set it to 1, or leave the arm out",
+        )
         require(
             student.count >= 0, f"student.count is {student.count}; give at least 1, or 0 for half of the teacher's"
         )
@@ -357,12 +371,17 @@ def check_transformer(sizes: Architecture, where: str, require: Callable[[bool, 
         f"{where}.hidden_size is {sizes.hidden_size} and heads is {sizes.heads}; rotary positions turn pairs of "
         "dimensions, so hidden_size / heads must be even",
     )
+    size = sizes.embedding_size
+    require(size >= 0, f"{where}.embedding_size is {size}; give at least 1, or 0 for the hidden size")
     spread = sizes.initializer_range
     require(spread > 0, f"{where}.initializer_range is {spread}; give a standard deviation above 0, such as 0.02")
 
 
 def check_sizes(
-    sizes: Architecture | RecurrentArchitecture, keys: tuple[str, ...], where: str, require: Callable[[bool, str], None]
+    sizes: Architecture | RecurrentArchitecture | StaticArchitecture,
+    keys: tuple[str, ...],
+    where: str,
+    require: Callable[[bool, str], None],
 ) -> None:
     """Counts of at least 1, and a share that is one."""
     for key in keys:

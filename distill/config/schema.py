@@ -181,6 +181,9 @@ class Architecture:
 
     layers: int = 2
     hidden_size: int = 128
+    embedding_size: int = 0
+    """Of an encoder's word embeddings, which a matrix then widens to the hidden size (ALBERT, Lan et al. 2020): small
+    where the vocabulary is most of the model. 0: the hidden size, and no matrix."""
     heads: int = 2
     intermediate_size: int = 512
     dropout: float = 0.1
@@ -214,6 +217,19 @@ class RecurrentArchitecture:
     """Of an encoder-decoder: whether the decoder looks at all states of the source, or at the last alone."""
     pairs: Literal["apart", "together"] = "apart"
     """Two texts are read each by itself, and their vectors compared, or in one row, as BERT reads them."""
+
+
+@dataclass(frozen=True)
+class StaticArchitecture:
+    """Sizes of the static model."""
+
+    embedding_size: int = 256
+    """Of a token's vector; less where the teacher's vectors are shorter."""
+    hidden_size: int = 256
+    """Of the one layer between a text's vector and the answer."""
+    dropout: float = 0.2
+    pairs: Literal["apart", "together"] = "apart"
+    """The vectors of two texts are compared, or all tokens of both are averaged."""
 
 
 @dataclass(frozen=True)
@@ -327,6 +343,9 @@ class LayersStudent:
     """0: half of the teacher's."""
     start: Literal["teacher", "checkpoint"] = "teacher"
     """Whose layers: those of the fine-tuned teacher, or of its checkpoint before it was fine-tuned."""
+    feed_forward_share: float = 1.0
+    """Share of the feed-forward units of each layer that is kept: those that the loss on labelled texts depends on
+    most."""
     pretraining: PretrainingConfig = PretrainingConfig()
     """What the arm ``pretrained`` does before it sees the task."""
     vocabulary: Vocabulary = Vocabulary()
@@ -349,6 +368,18 @@ class RecurrentStudent:
     architecture: RecurrentArchitecture = RecurrentArchitecture()
     embeddings: Literal["random", "teacher"] = "random"
     """``teacher``: the teacher's word embeddings, whose size then replaces ``architecture.embedding_size``."""
+    vocabulary: Vocabulary = Vocabulary()
+
+
+@dataclass(frozen=True)
+class StaticStudent:
+    """The weighted mean of one vector a token, started as model2vec starts them, and a hidden layer."""
+
+    name: Literal["static"]
+    architecture: StaticArchitecture = StaticArchitecture()
+    start: Literal["layers", "embeddings", "random"] = "layers"
+    """Where the vectors come from: what the teacher's last layer says of each token alone, or the teacher's word
+    embeddings, either reduced to their principal components; or random numbers."""
     vocabulary: Vocabulary = Vocabulary()
 
 
@@ -472,7 +503,7 @@ class Config:
     recipe: str
     data: DataConfig
     teacher: PretrainedTeacher | TransformerTeacher | RecurrentTeacher | ProbabilitiesTeacher
-    student: LayersStudent | TransformerStudent | RecurrentStudent
+    student: LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent
     task: TaskConfig = TaskConfig()
     augment: AugmentConfig = AugmentConfig()
     tokenizer: TeacherTokenizer | TrainedTokenizer | SourceTokenizer = TeacherTokenizer("teacher")

@@ -8,6 +8,7 @@ from distill.models.loading import (
     save_model,
     vector_size,
 )
+from distill.models.narrowing import keep_units
 from distill.models.recurrent import (
     RecurrentConfig,
     RecurrentForSequenceClassification,
@@ -15,8 +16,10 @@ from distill.models.recurrent import (
 )
 from distill.models.recurrent_decoder import RecurrentDecoderConfig, RecurrentForCausalLM
 from distill.models.recurrent_encoder_decoder import RecurrentForSeq2SeqLM, RecurrentSeq2SeqConfig
+from distill.models.static import StaticConfig, StaticForSequenceClassification, StaticModel
 from distill.models.students import build_recurrent, build_student, build_transformer, student_from_layers
 from distill.models.teachers import Teacher, load_teacher, start_at_the_mean
+from distill.models.token_vectors import TokenVectors, build_static, frequency_weights, vectors_of_teacher
 from distill.models.transformer import (
     DecoderConfig,
     DecoderForCausalLM,
@@ -47,12 +50,19 @@ __all__ = [
     "RecurrentForSequenceClassification",
     "RecurrentForTokenClassification",
     "RecurrentSeq2SeqConfig",
+    "StaticConfig",
+    "StaticForSequenceClassification",
+    "StaticModel",
     "Teacher",
+    "TokenVectors",
     "TransformerForSeq2SeqLM",
     "TransformerSeq2SeqConfig",
     "build_recurrent",
+    "build_static",
     "build_student",
     "build_transformer",
+    "frequency_weights",
+    "keep_units",
     "load_model",
     "load_teacher",
     "load_with_new_head",
@@ -61,4 +71,5 @@ __all__ = [
     "start_at_the_mean",
     "student_from_layers",
     "vector_size",
+    "vectors_of_teacher",
 ]

@@ -13,7 +13,14 @@ from tokenizers.decoders import ByteLevel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from distill.config import Architecture, LayersStudent, RecurrentArchitecture, RecurrentStudent, TransformerStudent
+from distill.config import (
+    Architecture,
+    LayersStudent,
+    RecurrentArchitecture,
+    RecurrentStudent,
+    StaticArchitecture,
+    TransformerStudent,
+)
 from distill.errors import UserError
 from distill.models.loading import LoadedModel, auto_class, label_settings, special_tokens_of
 from distill.models.longest import first_position
@@ -61,7 +68,9 @@ def build_student(
     return build_recurrent(config.architecture, tokenizer, special_tokens, task, max_length, seed, paired, embeddings)
 
 
-def pair_settings(architecture: Architecture | RecurrentArchitecture, reading: Reading, paired: bool) -> dict[str, Any]:
+def pair_settings(
+    architecture: Architecture | RecurrentArchitecture | StaticArchitecture, reading: Reading, paired: bool
+) -> dict[str, Any]:
     """What the configuration of an in-repo model says of pairs.
 
     Raises ValueError where they are to be read apart and token types do not tell one text from the other: that has been
@@ -83,13 +92,18 @@ def teacher_embeddings(teacher: LoadedModel | None, tokenizer: Tokenizer, specia
     if teacher is None:
         raise UserError("student.embeddings=teacher takes word embeddings, but the teacher is no model; choose random")
     old: Tensor = teacher.model.get_input_embeddings().weight.detach()
+    ids = torch.from_numpy(teacher_ids(teacher, tokenizer, special_tokens))
+    return old[ids.clamp(min=0)].masked_fill(ids.unsqueeze(1) < 0, torch.nan)
+
+
+def teacher_ids(teacher: LoadedModel, tokenizer: Tokenizer, special_tokens: dict[str, str]) -> NDArray[np.int64]:
+    """[V], the teacher's id of each piece of ``tokenizer``, -1 where the teacher has no such piece."""
     theirs = ids_by_piece(teacher.tokenizer, teacher.special_tokens)
     own = ids_by_piece(tokenizer, special_tokens)
-    embeddings = old.new_full((max(own.values()) + 1, old.shape[1]), torch.nan)
+    ids = np.full(max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1, -1, dtype=np.int64)
     for piece, index in own.items():
-        if piece in theirs:
-            embeddings[index] = old[theirs[piece]]
-    return embeddings
+        ids[index] = theirs.get(piece, -1)
+    return ids
 
 
 def ids_by_piece(tokenizer: Tokenizer, special_tokens: dict[str, str]) -> dict[str, int]:
@@ -203,6 +217,7 @@ def build_transformer(
     elif task.writes:
         settings = DecoderConfig(**sizes, **boundaries(reading, task))
     else:
+        sizes["embedding_size"] = architecture.embedding_size
         settings = EncoderConfig(**sizes, **pair_settings(architecture, reading, paired), **label_settings(task))
     return LoadedModel(
         auto_class(task).from_config(settings), tokenizer, special_tokens or special_tokens_of(tokenizer)
@@ -257,6 +272,11 @@ def student_from_layers(teacher: PreTrainedModel, layers: list[int]) -> PreTrain
             f"layer 0, or choose student=transformer or student=lstm): {error}"
         ) from error
     return student
+
+
+def layers_of(model: PreTrainedModel) -> list[nn.Module]:
+    """The layers of a model."""
+    return list(model.get_submodule(_layer_prefix(model)).children())
 
 
 def _layer_prefix(model: PreTrainedModel) -> str:

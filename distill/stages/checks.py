@@ -17,6 +17,7 @@ from distill.config import (
     ProbabilitiesTeacher,
     Source,
     SpliceStep,
+    StaticStudent,
     TeacherTokenizer,
     TrainedTokenizer,
     TransformerStudent,
@@ -47,6 +48,12 @@ def check_task(config: Config) -> None:
     check_augment(config, TASKS[name])
     if TASKS[name].writes:
         check_writing(config, TASKS[name])
+    check_static(config, TASKS[name])
+    if TASKS[name].label_free and getattr(config.student, "feed_forward_share", 1) < 1:
+        raise UserError(
+            "student.feed_forward_share is below 1, and which units matter is told by the loss on labels, but in "
+            f"{name} no text is labelled; set it to 1"
+        )
     data, kind = config.data, TASKS[name].kind
     if data.out_of_scope is not None and (kind != "categorical" or TASKS[name].words):
         raise UserError(
@@ -249,6 +256,13 @@ def check_writing(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"arms has one with +transfer, but in {task.name} a text without a target cannot be learnt on; leave it out"
         )
+    for who, model in (("teacher", config.teacher), ("student", config.student)):
+        size = getattr(getattr(model, "architecture", None), "embedding_size", 0)
+        if model.name == "transformer" and size:
+            raise UserError(
+                f"{who}.architecture.embedding_size is {size}, but the word embeddings of a model that writes score "
+                "its words, too, and are not factorised here; set it to 0"
+            )
     vocabulary, stored = config.student.vocabulary, set(config.arms) - {"hard", "sequence", "gkd"}
     if vocabulary.trim and vocabulary.min_count > 1 and stored:
         raise UserError(
@@ -259,6 +273,25 @@ def check_writing(config: Config, task: type[Task]) -> None:
     own = isinstance(config.teacher, PretrainedTeacher) and not isinstance(tokenizer, TeacherTokenizer)
     if own:
         check_other_tokenizer(config, task)
+
+
+def check_static(config: Config, task: type[Task]) -> None:
+    """Raises UserError for a static student where one vector a text is not enough, and where it has nothing to start
+    from."""
+    student = config.student
+    if not isinstance(student, StaticStudent):
+        return
+    if task.words or task.writes:
+        asks = "writes a text" if task.writes else "asks about each word"
+        others = "transformer or student=lstm" if task.writes else "layers or student=lstm"
+        raise UserError(
+            f"student=static averages a text into one vector, but {task.name} {asks}; choose student={others}"
+        )
+    if student.start != "random" and isinstance(config.teacher, ProbabilitiesTeacher):
+        raise UserError(
+            f"student.start is '{student.start}', which takes token vectors of the teacher, but this teacher is a file "
+            "of probabilities; set student.start=random"
+        )
 
 
 def check_other_tokenizer(config: Config, task: type[Task]) -> None:

@@ -165,6 +165,10 @@ class Lesson:
     """Where the arm of that name starts from."""
     written: Written | None = None
     """None where no arm learns on it."""
+    vectors: Artifact | None = None
+    """Where a static student starts from."""
+    importance: Artifact | None = None
+    """Of the teacher's feed-forward units, where a student of its layers keeps a part of them."""
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,9 @@ def costs_of(findings: Findings) -> tuple[StageCost, ...]:
     """Time and energy of all trainings."""
     lesson = findings.lesson
     written = () if lesson.written is None else lesson.written.costs
-    more = [artifact.cost for artifact in (lesson.pretrained, findings.linear) if artifact is not None]
-    return (*lesson.signal.costs, *written, *more, *(cost_of_arm(arm) for arm in findings.arms))
+    more = (lesson.pretrained, lesson.vectors, lesson.importance, findings.linear)
+    others = [artifact.cost for artifact in more if artifact is not None]
+    return (*lesson.signal.costs, *written, *others, *(cost_of_arm(arm) for arm in findings.arms))
 
 
 def cost_of_arm(arm: TrainedArm) -> StageCost:

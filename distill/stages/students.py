@@ -16,6 +16,7 @@ from distill.config import (
     ObjectiveConfig,
     PretrainedTeacher,
     RecurrentStudent,
+    StaticStudent,
     TrainConfig,
     TransformerStudent,
 )
@@ -30,7 +31,7 @@ from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
 
-StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent
+StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent
 ON_LABELS = ("hard", "hard+augmented", "pretrained", "sequence")
 """Arms that read no soft labels: they learn from the data's labels, or from what the teacher wrote in their place."""
 ON_POLICY = "gkd"
@@ -50,7 +51,10 @@ class TrainStudent(Stage):
     arm: str
     student: StudentConfig
     start: Artifact | PretrainedTeacher | None
-    """The model it takes weights from: one that was trained here, or a checkpoint as it is; None: random weights."""
+    """What it takes weights from: a model that was trained here, token vectors, or a checkpoint as it is; None: random
+    weights."""
+    importance: Artifact | None
+    """Of the teacher's feed-forward units, where the student keeps a part of them."""
     objective: ObjectiveConfig
     """Read by the arms that read the teacher."""
     signal: Artifact | None
@@ -149,6 +153,8 @@ class TrainStudent(Stage):
         """The student before its training."""
         from distill.models import build_student, load_model, load_teacher, load_with_new_head, start_at_the_mean
 
+        if isinstance(self.student, StaticStudent):
+            return self.first_vectors(self.student)
         config, source, new_head = self.student, None, not isinstance(self.student, LayersStudent)
         if isinstance(self.start, PretrainedTeacher):
             import torch
@@ -174,8 +180,30 @@ class TrainStudent(Stage):
             self.seed,
             self.paired,
         )
+        if self.importance is not None:
+            self.narrow(student.model)
         if new_head:
             start_at_the_mean(student.model, self.task, self.labelled.examples)
+        return student
+
+    def narrow(self, model: Any) -> None:
+        """Keeps the feed-forward units that matter most, in place."""
+        from distill.models import keep_units
+        from distill.models.students import chosen_layers
+
+        assert isinstance(self.student, LayersStudent)
+        assert self.importance is not None
+        found = np.load(self.importance.directory / "importance.npy", allow_pickle=False)
+        keep_units(model, found[chosen_layers(self.student, len(found))], self.student.feed_forward_share)
+
+    def first_vectors(self, config: StaticStudent) -> Any:
+        """The same of a static student."""
+        from distill.models import TokenVectors, build_static, start_at_the_mean
+
+        assert isinstance(self.start, Artifact)
+        vectors = TokenVectors.load(self.start.directory)
+        student = build_static(config.architecture, vectors, self.reading, self.task, self.seed, self.paired)
+        start_at_the_mean(student.model, self.task, self.labelled.examples)
         return student
 
 
@@ -211,10 +239,12 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
     config, texts, signal = this.config, lesson.texts, lesson.signal
     answers = None if name in (*ON_LABELS, ON_POLICY) else answers_of(lesson, name)
     beside = name == ON_POLICY or (answers is not None and config.objective.looks_inside)
+    made = lesson.pretrained if name == "pretrained" else lesson.vectors
     return TrainStudent(
         arm=name,
         student=config.student,
-        start=start_of(config.student, config.teacher, signal, lesson.pretrained if name == "pretrained" else None),
+        start=start_of(config.student, config.teacher, signal, made),
+        importance=lesson.importance,
         objective=objective_for(name, config.objective),
         signal=answers,
         beside=signal.teacher.model if beside else None,
@@ -258,11 +288,11 @@ def answers_of(lesson: Lesson, arm: str) -> Artifact | None:
 
 
 def start_of(
-    student: StudentConfig, teacher: Any, signal: Signal, pretrained: Artifact | None
+    student: StudentConfig, teacher: Any, signal: Signal, made: Artifact | None
 ) -> Artifact | PretrainedTeacher | None:
-    """Where a student takes its first weights from."""
-    if pretrained is not None:
-        return pretrained
+    """Where a student takes its first weights from: what was ``made`` for it, or its teacher."""
+    if made is not None:
+        return made
     if isinstance(student, LayersStudent) and student.start == "checkpoint":
         assert isinstance(teacher, PretrainedTeacher)
         return dataclasses.replace(teacher, train=TrainConfig(), tries=1)

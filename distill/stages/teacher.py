@@ -15,6 +15,7 @@ from distill.config import (
     ProbabilitiesTeacher,
     RecurrentStudent,
     RecurrentTeacher,
+    StaticStudent,
     TransformerStudent,
     TransformerTeacher,
 )
@@ -57,7 +58,7 @@ class TrainTeacher(Stage):
     texts: Tokens
     validation: Tokens
     paired: bool
-    student: LayersStudent | TransformerStudent | RecurrentStudent = field(metadata=NO_MATTER)
+    student: LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent = field(metadata=NO_MATTER)
     """Layers that it starts from are looked for before the training, not after. All students share the teacher."""
     objective: ObjectiveConfig = field(metadata=NO_MATTER)
     """What its terms look at inside the teacher is looked for too."""
@@ -89,6 +90,7 @@ class TrainTeacher(Stage):
         """Leaves ``model`` and ``result.json``; its ``padding`` says why texts cannot be padded, where that is so."""
         from distill.models import save_model, start_at_the_mean
         from distill.models.answers import fault_of_padding
+        from distill.models.narrowing import feed_forwards
         from distill.models.students import check_layers
         from distill.models.teachers import renew_pooler
         from distill.objectives import Objective
@@ -99,7 +101,9 @@ class TrainTeacher(Stage):
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
         if isinstance(self.student, LayersStudent):
             check_layers(self.student, loaded.model)
-        if not isinstance(self.student, RecurrentStudent):
+            if self.student.feed_forward_share < 1:
+                feed_forwards(loaded.model)
+        if isinstance(self.student, LayersStudent | TransformerStudent):
             check_inside(self.objective, self.student, loaded.model, self.task)
         known = self.texts.encoded or self.validation.encoded  # without labels there is no training text
         result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.next_token, known)

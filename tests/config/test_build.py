@@ -70,6 +70,22 @@ def test_layers_and_schedules_are_pairs() -> None:
         ),
         ({"student": {"name": "recurrent", "count": 2}}, r"unknown key 'student\.count'"),
         (
+            {"student": {"name": "layers", "feed_forward_share": 0}},
+            r"student\.feed_forward_share is 0\.0; it is a share of the units, above 0 and up to 1",
+        ),
+        ({"student": {"name": "layers", "feed_forward_share": 1.5}}, r"student\.feed_forward_share is 1\.5"),
+        (
+            {
+                "student": {"name": "layers", "feed_forward_share": 0.5, "start": "checkpoint"},
+                "arms": ["linear", "hard", "pretrained"],
+            },
+            r"student\.feed_forward_share is 0\.5, which is chosen by the task, but arms has 'pretrained'",
+        ),
+        (
+            {"student": {"name": "static", "architecture": {"hidden_size": 0}}},
+            r"student\.architecture\.hidden_size is 0; give at least 1",
+        ),
+        (
             {"objective": {"terms": [{"name": "kl", "temprature": 2}]}},
             r"unknown key 'objective\.terms\[0\]\.temprature'; did you mean 'temperature'\?",
         ),
@@ -208,6 +224,7 @@ def test_values_that_cannot_be_are_refused(changes: dict[str, Any], message: str
         {"student": {"name": "recurrent", "architecture": {"hidden_size": 0}}},
         {"student": {"name": "recurrent", "architecture": {"dropout": 1.5}}},
         {"student": {"name": "transformer", "architecture": {"layers": 0}}},
+        {"student": {"name": "transformer", "architecture": {"embedding_size": -1}}},
         {"student": {"name": "layers", "count": -1}},
         {"seeds": [-1]},
         {"tokenizer": {"name": "trained", "vocabulary_size": 0}},

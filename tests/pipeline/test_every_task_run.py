@@ -95,6 +95,13 @@ def _columns(task: str) -> list[str]:
         pytest.param("text-classification", ["student.count=1", "objective=tinybert"], marks=pytest.mark.slow),
         pytest.param("regression", ["student.layers=[0,1]", "objective=pkd"], marks=pytest.mark.slow),
         pytest.param("question-answering", ["student.count=1", "objective=hidden"], marks=pytest.mark.slow),
+        ("regression", ["student=static"]),
+        ("multi-label-classification", ["student=narrow"]),
+        pytest.param(
+            "multi-label-classification", ["student=static", "student.start=embeddings"], marks=pytest.mark.slow
+        ),
+        pytest.param("text-classification", ["student=static", "tokenizer=trained"], marks=pytest.mark.slow),
+        pytest.param("sentence-embedding", ["student=static"], marks=pytest.mark.slow),
         pytest.param(
             "question-answering", ["student=lstm", "data.max_length=24", "data.stride=4"], marks=pytest.mark.slow
         ),
@@ -114,6 +121,7 @@ def test_students_of_other_kinds_run_in_other_tasks(
     ("task", "teacher"),
     [
         ("text-classification", ["teacher=lstm", "student=rnn", "tokenizer.model=bpe"]),
+        pytest.param("regression", ["teacher=transformer", "student=static"], marks=pytest.mark.slow),
         pytest.param(
             "token-classification",
             ["teacher=transformer", "student=lstm", "tokenizer.model=unigram"],

@@ -66,6 +66,7 @@ def _pairs_of_reviews(folder: Path, student: str, settings: str) -> tuple[Workpl
         ("lstm", "architecture: {hidden_size: 16}"),
         ("transformer", "architecture: {hidden_size: 16}"),
         ("transformer", "architecture: {hidden_size: 16, pairs: together}"),
+        ("static", "architecture: {hidden_size: 16}"),
     ],
 )
 def test_recipe_file_of_ones_own_with_a_sentence_pair(student: str, settings: str, tmp_path: Path) -> None:

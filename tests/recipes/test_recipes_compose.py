@@ -33,6 +33,7 @@ def test_recipe_composes_with_each_teacher_and_student(recipe: str) -> None:
         config = composed[-1]
         expected = {
             "half": "layers",
+            "narrow": "layers",
             "layers_quick": "layers",
             "lstm": "recurrent",
             "gru": "recurrent",

@@ -50,6 +50,45 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             },
             r"export\.shortlist is 50, but task\.metric is 'perplexity'",
         ),
+        (
+            "token-classification",
+            {"student": {"name": "static"}},
+            "student=static averages a text into one vector, but token-classification asks about each word; choose "
+            "student=layers or student=lstm",
+        ),
+        (
+            "question-answering",
+            {"student": {"name": "static"}, "arms": ["hard", "soft"]},
+            "question-answering asks about each word",
+        ),
+        (
+            "language-modelling",
+            {"student": {"name": "static"}, "arms": ["hard", "soft"]},
+            "language-modelling writes a text; choose student=transformer or student=lstm",
+        ),
+        (
+            "text-classification",
+            {
+                "student": {"name": "static"},
+                "teacher": {"name": "probabilities", "source": {"path": "x"}},
+                "tokenizer": {"name": "trained"},
+            },
+            r"student\.start is 'layers', .* a file of probabilities; set student\.start=random",
+        ),
+        (
+            "sentence-embedding",
+            {
+                "student": {"name": "layers", "feed_forward_share": 0.5},
+                "arms": ["linear", "soft"],
+                "objective": MSE,
+            },
+            r"student\.feed_forward_share is below 1, .* in sentence-embedding no text is labelled; set it to 1",
+        ),
+        (
+            "language-modelling",
+            {"student": {"name": "transformer", "architecture": {"embedding_size": 8}}, "arms": ["hard", "soft"]},
+            r"student\.architecture\.embedding_size is 8, .* not factorised here; set it to 0",
+        ),
         ("question-answering", {}, "arms has 'linear', but a linear model finds no spans"),
         ("language-modelling", {}, "arms has 'linear', but a linear model writes no text"),
         (

@@ -31,6 +31,7 @@ from distill.config import (
     RecurrentStudent,
     RecurrentTeacher,
     Source,
+    StaticStudent,
     TrainConfig,
     TrainedTokenizer,
     TransformerStudent,
@@ -48,6 +49,7 @@ from distill.stages.comparison import AnswerHeldOut
 from distill.stages.cross_fitting import MixLabels
 from distill.stages.exporting import AnswerByGraph, ExportModel
 from distill.stages.floor import FitLinear
+from distill.stages.importance import RankUnits
 from distill.stages.looking import LookInside
 from distill.stages.measuring import MeasureVariant
 from distill.stages.pretraining import PretrainStudent
@@ -57,12 +59,23 @@ from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
 from distill.stages.texts import MakeReading, MakeVocabulary
 from distill.stages.tokens import ReadTexts, Tokens
+from distill.stages.vectors import MakeVectors
 from distill.tasks import Task
 from distill.text import Example, Reading
 from distill.training.devices import Machine
 
 CPU = Machine("cpu", "fp32", "as asked for", 1)
-ON_DEVICE = {TrainTeacher, PretrainStudent, LabelTexts, WriteTexts, ContinueTexts, TrainStudent, AnswerHeldOut}
+ON_DEVICE = {
+    TrainTeacher,
+    PretrainStudent,
+    LabelTexts,
+    WriteTexts,
+    ContinueTexts,
+    MakeVectors,
+    RankUnits,
+    TrainStudent,
+    AnswerHeldOut,
+}
 DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds"}
 """Names of settings that change no result, wherever they stand."""
 CHECKED_ALONE = {(TrainTeacher, "student"), (TrainTeacher, "objective"), (TrainTeacher, "without")}
@@ -146,11 +159,14 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             task,
             training,
         ),
+        MakeVectors(artifact("teacher"), "layers", 8, reading, task, read(training)),
+        RankUnits(artifact("teacher"), reading, task, read(train)),
         PretrainStudent(teacher, student, 0, reading, training, validation),
         TrainStudent(
             arm="soft",
             student=student,
             start=artifact("teacher"),
+            importance=artifact("importance"),
             objective=ObjectiveConfig(),
             signal=artifact("signal"),
             beside=artifact("teacher"),
@@ -190,7 +206,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
 
 OTHER_KINDS: dict[type, tuple[Any, ...]] = {
     PretrainedTeacher: (TransformerTeacher("transformer"), RecurrentTeacher("recurrent")),
-    LayersStudent: (TransformerStudent("transformer"), RecurrentStudent("recurrent")),
+    LayersStudent: (TransformerStudent("transformer"), RecurrentStudent("recurrent"), StaticStudent("static")),
     TrainedTokenizer: (None,),
     Artifact: (None,),
 }

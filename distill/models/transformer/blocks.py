@@ -273,10 +273,18 @@ class TokenEmbeddings(nn.Module):
         return result
 
 
+class Widening(nn.Linear):
+    """From word embeddings of size E to the hidden size: the second factor of a table (Lan et al. 2020, 3.1)."""
+
+    def __init__(self, embedding_size: int, hidden_size: int) -> None:
+        super().__init__(embedding_size, hidden_size, bias=False)
+
+
 class Embeddings(nn.Module):
     """Word, position and segment embeddings, added up, normalised and dropped out, as in BERT.
 
-    ``positions``: ``learned``, ``sinusoidal``, or ``rotary``, which adds nothing here.
+    ``positions``: ``learned``, ``sinusoidal``, or ``rotary``, which adds nothing here. Where ``embedding_size`` is not
+    the hidden size, the table of words is factorised: one of that width, and :class:`Widening`.
     """
 
     def __init__(
@@ -288,9 +296,12 @@ class Embeddings(nn.Module):
         dropout: float,
         positions: str,
         pad_id: int,
+        embedding_size: int,
     ) -> None:
         super().__init__()
-        self.word = nn.Embedding(vocabulary_size, hidden_size, padding_idx=pad_id)
+        self.word = nn.Embedding(vocabulary_size, embedding_size, padding_idx=pad_id)
+        factorised = embedding_size != hidden_size
+        self.widen = Widening(embedding_size, hidden_size) if factorised else nn.Identity()
         self.segment = nn.Embedding(type_vocabulary_size, hidden_size)
         self.position = position_table(positions, max_positions, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=NORM_EPS)
@@ -298,7 +309,7 @@ class Embeddings(nn.Module):
 
     def forward(self, input_ids_BL: Tensor, token_type_ids_BL: Tensor, positions_L: Tensor) -> Tensor:
         """[B, L], [B, L] and [L] to [B, L, D]"""
-        x_BLD = self.word(input_ids_BL)
+        x_BLD = self.widen(self.word(input_ids_BL))
         if self.position is not None:
             x_BLD = x_BLD + self.position(positions_L)
         x_BLD = x_BLD + self.segment(token_type_ids_BL)

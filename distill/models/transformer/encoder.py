@@ -40,6 +40,7 @@ class EncoderConfig(PretrainedConfig):  # type: ignore[misc]
         pairs: str = "together",
         pair_opening: int = 0,
         type_vocab_size: int = 2,
+        embedding_size: int = 0,
         initializer_range: float = 0.02,
         pad_token_id: int = 0,
         **rest: Any,
@@ -57,6 +58,7 @@ class EncoderConfig(PretrainedConfig):  # type: ignore[misc]
         self.pairs = pairs
         self.pair_opening = pair_opening
         self.type_vocab_size = type_vocab_size
+        self.embedding_size = embedding_size or hidden_size
         self.initializer_range = initializer_range
         super().__init__(pad_token_id=pad_token_id, **rest)
 
@@ -84,6 +86,7 @@ class TransformerEncoder(nn.Module):
             config.dropout,
             config.positions,
             config.pad_token_id,
+            config.embedding_size,
         )
         self.blocks = nn.ModuleList(
             TransformerBlock(

@@ -27,7 +27,7 @@ from transformers.modeling_outputs import (
 )
 
 from distill.models.pooling import compared, masked_mean, read_apart
-from distill.models.transformer.blocks import NORM_EPS
+from distill.models.transformer.blocks import NORM_EPS, Widening
 from distill.models.transformer.encoder import EncoderConfig, TransformerEncoder
 
 
@@ -42,6 +42,12 @@ class _EncoderPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         self.num_labels = config.num_labels
         self.encoder = TransformerEncoder(config)
         self.dropout = nn.Dropout(config.dropout)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, Widening):  # words are then as large, beside positions, as those of one table
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        else:
+            super()._init_weights(module)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Word embeddings."""
@@ -213,7 +219,8 @@ class EncoderForMaskedLM(_EncoderPreTrainedModel):
     ) -> MaskedLMOutput:
         """Logits [B, L, V]"""
         states = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states, output_attentions)
-        logits_BLV = self.head(states.last_hidden_state, self.get_input_embeddings().weight)
+        words_VD = self.encoder.embeddings.widen(self.get_input_embeddings().weight)
+        logits_BLV = self.head(states.last_hidden_state, words_VD)
         return MaskedLMOutput(logits=logits_BLV, hidden_states=states.hidden_states, attentions=states.attentions)
 
 
