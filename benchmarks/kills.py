@@ -174,9 +174,7 @@ class Fate:
 
 class Life:
     """One process of the run, from its start to its end or its death. What it says comes line by line: its progress,
-    and a line with a blank before it for each change that it is about to make.
-
-    """
+    and a line with a blank before it for each change that it is about to make."""
 
     def __init__(self, folder: Path, words: Sequence[str], fate: Fate | None = None) -> None:
         heard, told = os.pipe()
