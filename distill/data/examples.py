@@ -73,7 +73,8 @@ def read_examples(source: Source, split: str, config: DataConfig, task: TaskConf
             raise UserError(f"{describe(source)} has no column '{column}'{nearest(column, columns)}")
     unwanted = set(config.drop_labels)
     examples = []
-    for number, row in enumerate(rows, start=1):
+    for number in range(1, len(rows) + 1):
+        row, rows[number - 1] = rows[number - 1], {}  # of a million rows and examples, one is there at a time
 
         def fail(message: str, number: int = number) -> UserError:
             return UserError(f"{describe(source)}, {split} row {number}: {message}")

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,15 @@ import numpy as np
 from distill.errors import UserError
 from distill.progress import say
 from distill.results import Figure, StageCost, write_aside
-from distill.stages.costs import counted, energy_of, of_processes
+from distill.stages.costs import counted, energy_of, of_processes, stretches_in
 from distill.stages.stage import Stage
 from distill.tasks.task import Logits
 from distill.training.devices import Machine
 from distill.training.memory import is_out_of_memory
+from distill.training.shards import lock
 
 DONE = "done.json"
+HELPER = "helper"
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
@@ -66,7 +69,7 @@ class Artifacts:
             partial = directory.with_name(directory.name + ".partial")
             if self.machine.is_main:
                 partial.mkdir(parents=True, exist_ok=True)
-                with alone(partial, stage.what):
+                with alone(partial, stage.what, lambda: self._help(stage, partial)):
                     sweep(partial)
                     cached = (directory / DONE).is_file()  # another run was at it
                     if self.machine.decide(cached):
@@ -93,6 +96,15 @@ class Artifacts:
         shutil.rmtree(directory, ignore_errors=True)
         partial.rename(directory)
 
+    def _help(self, stage: Stage, partial: Path) -> None:
+        """Does a part of what another run is at, where the stage has parts; its cost is that run's to tell."""
+        if not stage.shared:
+            return
+        say(f"{stage.what}, together with another run")
+        own = f"spent-{HELPER}-{socket.gethostname()}-{os.getpid()}.json"
+        with counted(partial / own, self.meter(), self.machine.processes):
+            stage.help_out(partial, self.machine)
+
     def _compute(self, stage: Stage, partial: Path) -> tuple[float, Figure]:
         """Fills a folder. Gives seconds and energy of all stretches, and of all processes where they share the stage.
 
@@ -117,6 +129,9 @@ class Artifacts:
                     "train.tokens, teacher.train.tokens or data.max_length"
                 ) from error
             raise
+        if machine.is_main:
+            for helper in sorted(partial.glob(f"spent-{HELPER}-*.json")):
+                stretches += stretches_in(helper)
         energy = energy_of(stretches)
         if stage.together:
             energy = of_processes(machine.gathered([energy], machine.processes), machine.device)
@@ -133,22 +148,14 @@ def sweep(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def alone(folder: Path, what: str) -> Iterator[None]:
-    """Waits for another process that fills the same folder, where the system has locks."""
-    try:
-        import fcntl
-    except ImportError:  # not a Unix
-        yield
-        return
+def alone(folder: Path, what: str, help_out: Callable[[], None]) -> Iterator[None]:
+    """Helps another process that fills the same folder, where ``help`` can, and waits for it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(descriptor, wait=False):
+            help_out()
             say(f"waiting for another run: {what}")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks
-            pass
+            lock(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)

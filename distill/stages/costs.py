@@ -26,14 +26,17 @@ class Stretch:
     """How many shared the stage."""
 
 
+def stretches_in(file: Path) -> list[Stretch]:
+    """Those that :func:`counted` kept."""
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return [Stretch(one["seconds"], Figure(**one["energy"]), one["processes"]) for one in kept]
+
+
 @contextlib.contextmanager
 def counted(file: Path, meter: Any, processes: int) -> Iterator[list[Stretch]]:
     """Meters what is done inside, and keeps it in ``file`` behind the stretches that stand there. Gives all of them,
     complete when the block ends."""
-    stretches = [
-        Stretch(one["seconds"], Figure(**one["energy"]), one["processes"])
-        for one in (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else [])
-    ]
+    stretches = stretches_in(file) if file.is_file() else []
     done = threading.Event()
 
     def record() -> None:
@@ -58,6 +61,7 @@ def counted(file: Path, meter: Any, processes: int) -> Iterator[list[Stretch]]:
             raise
         done.set()
         thread.join()
+        record()
     stretches.append(Stretch(meter.seconds, meter.figure, processes))
 
 
@@ -68,7 +72,7 @@ def energy_of(stretches: Sequence[Stretch]) -> Figure:
     if len({one.processes for one in stretches}) > 1:
         why = "the stage went on with another number of processes than it began with"
         return Figure(None, stretches[0].energy.unit, "unavailable", why)
-    return added([one.energy for one in stretches], f"{len(stretches)} stretches, as the stage was stopped")
+    return added([one.energy for one in stretches], f"{len(stretches)} stretches, as the stage was stopped or had help")
 
 
 def of_processes(figures: Sequence[Figure], device: str) -> Figure:

@@ -1,6 +1,9 @@
 """What the teacher says of every text, computed once."""
 
+import contextlib
 import dataclasses
+import math
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from distill.data import Part
 from distill.errors import UserError
 from distill.report.legend import metric_title
 from distill.results import scale_of
+from distill.runtime import ALONE, in_order, respond
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Run, Signal, Teacher, Texts, Written, open_store, units_of
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
@@ -30,6 +34,8 @@ ON_AUGMENTED = "hard+augmented"
 """The arm that learns from labels that texts which were made take over."""
 WITHOUT_ANSWERS = ("linear", "hard", ON_AUGMENTED, "pretrained", "gkd", *ON_WRITTEN)
 """Arms that do not read what the teacher says of the training texts."""
+SHARD = 2**15
+"""Texts that are labelled before they are kept, and that one of several processes takes at a time."""
 TOGETHER = 1024
 """Texts that are written before they are kept."""
 OVERFIT_POINTS = 0.10
@@ -45,6 +51,7 @@ class LabelTexts(Stage):
     rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
     libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
     together: ClassVar[bool] = True
+    shared: ClassVar[bool] = True
     on_device: ClassVar[bool] = True
 
     model: Artifact
@@ -60,22 +67,56 @@ class LabelTexts(Stage):
         return f"soft labels of {' and '.join(self.texts.splits)}"
 
     def compute(self, folder: Path, machine: Machine) -> None:
-        """Leaves ``store``."""
+        """Leaves ``store``. Every process takes shards, and the main one those that another left unfinished."""
+        from distill.training import SoftLabelStore
+
+        work, used = folder / "work", folder / "used"
+        if not machine.decide(used.exists()):  # else it was stopped after the store was written
+            self.label(work, machine, wait=machine.is_main)
+            machine.barrier()
+            if machine.is_main:
+                labelled = (unit for shard in self.shards(machine) for unit in load_units(work / shard))
+                SoftLabelStore.write(folder / "store", self.texts.examples, labelled)
+                work.rename(used)  # at once: a helper that is late finds no folder to work in
+        if machine.is_main:
+            shutil.rmtree(used)
+
+    def help_out(self, folder: Path, machine: Machine) -> None:
+        """Labels shards that are free."""
+        self.label(folder / "work", machine, wait=False)
+
+    def shards(self, machine: Machine) -> dict[str, slice]:
+        """Neighbouring texts: at most :data:`SHARD`, and a shard for every process at least."""
+        count = len(self.texts.encoded)
+        size = math.ceil(count / max(math.ceil(count / SHARD), machine.processes)) or 1
+        return {f"{start:012}-{size}.npz": slice(start, start + size) for start in range(0, count, size)}
+
+    def label(self, work: Path, machine: Machine, wait: bool) -> None:
+        """Labels shards that nobody else labels, and keeps them in a folder."""
         from distill.models import load_model
         from distill.models.answers import check_finite, most_likely, outcome
-        from distill.training import Answers, SoftLabelStore, ask, forward_on
+        from distill.training import Answers, forward_on, tokens_of_answers
+        from distill.training.shards import work_off
 
-        loaded, encoded = load_model(self.model.directory / "model", self.task), self.texts.encoded
-        alone = bool(self.model.read("result.json")["padding"])
-        work = folder / "work" / f"{machine.rank}-of-{machine.processes}"
+        model = load_model(self.model.directory / "model", self.task).model
+        encoded, shards = self.texts.encoded, self.shards(machine)
         of_tokens = most_likely if self.to_learn else outcome
-        kept = of_tokens if self.task.writes else None
-        forward = Answers(forward_on(machine, loaded.model, kept), work)
-        units = ask(forward, self.reading, self.task, encoded, machine, self.what, alone)
-        check_finite(units, encoded, self.task, "the teacher")
-        if machine.is_main:
-            SoftLabelStore.write(folder / "store", self.texts.examples, units)
-            shutil.rmtree(folder / "work")
+        forward = forward_on(machine, model, of_tokens if self.task.writes else None)
+        alone = bool(self.model.read("result.json")["padding"])  # its answers depend on padding
+        tokens = ALONE if alone else tokens_of_answers(self.reading, self.task)
+        numbers = {shard: number for number, shard in enumerate(shards, start=1)}
+
+        def label_shard(shard: str) -> None:
+            part, kept = encoded[shards[shard]], work / f"{shard}.answers"
+            what = self.what + (f", shard {numbers[shard]} of {len(shards)}" if len(shards) > 1 else "")
+            units = in_order(respond(Answers(forward, kept), self.reading, self.task, part, tokens, what))
+            check_finite(units, part, self.task, "the teacher")
+            save_units_aside(work / shard, units)
+            shutil.rmtree(kept)
+
+        with contextlib.suppress(FileNotFoundError):  # another run has just finished
+            work.mkdir(exist_ok=True)
+        work_off(work, list(shards), label_shard, len(shards) * machine.rank // machine.processes, wait)
 
 
 @dataclass(frozen=True)
@@ -150,7 +191,7 @@ class ContinueTexts(WriteTexts):
 
 def save_units_aside(file: Path, units: Sequence[Logits]) -> None:
     """Writes them under another name and renames: what is there is whole."""
-    aside = file.with_name(f".{file.name}")
+    aside = file.with_name(f"new-{os.getpid()}-{file.name}")
     save_units(aside, units)
     aside.rename(file)
 

@@ -38,6 +38,8 @@ class Stage(ABC):
     together: ClassVar[bool] = False
     """Every process of the run computes it, and the main one writes; else that one alone computes, and the others
     wait."""
+    shared: ClassVar[bool] = False
+    """Other runs do a part of it (:meth:`help_out`) while one computes it."""
     on_device: ClassVar[bool] = False
     """Its result depends on device and precision."""
 
@@ -49,6 +51,9 @@ class Stage(ABC):
     @abstractmethod
     def compute(self, folder: Path, machine: Machine) -> None:
         """Fills a folder, which may hold what a stage that was stopped left in it."""
+
+    def help_out(self, folder: Path, machine: Machine) -> None:  # noqa: B027 - most have no part to give away
+        """Computes parts that nobody else computes, in the folder that another run is filling."""
 
     def content(self, machine: Machine) -> dict[str, Any]:
         """All that the result depends on, in plain JSON values."""

@@ -29,7 +29,7 @@ from distill.sources import describe
 from distill.stages.context import Run, StudentTexts, Texts, Written
 from distill.stages.stage import Stage
 from distill.tasks.task import AGREEMENT
-from distill.text import Example, Reading, Target, check_known, with_leading_blanks
+from distill.text import Example, Reading, Target, check_known, in_parts, with_leading_blanks
 from distill.training.devices import Machine
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 SHORTEST_MAXIMUM = 16
 """The maximum length is never set below this many tokens."""
+MEASURED = 100_000
+"""Texts that it is found by, or up to twice as many; the others are read once, when it is known."""
 
 
 def read_data(this: Run) -> Dataset:
@@ -72,7 +74,8 @@ def read_data(this: Run) -> Dataset:
 
 @dataclass(frozen=True)
 class MakeReading(Stage):
-    """A tokenizer, and the maximum length: the 99th percentile of the training texts, as far as its model reads."""
+    """A tokenizer, and the maximum length: the 99th percentile of the training texts, of which a part is enough where
+    they are many, as far as its model reads."""
 
     name: ClassVar[str] = "tokenizer"
     rooms: ClassVar[tuple[str, ...]] = ("text", "data/examples.py", "models", "tasks")
@@ -106,9 +109,7 @@ class MakeReading(Stage):
         if self.source is not None:
             check_known(reading, self.texts.examples, describe(self.source))
         if maximum is None:
-            lengths = [len(e.input_ids) for e in reading.encode(self.texts.examples)]
-            targets = [e.label.text for e in self.texts.examples if isinstance(e.label, Target)]
-            lengths += [len(ids) for ids in reading.encode_targets(targets)]
+            lengths = lengths_of(reading, self.texts.examples[:: max(1, len(self.texts.examples) // MEASURED)])
             maximum = min(longest, max(SHORTEST_MAXIMUM, math.ceil(np.percentile(lengths, 99))))
         Reading(tokenizer, maximum, special_tokens=found.special_tokens).save(folder / "reading")
 
@@ -173,6 +174,16 @@ class MakeVocabulary(Stage):
             np.save(folder / "kept.npy", trimmed.kept)
             reading = Reading(trimmed.tokenizer, reading.max_length, special_tokens=reading.special_tokens)
         reading.save(folder / "reading")
+
+
+def lengths_of(reading: Reading, examples: Sequence[Example]) -> list[int]:
+    """Tokens of each text, and of each that is to be written."""
+    lengths = []
+    for part in in_parts(examples):
+        lengths += [len(e.input_ids) for e in reading.encode(part)]
+        targets = [e.label.text for e in part if isinstance(e.label, Target)]
+        lengths += [len(ids) for ids in reading.encode_targets(targets)]
+    return lengths
 
 
 def read_texts(this: Run, dataset: Dataset) -> Texts:

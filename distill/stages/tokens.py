@@ -9,7 +9,7 @@ from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Texts
 from distill.stages.stage import Stage
 from distill.tasks import Task
-from distill.text import Example, Reading, TokenStore
+from distill.text import Example, Reading, TokenStore, in_parts
 from distill.training.devices import Machine
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class ReadTexts(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves a :class:`TokenStore`."""
-        TokenStore.write(folder / "tokens", self.task.encode(self.reading, self.texts.examples))
+        parts = in_parts(self.texts.examples)
+        TokenStore.write(folder / "tokens", (e for part in parts for e in self.task.encode(self.reading, part)))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Examples and their way from text to ids: the one place for it, in training and in inference."""
 
 from distill.text.decoding import TextStream
-from distill.text.encoding import Encoded, pad, rows_of
+from distill.text.encoding import Encoded, in_parts, pad, rows_of
 from distill.text.example import Example, Label, Span, Target
 from distill.text.reading import Reading, check_known, with_leading_blanks
 from distill.text.token_store import TokenStore
@@ -19,6 +19,7 @@ __all__ = [
     "TokenStore",
     "TrimmedVocabulary",
     "check_known",
+    "in_parts",
     "pad",
     "rows_of",
     "train_tokenizer",

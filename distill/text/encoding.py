@@ -1,7 +1,8 @@
 """The ids of examples, and batches of them: windows and padding."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,10 @@ from numpy.typing import NDArray
 PAD_TOKENS = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")
 """What the padding token is usually called."""
 
+AT_ONCE = 10_000
+"""Texts that are read at a time: what the tokenizers library gives takes several kB a text."""
+
+T = TypeVar("T")
 Ids = NDArray[np.int64]
 EMPTY: Ids = np.zeros(0, dtype=np.int64)
 
@@ -53,6 +58,11 @@ class Encoded:
     def followed_by(self, other: "Encoded") -> "Encoded":
         """The same example with another row behind its own."""
         return replace(self, more=(*self.more, other))
+
+
+def in_parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """One part of at most :data:`AT_ONCE` after the other."""
+    return (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
 
 
 def rows_of(encoded: Sequence[Encoded]) -> list[Encoded]:

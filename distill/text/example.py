@@ -26,7 +26,7 @@ Label = str | float | tuple[str, ...] | tuple[Span, ...] | Target
 a question; a text that is to be written."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """A text (or a pair of texts, or the words of a sentence) with its label, where it has one."""
 

@@ -1,5 +1,6 @@
 """Texts that were read once, in memory-mapped files."""
 
+from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -44,7 +45,7 @@ class TokenStore(Sequence[Encoded]):
         Raises ValueError for windows that have windows themselves.
         """
         flat = {name: bytearray() for name in FLAT}
-        until: dict[str, list[int]] = {name: [0] for name in OFFSETS}
+        until = {name: array("q", [0]) for name in OFFSETS}
         truncated: list[bool] = []
         for example in encoded:
             for row in rows_of([example]):
@@ -61,7 +62,7 @@ class TokenStore(Sequence[Encoded]):
         for name, column in flat.items():
             np.save(folder / f"{name}.npy", _narrowed(np.frombuffer(column, dtype=np.int32)))
         for name, ends in until.items():
-            np.save(folder / f"{name}.npy", np.array(ends, dtype=np.int64))
+            np.save(folder / f"{name}.npy", np.frombuffer(ends, dtype=np.int64))
         np.save(folder / "truncated.npy", np.array(truncated, dtype=np.bool_))
 
     def __len__(self) -> int:
@@ -107,6 +108,12 @@ class TokenStore(Sequence[Encoded]):
     def windows(self) -> NDArray[np.int64]:
         """[N], the rows of each example."""
         return np.diff(self._arrays["rows_until"])
+
+    @property
+    def first_lengths(self) -> NDArray[np.int64]:
+        """[N], the tokens of the first row of each example."""
+        found: NDArray[np.int64] = np.diff(self._arrays["tokens_until"])[self._arrays["rows_until"][:-1]]
+        return found
 
     @property
     def longest(self) -> NDArray[np.int64]:

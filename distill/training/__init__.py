@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from distill.training.arms import DIFFERS_IN, objective_of
     from distill.training.devices import Machine, find_machine, make_accelerator, resolve_device
     from distill.training.linear import LinearFloor, fit_linear
-    from distill.training.loop import TrainingResult, answer_texts, ask, continue_texts, forward_on, predict, train
+    from distill.training.loop import (
+        TrainingResult,
+        answer_texts,
+        continue_texts,
+        forward_on,
+        predict,
+        tokens_of_answers,
+        train,
+    )
     from distill.training.problem import Problem, Rows
     from distill.training.signal import Beside, Stored
     from distill.training.soft_labels import SoftLabelStore
@@ -20,7 +28,7 @@ _FILES = {
     "arms": ("DIFFERS_IN", "objective_of"),
     "devices": ("Machine", "find_machine", "make_accelerator", "resolve_device"),
     "linear": ("LinearFloor", "fit_linear"),
-    "loop": ("TrainingResult", "answer_texts", "ask", "continue_texts", "forward_on", "predict", "train"),
+    "loop": ("TrainingResult", "answer_texts", "continue_texts", "forward_on", "predict", "tokens_of_answers", "train"),
     "problem": ("Problem", "Rows"),
     "signal": ("Beside", "Stored"),
     "soft_labels": ("SoftLabelStore",),
@@ -48,7 +56,6 @@ __all__ = [
     "Stored",
     "TrainingResult",
     "answer_texts",
-    "ask",
     "continue_texts",
     "find_machine",
     "fit_linear",
@@ -57,5 +64,6 @@ __all__ = [
     "objective_of",
     "predict",
     "resolve_device",
+    "tokens_of_answers",
     "train",
 ]

@@ -17,7 +17,7 @@ from distill.models.writing import TOKENS as WRITTEN_TOKENS
 from distill.models.writing import write_on, write_texts
 from distill.progress import track
 from distill.results import CurvePoint
-from distill.runtime import ALONE, in_order, respond
+from distill.runtime import in_order, respond
 from distill.runtime.forward import Forward, batches_by_tokens
 from distill.runtime.generation import BEAMS
 from distill.tasks import Task
@@ -234,20 +234,22 @@ def forward_on(machine: Machine, model: nn.Module, kept: Kept | None = None) -> 
     return halving(forward_of(model.to(machine.place).eval(), machine.autocast, kept))
 
 
-def ask(  # the seventh parameter is for one stage: the teacher's labels
+def ask(
     forward: Forward,
     reading: Reading,
     task: Task,
     examples: Sequence[Example] | Sequence[Encoded],
     machine: Machine,
     what: str = "",
-    alone: bool = False,
 ) -> list[Logits]:
-    """The same of a model that is ready to answer. ``alone``: no batch holds more than one example, for a model whose
-    answers depend on padding."""
+    """The same of a model that is ready to answer."""
     own: Any = examples
     if machine.processes > 1:
         own = [examples[i] for i in range(machine.rank, len(examples), machine.processes)]
-    most = max(1, MOST_LOGITS // reading.vocabulary_size) if task.writes else TOKENS
-    tokens = ALONE if alone else min(TOKENS, most)
-    return machine.gathered(in_order(respond(forward, reading, task, own, tokens, what)), len(examples))
+    found = in_order(respond(forward, reading, task, own, tokens_of_answers(reading, task), what))
+    return machine.gathered(found, len(examples))
+
+
+def tokens_of_answers(reading: Reading, task: Task) -> int:
+    """Padded tokens of a batch that is answered without gradients."""
+    return min(TOKENS, max(1, MOST_LOGITS // reading.vocabulary_size)) if task.writes else TOKENS

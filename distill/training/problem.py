@@ -14,7 +14,7 @@ from distill.config import TrainConfig
 from distill.errors import UserError
 from distill.objectives import Objective
 from distill.tasks import Task
-from distill.text import Encoded, Example, Reading, rows_of
+from distill.text import Encoded, Example, Reading, TokenStore, rows_of
 from distill.training.batching import Batch, each_tensor, make_batch
 from distill.training.devices import Machine
 from distill.training.memory import MEND, Room
@@ -54,8 +54,10 @@ class Rows:
         return cls(task, reading, examples, task.encode(reading, examples))
 
     @cached_property
-    def lengths(self) -> list[int]:
+    def lengths(self) -> Sequence[int]:
         """[N], of the first window."""
+        if isinstance(self.encoded, TokenStore):
+            return list(self.encoded.first_lengths.tolist())
         return [len(e.input_ids) for e in self.encoded]
 
     def sizes(self, rows: Index) -> tuple[list[int], list[int]]:

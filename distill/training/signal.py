@@ -53,7 +53,7 @@ class Stored(Signal):
         saw."""
         self.store = store
         self.tokens = tokens
-        self.rows = np.array([store.row_of(example) for example in texts], dtype=np.int64)
+        self.rows = store.rows_of(texts)
 
     def __getitem__(self, row: int) -> Logits:
         """[U, C] of the text with this number."""

@@ -1,8 +1,10 @@
 """The teacher's logits, computed once, read from a memory-mapped file by the content of the row."""
 
 import shutil
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +22,11 @@ class SoftLabelStore:
 
     def __init__(self, directory: Path) -> None:
         self.logits: Logits = np.load(directory / "logits.npy", mmap_mode="r", allow_pickle=False)
-        self.offsets: NDArray[np.int64] = np.load(directory / "offsets.npy", allow_pickle=False)
-        keys = np.load(directory / "keys.npy", allow_pickle=False)
-        self.row = {key.tobytes(): i for i, key in enumerate(keys)}
+        self.offsets: NDArray[np.int64] = np.load(directory / "offsets.npy", mmap_mode="r", allow_pickle=False)
+        keys = np.load(directory / "keys.npy", allow_pickle=False).view("S16")
+        self.order = np.argsort(keys)
+        """[N], rows by their keys: a dictionary of them would take 20 times as much memory as the keys."""
+        self.keys = keys[self.order]
 
     @property
     def width(self) -> int:
@@ -30,7 +34,7 @@ class SoftLabelStore:
         return int(self.logits.shape[-1])
 
     def __len__(self) -> int:
-        return len(self.row)
+        return len(self.keys)
 
     def __contains__(self, example: Example) -> bool:
         return example.key in self.row
@@ -41,23 +45,52 @@ class SoftLabelStore:
 
     def row_of(self, example: Example) -> int:
         """Where a text stands. Raises KeyError where the teacher never saw it."""
-        if example.key not in self.row:
+        return int(self.rows_of([example])[0])
+
+    def rows_of(self, examples: Sequence[Example]) -> NDArray[np.int64]:
+        """[M], where texts stand. Raises KeyError where the teacher never saw one."""
+        asked = keys_of(examples)
+        places = np.searchsorted(self.keys, asked)
+        if len(places) and (places.max() == len(self.keys) or (self.keys[places] != asked).any()):
             raise KeyError("the soft-label store has no row for a text; it was written for other data")
-        return self.row[example.key]
+        rows: NDArray[np.int64] = self.order[places]
+        return rows
 
     def at(self, row: int) -> Logits:
         """[U, C] of the text that stands there."""
         return self.logits[self.offsets[row] : self.offsets[row + 1]]
 
     @staticmethod
-    def write(directory: Path, examples: Sequence[Example], units: Sequence[Logits]) -> None:
-        """Writes the store; texts that repeat are kept once."""
-        rows: dict[bytes, Logits] = {}
-        for example, unit in zip(examples, units, strict=True):
-            rows.setdefault(example.key, unit)
+    def write(directory: Path, examples: Sequence[Example], units: Iterable[Logits]) -> None:
+        """Writes the store; texts that repeat are kept once. ``units`` may be a generator: what was written is
+        forgotten."""
+        keys = keys_of(examples)
+        kept = np.zeros(len(keys), dtype=np.bool_)
+        kept[np.unique(keys, return_index=True)[1]] = True
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
-        sizes = [len(unit) for unit in rows.values()]
-        np.save(directory / "logits.npy", np.concatenate(list(rows.values())).astype(np.float32))
-        np.save(directory / "offsets.npy", np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
-        np.save(directory / "keys.npy", np.frombuffer(b"".join(rows), dtype="V16"))
+        until = array("q", [0])
+        width = 0
+        with (directory / "logits.npy").open("wb") as file:
+            for first_of_its_kind, unit in zip(kept.tolist(), units, strict=True):
+                if not until[-1] and not file.tell():
+                    width = unit.shape[-1]
+                    _write_header(file, 0, width)
+                if first_of_its_kind:
+                    file.write(unit.astype(np.float32).tobytes())
+                    until.append(until[-1] + len(unit))
+            file.seek(0)
+            _write_header(file, until[-1], width)
+        np.save(directory / "offsets.npy", np.frombuffer(until, dtype=np.int64))
+        np.save(directory / "keys.npy", keys[kept].view("V16"))
+
+
+def keys_of(examples: Sequence[Example]) -> NDArray[np.bytes_]:
+    """[M], of 16 bytes each."""
+    return np.frombuffer(b"".join(e.key for e in examples), dtype="S16")
+
+
+def _write_header(file: BinaryIO, rows: int, width: int) -> None:
+    """The beginning of a ``.npy`` file of float32 [rows, width]; numpy leaves room in it for any number of rows."""
+    described = {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
+    np.lib.format.write_array_header_1_0(file, described)

@@ -130,7 +130,7 @@ class Answers:
 
     def save(self) -> None:
         """Writes what is new under another name and renames: what is there is whole."""
-        aside, file = self.folder / ".answers.npz", self.folder / f"{len(self.files):06}.npz"
+        aside, file = self.folder / "new.npz", self.folder / f"{len(self.files):06}.npz"
         np.savez(aside, *self.unsaved)
         os.replace(aside, file)
         self.files.append(file)

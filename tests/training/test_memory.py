@@ -13,7 +13,7 @@ from tiny_training import SOFT, Setting, largest_difference, make_setting, weigh
 
 from distill.config import TrainConfig
 from distill.errors import UserError
-from distill.training import Answers, Rows, State, ask, forward_on, loop, predict, state
+from distill.training import Answers, Rows, State, forward_on, loop, predict, state
 from distill.training.memory import is_out_of_memory
 
 SHORT = TrainConfig(steps=9, evaluations=3, batch_size=16)
@@ -150,14 +150,14 @@ def test_a_labelling_that_was_stopped_goes_on_where_it_was(
         batches.append(1)
         return forward(arrays)
 
-    expected = ask(forward, *asked)
+    expected = loop.ask(forward, *asked)
     with pytest.raises(InterruptedError):
-        ask(Answers(counted, tmp_path), *asked)
-    (tmp_path / ".answers.npz").write_bytes(b"half of a file")
+        loop.ask(Answers(counted, tmp_path), *asked)
+    (tmp_path / "new.npz").write_bytes(b"half of a file")
     more: list[int] = []
-    found = ask(Answers(lambda arrays: (more.append(1), forward(arrays))[1], tmp_path), *asked)
+    found = loop.ask(Answers(lambda arrays: (more.append(1), forward(arrays))[1], tmp_path), *asked)
     every: list[int] = []
-    ask(lambda arrays: (every.append(1), forward(arrays))[1], *asked)
+    loop.ask(lambda arrays: (every.append(1), forward(arrays))[1], *asked)
     assert len(more) == len(every) - 5 > 0
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
