@@ -37,7 +37,11 @@ class SoftLabelStore:
         return len(self.keys)
 
     def __contains__(self, example: Example) -> bool:
-        return example.key in self.row
+        try:
+            self.row_of(example)
+        except KeyError:
+            return False
+        return True
 
     def __getitem__(self, example: Example) -> Logits:
         """[U, C] of a text. Raises KeyError where the teacher never saw it."""
