@@ -29,7 +29,7 @@ def measured_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from distill.measure import Specification, worker
     from distill.results import to_json
 
-    def work(specification: Specification, timeout: float) -> str:
+    def work(specification: Specification) -> str:
         path, printed = tmp_path / "specification.json", io.StringIO()
         path.write_text(to_json(specification), encoding="utf-8")
         with contextlib.redirect_stdout(printed):
