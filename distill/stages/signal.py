@@ -16,7 +16,7 @@ from distill.data import Part
 from distill.errors import UserError
 from distill.report.legend import metric_title
 from distill.results import scale_of
-from distill.runtime import ALONE, in_order, respond
+from distill.runtime.forward import ALONE, in_order, respond
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Run, Signal, Teacher, Texts, Written, open_store, units_of
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
