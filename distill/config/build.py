@@ -255,6 +255,9 @@ def check_terms(config: Config, require: Callable[[bool, str], None]) -> None:
         if isinstance(term, RelationsTerm):
             require(bool(term.of), f"{where}.of is empty; give queries, keys, values, or some of them")
             require(term.heads is None or term.heads > 0, f"{where}.heads is {term.heads}; give at least 1")
+    check_points(objective.replacing, "objective.replacing", require)
+    for _, chance in objective.replacing:
+        require(chance <= 1, f"objective.replacing has the chance {chance}; give at most 1")
     written = objective.on_policy
     require(0 < written <= 1, f"objective.on_policy is {written}; it is a share of the steps, above 0 and up to 1")
     require(any(term.weight > 0 for term in objective.terms), "objective.terms has only weights of 0; raise one")

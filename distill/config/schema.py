@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from distill.config.terms import HardTerm, InsideTerm, KlTerm, Term
+from distill.config.terms import HardTerm, InsideTerm, KlTerm, Points, Term
 
 NO_MATTER: dict[str, Any] = {"matters": False}
 """Metadata of a field that changes no result: what was computed with another value of it holds."""
@@ -414,6 +414,14 @@ class ObjectiveConfig:
     terms: tuple[Term, ...] = (HardTerm("hard", 0.1), KlTerm("kl", 0.9))
     on_policy: float = 1.0
     """Share of the steps in which the arm ``gkd`` learns on what the student writes itself; on the texts in others."""
+    replacing: Points = ()
+    """Chances, over the steps, that a layer of the student stands in for those of the teacher that it replaces, which
+    are run otherwise (BERT-of-Theseus). Empty: the student's layers alone."""
+
+    @property
+    def along(self) -> bool:
+        """Whether the teacher runs along while the student is trained."""
+        return self.looks_inside or bool(self.replacing)
 
     @property
     def looks_inside(self) -> bool:

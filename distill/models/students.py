@@ -279,6 +279,11 @@ def layers_of(model: PreTrainedModel) -> list[nn.Module]:
     return list(model.get_submodule(_layer_prefix(model)).children())
 
 
+def layer_list(model: Any) -> nn.ModuleList:
+    """The list of layers inside a model. Raises UserError where it is not found."""
+    return model.get_submodule(_layer_prefix(model))  # type: ignore[no-any-return]
+
+
 def _layer_prefix(model: PreTrainedModel) -> str:
     """Name of the list of layers inside a model."""
     count = model.config.num_hidden_layers

@@ -72,6 +72,8 @@ class Objective(nn.Module):
     def __init__(self, terms: Sequence[Term]) -> None:
         super().__init__()
         self.terms = nn.ModuleList(terms)
+        self.progress = 0.0
+        """Share of the steps that were taken."""
 
     @classmethod
     def of(
@@ -114,6 +116,7 @@ class Objective(nn.Module):
 
     def step_to(self, progress: float) -> None:
         """Says what share of the steps was taken, for schedules."""
+        self.progress = progress
         for term in self.parts:
             term.progress = progress
 

@@ -105,9 +105,14 @@ def check_arms(config: Config, task: type[Task]) -> None:
 def check_inside(config: Config, task: type[Task]) -> None:
     """Raises UserError where terms cannot look inside teacher and student, or would see other tokens in each."""
     term = next((t.name for t in config.objective.terms if isinstance(t, InsideTerm)), None)
-    if term is None:
+    replacing = config.objective.replacing
+    if term is None and not replacing:
         return
     what = f"objective.terms has '{term}', which looks inside teacher and student"
+    if replacing:
+        what = (
+            f"objective.replacing is {[list(point) for point in replacing]}, which mixes layers of teacher and student"
+        )
     if task.writes:
         raise UserError(f"{what}, which is not done in {task.name}; choose objective=kl, reverse_kl or jsd")
     if not isinstance(config.teacher, PretrainedTeacher | TransformerTeacher):
@@ -115,6 +120,10 @@ def check_inside(config: Config, task: type[Task]) -> None:
     if not isinstance(config.student, LayersStudent | TransformerStudent):
         raise UserError(
             f"{what}, but the student is no Transformer; choose objective=kl or mse, or student=layers or transformer"
+        )
+    if replacing and not (isinstance(config.student, LayersStudent) and config.student.feed_forward_share == 1):
+        raise UserError(
+            f"{what}, but only layers of the teacher, not narrowed, fit between its own; choose student=layers"
         )
     if isinstance(config.teacher, PretrainedTeacher) and not isinstance(config.tokenizer, TeacherTokenizer):
         raise UserError(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -60,7 +61,7 @@ class TrainStudent(Stage):
     signal: Artifact | None
     """What the teacher says of the texts; None in arms that do not read it."""
     beside: Artifact | None
-    """The teacher itself, in arms in which it is asked about what the student writes, or terms look inside it."""
+    """The teacher itself, in arms in which it is asked about what the student writes, or runs along."""
     thresholds: tuple[float, ...]
     """Logits above which the teacher gives a label, where its answers are taken as labels."""
     budget: TrainConfig
@@ -106,7 +107,8 @@ class TrainStudent(Stage):
             self.seed,
             self.what,
         )
-        trained = train(problem, State(folder / "work"), machine)
+        with self.replaced(student.model, teacher, objective, machine):
+            trained = train(problem, State(folder / "work"), machine)
         if not machine.is_main:
             return
         shutil.rmtree(folder / "work", ignore_errors=True)
@@ -130,13 +132,21 @@ class TrainStudent(Stage):
             return Shape(vector_size(student)), Shape(store.width)
         return None
 
+    def replaced(self, student: Any, teacher: Any, objective: Any, machine: Machine) -> AbstractContextManager[None]:
+        """In which layers of the teacher are run in the place of the student's, where the objective has it so."""
+        from distill.training.theseus import replacing
+
+        if teacher is None or not self.objective.replacing:
+            return nullcontext()
+        return replacing(student, teacher.to(machine.place), objective, self.objective.replacing)
+
     def teaching(self, student: Any, store: Any, teacher: Any, needs: frozenset[str], machine: Machine) -> Any:
         """What the teacher says while the student learns: the signal of :mod:`distill.training.signal`."""
         from distill.training.signal import Along, Beside, OnPolicy, Stored, Tokens
 
         if self.arm == ON_POLICY:
             return OnPolicy(teacher, self.objective.on_policy, self.kept, machine.autocast)
-        if teacher is not None:
+        if teacher is not None and self.objective.looks_inside:
             return Along(store, self.texts.examples, Beside(teacher, needs, machine.autocast, self.kept))
         if store is None:
             return None
@@ -238,7 +248,7 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
     """One training of an arm."""
     config, texts, signal = this.config, lesson.texts, lesson.signal
     answers = None if name in (*ON_LABELS, ON_POLICY) else answers_of(lesson, name)
-    beside = name == ON_POLICY or (answers is not None and config.objective.looks_inside)
+    beside = name == ON_POLICY or (answers is not None and config.objective.along)
     made = lesson.pretrained if name == "pretrained" else lesson.vectors
     return TrainStudent(
         arm=name,

@@ -67,6 +67,7 @@ TERMS_OF = {
     "pkd": ["hard", "kl", "cls"],
     "reverse_kl": ["reverse_kl"],
     "skewed_kl": ["skewed_kl"],
+    "theseus": ["hard"],
     "tinybert": ["hidden", "attention", "kl"],
     "words": ["hard", "kl"],
 }

@@ -13,6 +13,7 @@ PAIRS = {"train": {"path": "x"}, "pair": "b"}
 OF_ITS_OWN = {"name": "transformer"}
 OTHER_TOKENS: dict[str, Any] = {"tokenizer": {"name": "trained", "model": "bpe"}, "student": OF_ITS_OWN}
 MSE = {"terms": [{"name": "mse"}]}
+THESEUS = {"terms": [{"name": "hard"}], "replacing": [[0, 0.3], [0.7, 1]]}
 INSIDE = {"terms": [{"name": "kl"}, {"name": "hidden"}]}
 FOLDS: dict[str, Any] = {"teacher": {"name": "pretrained", "source": {"path": "folder"}, "folds": 3}}
 
@@ -236,6 +237,11 @@ def _recipe(task: str, /, **changes: Any) -> Config:
         ),
         (
             "text-classification",
+            {"objective": THESEUS, "student": OF_ITS_OWN},
+            r"objective\.replacing is \[\[0\.0, 0\.3\], .* but only layers of the teacher, not narrowed, fit .* choose student=layers",
+        ),
+        (
+            "text-classification",
             {"objective": INSIDE, "student": OF_ITS_OWN, "data": PAIRS},
             r"set student\.architecture\.pairs=together",
         ),
@@ -288,6 +294,7 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("text-classification", {"objective": {"terms": [{"name": "jsd"}]}}),
         ("text-classification", {"objective": INSIDE, "data": PAIRS, "student": {"name": "layers"}}),
         ("token-classification", {"objective": INSIDE, "student": OF_ITS_OWN}),
+        ("token-classification", {"objective": THESEUS, "student": {"name": "layers"}}),
         ("question-answering", {"arms": ["hard", "soft"], **FOLDS}),
         ("regression", {"arms": ["linear", "soft+transfer"], "objective": MSE, **FOLDS}),
     ],

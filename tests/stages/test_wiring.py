@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,15 @@ from small_runs import SmallRun
 from stopped_training import problem_of
 from tokenizers import Tokenizer
 
-from distill.config import HiddenTerm, KlTerm, LayersStudent, ObjectiveConfig, PretrainedTeacher, RelationsTerm
+from distill.config import (
+    HardTerm,
+    HiddenTerm,
+    KlTerm,
+    LayersStudent,
+    ObjectiveConfig,
+    PretrainedTeacher,
+    RelationsTerm,
+)
 from distill.errors import UserError
 from distill.models import load_model
 from distill.stages.artifacts import Artifact, load_units
@@ -177,6 +186,25 @@ def test_terms_that_look_inside_see_the_teacher_on_the_very_tokens_of_the_studen
         for found, wanted in zip(seen.hidden, states, strict=True):
             torch.testing.assert_close(found[row, : ids.shape[1]], wanted[0], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(seen.qkv[0][0, row, : ids.shape[1]], queries[0], atol=1e-4, rtol=1e-4)
+
+
+def test_layers_are_replaced_while_the_student_learns_from_the_teacher(
+    of_layers: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = of_layers[0]
+    asked: list[Any] = []
+    monkeypatch.setattr("distill.training.theseus.replacing", lambda *given: asked.append(given) or nullcontext())
+    chances = ((0.0, 0.3), (0.7, 1.0))
+    this = open_run(dataclasses.replace(now.config, objective=ObjectiveConfig((HardTerm("hard"),), replacing=chances)))
+    lesson = Lesson(now.values["prepare_student"], now.values["ask_teacher"], None)
+    problem_of(training_of(this, lesson, "hard", 1e-3, 0), tmp_path / "hard")
+    assert not asked
+    stage = training_of(this, lesson, "soft", 1e-3, 0)
+    problem = problem_of(stage, tmp_path / "soft")
+    ((student, teacher, objective, given),) = asked
+    assert (student, objective, given) == (problem.model, problem.objective, chances)
+    expected = load_model(now.values["prepare_teacher"].model.directory / "model", stage.task).model.state_dict()
+    assert all(torch.equal(teacher.state_dict()[name], weight) for name, weight in expected.items())
 
 
 def test_terms_that_do_not_fit_are_refused_before_the_teacher_is_trained(of_layers: Pair, tmp_path: Path) -> None:
