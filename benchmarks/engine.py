@@ -85,13 +85,15 @@ def prepared(overrides: list[str]) -> tuple[Run, Texts, TrainStudent]:
     this = open_run(found[0])
     texts = read_texts(this, read_data(this))
     teacher = prepare_teacher(this, texts)
-    own = prepare_student(this, texts)
+    own = prepare_student(this, texts, None)
     training = TrainStudent(
         arm="soft+transfer",
         student=this.config.student,
         start=teacher.model,
         objective=ObjectiveConfig(this.config.objective.terms),
         signal=None,
+        beside=None,
+        importance=None,
         thresholds=(),
         budget=this.config.train,
         seed=0,
@@ -116,7 +118,8 @@ def by_distill(this: Run, texts: Texts, training: TrainStudent, clock: Clock) ->
     clock.starts()
     before = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        LabelTexts(training.start, texts.reading, texts.task, training.texts).compute(Path(folder), this.machine)
+        labels = LabelTexts(training.start, texts.reading, texts.task, training.texts, to_learn=True)
+        labels.compute(Path(folder), this.machine)
         labelling = time.perf_counter() - before
         signal = Stored(SoftLabelStore(Path(folder) / "store"), training.texts.examples)
         examples = training.validation.examples[:VALIDATION]
