@@ -99,7 +99,7 @@ def test_paths_may_hold_anything_and_the_name_is_made_of_the_folders(
     (config,) = found
     assert config.name == name
     assert config.teacher.source.path == folder
-    assert (config.data.transfer.path, config.data.train.path) == (f"{folder}/texts.txt", f"{folder}/labelled.csv")
+    assert (config.data.transfer[0].path, config.data.train.path) == (f"{folder}/texts.txt", f"{folder}/labelled.csv")
     assert config.data.label == folder
 
 

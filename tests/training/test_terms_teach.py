@@ -31,12 +31,15 @@ from distill.training.batching import Batch, make_batch
 from distill.training.inside import shape_of
 from distill.training.signal import look
 
-TERMS: list[Term] = [
-    KlTerm("kl"),
+MORE_DIVERGENCES = (
     ReverseKlTerm("reverse_kl"),
     JsdTerm("jsd"),
     SkewedKlTerm("skewed_kl"),
     SkewedKlTerm("skewed_kl", reverse=True),
+)
+TERMS: list[Any] = [
+    KlTerm("kl"),
+    *(pytest.param(term, marks=pytest.mark.slow) for term in MORE_DIVERGENCES),
     DecoupledKlTerm("dkd"),
     MseTerm("mse"),
     HiddenTerm("hidden"),
