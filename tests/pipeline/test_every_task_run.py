@@ -93,7 +93,7 @@ def _columns(task: str) -> list[str]:
         ("token-classification", ["student=gru", "student.embeddings=teacher"]),
         ("token-classification", ["student=transformer", "student.vocabulary.trim=true", "objective=minilmv2"]),
         pytest.param("text-classification", ["student.count=1", "objective=tinybert"], marks=pytest.mark.slow),
-        pytest.param("regression", ["student.layers=[0,1]", "objective=pkd"], marks=pytest.mark.slow),
+        pytest.param("multi-label-classification", ["student.layers=[0,1]", "objective=pkd"], marks=pytest.mark.slow),
         pytest.param("question-answering", ["student.count=1", "objective=hidden"], marks=pytest.mark.slow),
         ("regression", ["student=static"]),
         ("multi-label-classification", ["student=narrow"]),
