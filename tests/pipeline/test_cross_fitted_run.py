@@ -41,6 +41,7 @@ def teachers(place: Workplace) -> set[str]:
     return {name for name in place.artifacts() if name.startswith("teacher-")}
 
 
+@pytest.mark.slow
 def test_a_run_says_that_labels_are_out_of_fold_and_shares_its_teacher_with_one_without(tmp_path: Path) -> None:
     generator = random.Random(0)
     encoder = write_bert(tmp_path / "encoder", [review(generator)[0] for _ in range(300)])

@@ -133,6 +133,7 @@ def test_language_models_of_transformers_are_teachers(name: str, student: list[s
     assert place.report().arms[0].name == "teacher"
 
 
+@pytest.mark.slow
 def test_a_language_model_in_a_gguf_file_is_a_teacher(tmp_path: Path) -> None:
     write_world(tmp_path, "language-modelling")
     tokens, merges = vocabulary_of(texts_in(tmp_path))
