@@ -113,3 +113,16 @@ def test_the_student_moves_towards_its_teacher(term: Term, teacher: Any) -> None
         reached[signal] = distance(objective, student, teacher)
     assert reached[Beside] < 0.8 * before
     assert reached[Beside] < 0.97 * reached[OfOthers]
+
+
+def test_schedules_are_told_the_share_of_the_steps_that_were_taken(
+    teacher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective, told = Objective.of([KlTerm("kl")], TASK.kind), []
+    monkeypatch.setattr(objective, "step_to", told.append)
+    rows, budget = Rows.read(TASK, READING, texts(8, 0)), TrainConfig(steps=4, batch_size=4, evaluations=1)
+    signal = Beside(teacher, objective.needs)
+    train(
+        Problem(model(0, 16), objective, signal, rows, None, budget, 1e-3, 0, "test"), None, find_machine("cpu", "fp32")
+    )
+    assert told == [0.0, 0.25, 0.5, 0.75]
