@@ -47,6 +47,7 @@ def not_measured(models: Sequence[Path], threads: int, why: str) -> Measurement:
 
 
 def _work(specification: Specification) -> str:
+    what = f"measuring {Path(specification.model).name}"  # a report goes elsewhere, and this machine's folders do not
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "specification.json"
         path.write_text(to_json(specification), encoding="utf-8")
@@ -63,11 +64,11 @@ def _work(specification: Specification) -> str:
             )
         except subprocess.TimeoutExpired as error:
             raise UserError(
-                f"measuring {specification.model} took more than {specification.budget:g} s; lower measure.seconds, or "
+                f"{what} took more than {specification.budget:g} s; lower measure.seconds, or "
                 "measure it where nothing else runs"
             ) from error
     if done.returncode != 0:
         status = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
         said = done.stderr.strip() or "nothing on stderr; if the machine ran out of memory, measure on shorter texts"
-        raise UserError(f"measuring {specification.model} failed ({status}): {said}")
+        raise UserError(f"{what} failed ({status}): {said}")
     return done.stdout.strip().rpartition("\n")[2]
