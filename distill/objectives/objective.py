@@ -81,7 +81,7 @@ class Objective(nn.Module):
     ) -> Self:
         """As a recipe has it. ``kind`` is the task's (see :data:`distill.tasks.task.Kind`); ``shapes`` those of the
         student and the teacher, as far as terms ask for them. Raises UserError for terms that do not fit them."""
-        return cls([build_term(term, kind, shapes) for term in terms])
+        return cls([_build_term(term, kind, shapes) for term in terms])
 
     @property
     def parts(self) -> list[Term]:
@@ -121,7 +121,7 @@ class Objective(nn.Module):
             term.progress = progress
 
 
-def build_term(term: TermConfig, kind: str, shapes: tuple[Shape, Shape]) -> Term:
+def _build_term(term: TermConfig, kind: str, shapes: tuple[Shape, Shape]) -> Term:
     """A term of an objective as a recipe has it; see :meth:`Objective.of`."""
     weight, schedule = term.weight, term.schedule
     vectors = (shapes[0].vector, shapes[1].vector)

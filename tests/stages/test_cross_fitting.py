@@ -12,10 +12,11 @@ from stopped_training import CPU
 from task_worlds import write_world
 
 from distill import training
-from distill.config import Config, build_config
+from distill.config import AugmentConfig, Config, MaskStep, build_config
 from distill.errors import UserError
 from distill.models import load_model
 from distill.stages.artifacts import Artifact, Artifacts
+from distill.stages.augmentation import augment_texts
 from distill.stages.context import Lesson, Run, Signal, Texts, open_run, open_store
 from distill.stages.cross_fitting import cross_fit, unknown_labels
 from distill.stages.signal import LabelTexts, ask_teacher
@@ -100,7 +101,9 @@ def crossed(config: Config) -> Crossed:
         patch.setattr(Artifacts, "get", remembered)
         this = open_run(config)
         texts = read_texts(this, read_data(this))
-        before = ask_teacher(this, texts, prepare_teacher(this, texts))
+        teacher = prepare_teacher(this, texts)
+        texts = augment_texts(this, texts, teacher)
+        before = ask_teacher(this, texts, teacher)
         return Crossed(this, texts, before, cross_fit(this, texts, before), trained, asked)
 
 
@@ -149,6 +152,17 @@ def test_each_text_is_labelled_by_the_teacher_that_did_not_learn_it_and_others_b
     for i, e in enumerate(transfer):
         mean = np.mean([probabilities(found.texts.task, said[i]) for said in of_each], axis=0)
         np.testing.assert_allclose(probabilities(found.texts.task, store[e]), mean, atol=1e-6)
+
+
+def test_texts_that_were_made_are_labelled_by_the_mean(tmp_path: Path) -> None:
+    made = AugmentConfig((MaskStep("mask"),))
+    found = crossed(dataclasses.replace(recipe(tmp_path, "text-classification", 2), augment=made))
+    augmented = found.texts.dataset.augmented
+    assert len(augmented) > 10
+    said = [softmax(np.array(alone(model, found.texts, augmented))) for _, model in found.folds]
+    assert found.signal.answers is not None
+    store = open_store(found.signal.answers)
+    np.testing.assert_allclose(softmax(np.array([store[e] for e in augmented])), np.mean(said, axis=0), atol=1e-5)
 
 
 def _chosen(found: Crossed) -> tuple[float, int]:
