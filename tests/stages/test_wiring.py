@@ -177,15 +177,16 @@ def test_terms_that_look_inside_see_the_teacher_on_the_very_tokens_of_the_studen
     assert stage.signal is not None
     np.testing.assert_array_equal(seen.units[:, 0].numpy(), stored(stage.signal, problem.texts.examples))  # type: ignore[attr-defined]
     teacher = load_model(stage.beside.directory / "model", texts.task).model.eval()
-    query = teacher.base_model.encoder.layer[0].attention.self.query
+    layers = teacher.base_model.encoder.layer
     for row, example in enumerate(problem.texts.examples[:9]):  # type: ignore[attr-defined]
         ids = torch.tensor([texts.reading.tokenizer.encode(str(example.text)).ids])
         with torch.no_grad():
             states = teacher(input_ids=ids, output_hidden_states=True).hidden_states
-            queries = query(states[0])
+            queries = [layer.attention.self.query(x) for layer, x in zip(layers, states[:-1], strict=True)]
         for found, wanted in zip(seen.hidden, states, strict=True):
             torch.testing.assert_close(found[row, : ids.shape[1]], wanted[0], atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(seen.qkv[0][0, row, : ids.shape[1]], queries[0], atol=1e-4, rtol=1e-4)
+        for found, wanted in zip(seen.qkv, queries, strict=True):
+            torch.testing.assert_close(found[0, row, : ids.shape[1]], wanted[0], atol=1e-4, rtol=1e-4)
 
 
 def test_layers_are_replaced_while_the_student_learns_from_the_teacher(
