@@ -145,34 +145,57 @@ def check(config: Config) -> None:
     require(len(set(config.seeds)) == len(config.seeds), f"seeds is {list(config.seeds)}; give each once")
     require(len(set(config.arms)) == len(config.arms), f"arms is {list(config.arms)}; give each once")
     require(any(arm != "linear" for arm in config.arms), "arms has no student; add 'hard', 'soft' or 'soft+transfer'")
-    require(config.data.recombined >= 0, f"data.recombined is {config.data.recombined}; give 0 or more")
-    require(
-        not config.data.recombined or not isinstance(config.teacher, ProbabilitiesTeacher),
-        "data.recombined makes pairs that no file of probabilities knows; leave it out, or give a model as teacher",
-    )
+    check_data(config, require)
     trains: dict[str, TrainConfig] = {"train": config.train}
     if not isinstance(config.teacher, ProbabilitiesTeacher):
         trains["teacher.train"] = config.teacher.train
         require(config.teacher.tries > 0, f"teacher.tries is {config.teacher.tries}; give at least 1")
         require(config.folds > 0, f"teacher.folds is {config.folds}; give 1 for none, or a number of folds, such as 3")
     for where, train in trains.items():
-        require(train.steps > 0, f"{where}.steps is {train.steps}; give at least 1")
-        require(train.evaluations > 0, f"{where}.evaluations is {train.evaluations}; give at least 1")
-        require(train.batch_size > 0, f"{where}.batch_size is {train.batch_size}; give at least 1")
-        require(train.tokens > 0, f"{where}.tokens is {train.tokens}; give at least 1")
-        require(bool(train.learning_rates), f"{where}.learning_rates is empty; give at least one")
-        for rate in train.learning_rates:
-            require(0 < rate < 1, f"{where}.learning_rates has {rate}; give values between 0 and 1, such as 5e-5")
-        require(
-            0 <= train.warmup < 1, f"{where}.warmup is {train.warmup}; it is a share of the steps, from 0 to below 1"
-        )
-        require(train.clip > 0, f"{where}.clip is {train.clip}; give more than 0")
-        require(
-            train.ema is None or 0 < train.ema < 1,
-            f"{where}.ema is {train.ema}; it is a decay between 0 and 1, such as 0.999, or null for no average",
-        )
-        for key in ("weight_decay", "patience", "checkpoint_seconds"):
-            require(getattr(train, key) >= 0, f"{where}.{key} is {getattr(train, key)}; give 0 or more")
+        check_train(train, where, require)
+    check_export(config, require)
+    check_terms(config, require)
+    check_augment(config, require)
+    check_models(config, require)
+    require(config.threads is None or config.threads > 0, f"threads is {config.threads}; give at least 1")
+    for key in ("threads", "seconds", "watts_per_core"):
+        value = getattr(config.measure, key)
+        require(value > 0, f"measure.{key} is {value}; give more than 0")
+    for key in ("outputs", "exports"):
+        require(bool(getattr(config, key)), f"{key} is empty; name a folder")
+    bad = [c for c in config.name if not (c.isalnum() or c in "-_.+=,")]
+    require(
+        bool(config.name) and not bad and not config.name.startswith("."),
+        f"name is '{config.name}'; it names a folder: use letters, digits, - _ . + only",
+    )
+
+
+def check_train(train: TrainConfig, where: str, require: Callable[[bool, str], None]) -> None:
+    """Ranges of a training."""
+    require(train.steps > 0, f"{where}.steps is {train.steps}; give at least 1")
+    require(train.evaluations > 0, f"{where}.evaluations is {train.evaluations}; give at least 1")
+    require(train.batch_size > 0, f"{where}.batch_size is {train.batch_size}; give at least 1")
+    require(train.tokens > 0, f"{where}.tokens is {train.tokens}; give at least 1")
+    require(bool(train.learning_rates), f"{where}.learning_rates is empty; give at least one")
+    for rate in train.learning_rates:
+        require(0 < rate < 1, f"{where}.learning_rates has {rate}; give values between 0 and 1, such as 5e-5")
+    require(0 <= train.warmup < 1, f"{where}.warmup is {train.warmup}; it is a share of the steps, from 0 to below 1")
+    require(train.clip > 0, f"{where}.clip is {train.clip}; give more than 0")
+    require(
+        train.ema is None or 0 < train.ema < 1,
+        f"{where}.ema is {train.ema}; it is a decay between 0 and 1, such as 0.999, or null for no average",
+    )
+    for key in ("weight_decay", "patience", "checkpoint_seconds"):
+        require(getattr(train, key) >= 0, f"{where}.{key} is {getattr(train, key)}; give 0 or more")
+
+
+def check_data(config: Config, require: Callable[[bool, str], None]) -> None:
+    """Ranges of splits, lengths and what is made of the texts."""
+    require(config.data.recombined >= 0, f"data.recombined is {config.data.recombined}; give 0 or more")
+    require(
+        not config.data.recombined or not isinstance(config.teacher, ProbabilitiesTeacher),
+        "data.recombined makes pairs that no file of probabilities knows; leave it out, or give a model as teacher",
+    )
     for key, least in (("labelled", 1), ("transfer_limit", 0)):
         value = getattr(config.data, key)
         require(value is None or value >= least, f"data.{key} is {value}; give at least {least}, or null for all")
@@ -183,6 +206,15 @@ def check(config: Config) -> None:
         config.data.max_length is None or config.data.max_length >= 3,
         f"data.max_length is {config.data.max_length}; give at least 3",
     )
+    stride = config.data.stride
+    require(
+        stride is None or 0 <= stride < (config.data.max_length or math.inf),
+        f"data.stride is {stride}; windows share that many tokens: give 0 or more, and less than data.max_length",
+    )
+
+
+def check_export(config: Config, require: Callable[[bool, str], None]) -> None:
+    """Variants, and what they must keep."""
     require("fp32" in config.export.variants, "export.variants lacks fp32, which the others are compared with; add it")
     for name in config.export.variants:
         require(name in VARIANT_NAMES, f"export.variants has '{name}'{nearest(name, VARIANT_NAMES)}")
@@ -201,29 +233,10 @@ def check(config: Config) -> None:
         least_agreement is None or 0 <= least_agreement <= 1,
         f"export.min_agreement is {least_agreement}; it is a share, from 0 to 1, or null where it is not asked",
     )
-    stride = config.data.stride
-    require(
-        stride is None or 0 <= stride < (config.data.max_length or math.inf),
-        f"data.stride is {stride}; windows share that many tokens: give 0 or more, and less than data.max_length",
-    )
     low, high = OPSETS[config.export.exporter]
     require(
         low <= config.export.opset <= high,
         f"export.opset is {config.export.opset}; the exporter {config.export.exporter} writes {low} to {high}",
-    )
-    check_terms(config, require)
-    check_augment(config, require)
-    check_models(config, require)
-    require(config.threads is None or config.threads > 0, f"threads is {config.threads}; give at least 1")
-    for key in ("threads", "seconds", "watts_per_core"):
-        value = getattr(config.measure, key)
-        require(value > 0, f"measure.{key} is {value}; give more than 0")
-    for key in ("outputs", "exports"):
-        require(bool(getattr(config, key)), f"{key} is empty; name a folder")
-    bad = [c for c in config.name if not (c.isalnum() or c in "-_.+=,")]
-    require(
-        bool(config.name) and not bad and not config.name.startswith("."),
-        f"name is '{config.name}'; it names a folder: use letters, digits, - _ . + only",
     )
 
 
