@@ -150,8 +150,10 @@ class TrainStudent(Stage):
             return Along(store, self.texts.examples, Beside(teacher, needs, machine.autocast, self.kept))
         if store is None:
             return None
-        tokens = Tokens(student.config.vocab_size, self.kept) if self.task.writes else None
-        return Stored(store, self.texts.examples, tokens)
+        if not self.task.writes:
+            return Stored(store, self.texts.examples)
+        counts = self.texts.encoded.counts(student.config.vocab_size)
+        return Stored(store, self.texts.examples, Tokens(counts, self.kept))
 
     @property
     def kept(self) -> Any:

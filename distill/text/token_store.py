@@ -85,6 +85,14 @@ class TokenStore(Sequence[Encoded]):
         further = tuple(self._row(row, ()) for row in range(first + 1, end))
         return self._row(first, further)
 
+    def counts(self, size: int) -> NDArray[np.int64]:
+        """[V], how often each of ``size`` pieces stands in what is written, or read where nothing is to be written."""
+        ids = self._arrays["target_ids"] if len(self._arrays["target_ids"]) else self._arrays["input_ids"]
+        counts = np.zeros(size, dtype=np.int64)
+        for start in range(0, len(ids), 1 << 20):
+            counts += np.bincount(ids[start : start + (1 << 20)], minlength=size)
+        return counts
+
     def _row(self, row: int, more: tuple[Encoded, ...]) -> Encoded:
         offsets = {"input_ids": "tokens_until", "token_type_ids": "tokens_until", "target_ids": "targets_until"}
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from distill.models.answers import answer_of, model_inputs, pooling_of
 from distill.models.generation import TensorGenerationMixin
@@ -69,14 +70,17 @@ class Stored(Signal):
 class Tokens:
     """The vocabulary of a student that reads as its teacher does, all of the teacher's or a part of it."""
 
-    size: int
-    """V, the number of the student's logits"""
+    counts: NDArray[np.int64]
+    """[V], how often each stands in the texts"""
     kept: NDArray[np.int64] | None = None
     """[V], the teacher's id of each of the student's; None: they are the same."""
 
     def logits(self, most_likely: Tensor) -> Tensor:
         """What :func:`distill.models.answers.most_likely` kept, [1, M, 2k + 1], as log probabilities [1, M, V]. What is
-        left for all other tokens is spread over them evenly; that of tokens the student does not have is a part."""
+        left for all other tokens, that of tokens the student does not have included, is spread over them by how often
+        they stand in the texts, plus one, as n-gram models back off to unigrams (Katz 1987). Spread evenly, it would
+        teach the student that rare tokens are as likely as others (Anshumann et al. 2025).
+        """
         k = most_likely.shape[-1] // 2
         ids, logs, rest = most_likely[..., :k].long(), most_likely[..., k : 2 * k], most_likely[..., 2 * k :]
         if self.kept is not None:
@@ -85,10 +89,13 @@ class Tokens:
             ids = own[ids]
         there = ids >= 0
         rest = torch.cat([rest, logs.masked_fill(there, -torch.inf)], dim=-1).logsumexp(-1, keepdim=True)
-        others = (self.size - there.sum(-1, keepdim=True)).clamp(min=1)
-        spread = (rest - others.log()).expand(*rest.shape[:-1], self.size + 1).clone()
-        spread.scatter_(-1, ids.masked_fill(~there, self.size), logs)  # one column more takes what is not there
-        return spread[..., : self.size]
+        nowhere = len(self.counts)  # one column more takes what is not there
+        share = functional.pad(torch.from_numpy(self.counts).to(ids.device) + 1.0, (0, 1))
+        ids = ids.masked_fill(~there, nowhere)
+        others = (share.sum() - share[ids].sum(-1, keepdim=True)).clamp(min=1.0)
+        spread = share.log() + (rest - others.log())
+        spread.scatter_(-1, ids, logs)
+        return spread[..., :nowhere]
 
 
 class Beside(Signal):

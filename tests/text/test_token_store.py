@@ -102,6 +102,17 @@ def test_lengths_are_rows_times_the_longest_of_them(reading: Reading, tmp_path: 
     assert max(store.windows) > 2
 
 
+@pytest.mark.parametrize("name", ["language-modelling", "text-to-text"])
+def test_pieces_are_counted_where_they_are_to_be_predicted(name: str, reading: Reading, tmp_path: Path) -> None:
+    task = tasks.build(name, ())
+    encoded = read(task, reading)
+    TokenStore.write(tmp_path, encoded)
+    rows = [row.target_ids if name == "text-to-text" else row.input_ids for e in encoded for row in (e, *e.more)]
+    found = TokenStore(tmp_path).counts(200)
+    assert found.tolist() == [int((np.concatenate(rows) == piece).sum()) for piece in range(200)]
+    assert found.sum() > 100
+
+
 def test_an_empty_store_has_no_examples(tmp_path: Path) -> None:
     TokenStore.write(tmp_path, [])
     store = TokenStore(tmp_path)

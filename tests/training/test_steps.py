@@ -112,7 +112,7 @@ def test_the_gradient_of_tokens_does_not_depend_on_the_cut(task: str, tmp_path: 
     units = in_order(respond(forward_of(teacher.eval(), kept=most_likely), encoder, made, read.encoded, ALONE))
     SoftLabelStore.write(tmp_path, examples, units)
     objective = Objective.of([HardTerm("hard", 0.3), KlTerm("kl", 0.7, 1.0)], made.kind)
-    signal = Stored(SoftLabelStore(tmp_path), examples, Tokens(student.config.vocab_size))
+    signal = Stored(SoftLabelStore(tmp_path), examples, Tokens(np.ones(student.config.vocab_size, dtype=np.int64)))
     problem = Problem(student, objective, signal, read, None, TrainConfig(steps=1, batch_size=7), 1e-3, 0, "test")
     _assert_the_same_however_it_is_cut(problem, machine)
 

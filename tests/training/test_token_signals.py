@@ -68,9 +68,9 @@ def test_soft_labels_hold_the_most_likely_tokens_and_the_rest(vocabulary: int) -
     torch.testing.assert_close(kept[:, 2 * k].exp(), 1 - p.gather(-1, order).sum(-1), rtol=1e-3, atol=1e-5)
 
 
-def test_what_is_left_is_spread_evenly() -> None:
+def test_what_is_left_is_spread_evenly_over_what_stands_nowhere() -> None:
     logits = 3 * torch.randn(1, 4, 200)
-    again = Tokens(200).logits(most_likely(logits, torch.zeros(1, 4, dtype=torch.long))).exp()
+    again = Tokens(np.zeros(200, dtype=np.int64)).logits(most_likely(logits, torch.zeros(1, 4, dtype=torch.long))).exp()
     p = logits.softmax(-1)
     torch.testing.assert_close(again.sum(-1), torch.ones(1, 4))
     top = p.argsort(-1, descending=True)[..., :TOP]
@@ -81,12 +81,24 @@ def test_what_is_left_is_spread_evenly() -> None:
         torch.testing.assert_close(rest, torch.full_like(rest, float(rest.mean())))
 
 
+def test_what_is_left_is_spread_as_tokens_stand_in_the_texts() -> None:
+    logits, counts = 3 * torch.randn(1, 4, 200), np.arange(200)[::-1].copy()
+    again = Tokens(counts).logits(most_likely(logits, torch.zeros(1, 4, dtype=torch.long)))[0].exp().numpy()
+    p = logits[0].softmax(-1).numpy()
+    for place in range(4):
+        top = np.argsort(-p[place])[:TOP]
+        others = np.setdiff1d(np.arange(200), top)
+        expected = (1 - p[place, top].sum()) * (counts[others] + 1) / (counts[others] + 1).sum()
+        np.testing.assert_allclose(again[place, others], expected, rtol=1e-3)
+        np.testing.assert_allclose(again[place, top], p[place, top], rtol=1e-4)
+
+
 def test_a_trimmed_student_gets_the_probabilities_of_its_own_tokens() -> None:
     kept = np.array([0, 3, 5, 40, 41, 42])
     logits = torch.randn(1, 2, 200)
     logits[0, 0, 5], logits[0, 0, 100] = 9.0, 8.0  # the student does not know 100
     labels = most_likely(logits, torch.zeros(1, 2, dtype=torch.long))
-    own = Tokens(6, kept).logits(labels).exp()
+    own = Tokens(np.array([0, 0, 5, 3, 0, 1]), kept).logits(labels).exp()
     assert own.shape == (1, 2, 6)
     torch.testing.assert_close(own.sum(-1), torch.ones(1, 2))
     p = logits.softmax(-1)
@@ -140,7 +152,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(
     monkeypatch.setattr("distill.models.answers.TOP", top)
     teacher = peaked(decoder())
     store = soft_labels(teacher, tmp_path / "store")
-    signal = Stored(store, TEXTS, Tokens(teacher.config.vocab_size))
+    signal = Stored(store, TEXTS, Tokens(np.zeros(teacher.config.vocab_size, dtype=np.int64)))
     encoded = TASK.encode(READING, TEXTS)
     soft = [signal[i] for i in range(len(TEXTS))]
     batch = make_batch(encoded, TEXTS, TASK, READING.pad_id, soft)
