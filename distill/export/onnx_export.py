@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from distill.config.schema import ExportConfig
+from distill.export.shapes import fix_shapes
 from distill.models.graph_spec import GraphSpec
 from distill.runtime import graph_file, weights_file
 
@@ -50,6 +51,7 @@ def export_onnx(spec: GraphSpec, path: Path, config: ExportConfig) -> None:
         graph = onnx.load(aside / "exported.onnx")
     finally:
         shutil.rmtree(aside)
+    graph = graph if large else fix_shapes(graph)
     strip_annotations(graph)
     save_graph(graph, path)
 

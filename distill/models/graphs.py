@@ -19,6 +19,9 @@ from distill.models.loading import takes_types
 from distill.models.state_graphs import state_graphs
 from distill.tasks import Task
 
+LEAST = torch.finfo(torch.float32).min
+"""What a mask adds to the score of a token that is not to be seen."""
+
 
 class _Named(nn.Module):
     """The model with its output narrowed to the tensors named, its inputs by position."""
@@ -185,11 +188,16 @@ class _CrossDecoder(nn.Module):
     def forward(self, input_ids: Tensor, encoder_attention_mask: Tensor, *cached: Tensor) -> tuple[Tensor, ...]:
         past, cross = cached[: len(cached) // 2], cached[len(cached) // 2 :]
         cache = EncoderDecoderCache(_cache_of(past), _cache_of(cross))
+        # Masks that are ready to be added: those that transformers would make take a third of the graph's nodes.
+        source_B11S = torch.where(encoder_attention_mask[:, None, None, :] == 0, LEAST, 0.0)
+        before, read = past[0].shape[2], input_ids.shape[1]
+        later_LT = torch.arange(before + read) > torch.arange(read)[:, None] + before
         output = self.model(
             # Of the encoder's states the decoder asks their length alone, since it holds their keys and values.
             encoder_outputs=BaseModelOutput(cross[0].transpose(1, 2).flatten(2)),
-            attention_mask=encoder_attention_mask,
+            attention_mask=source_B11S,
             decoder_input_ids=input_ids,
+            decoder_attention_mask=torch.where(later_LT, LEAST, 0.0)[None, None],
             use_cache=True,
             **{self.cache: cache},
         )

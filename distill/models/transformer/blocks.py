@@ -32,7 +32,7 @@ class RMSNorm(nn.Module):
     def forward(self, x_BLD: Tensor) -> Tensor:
         """[B, L, D] to [B, L, D]; the mean is taken in float32."""
         x32_BLD = x_BLD.float()
-        scale_BL1 = torch.rsqrt(x32_BLD.square().mean(-1, keepdim=True) + NORM_EPS)
+        scale_BL1 = torch.rsqrt(x32_BLD.pow(2).mean(-1, keepdim=True) + NORM_EPS)
         return self.weight * (x32_BLD * scale_BL1).to(x_BLD.dtype)
 
 
@@ -99,7 +99,7 @@ class MultiHeadAttention(nn.Module):
         """(states [B, L, D], where asked for the weights [B, H, L, S], before dropout)"""
         k_BHSK, v_BHSK = keys_values
         weights_BHLS = None
-        if weights:
+        if weights or torch.onnx.is_in_onnx_export():  # torch's own becomes a graph that computes its scale in each run
             scores_BHLS = q_BHLK @ k_BHSK.transpose(-1, -2) / math.sqrt(q_BHLK.shape[-1])
             weights_BHLS = scores_BHLS.masked_fill(~mask_BHLS, torch.finfo(scores_BHLS.dtype).min).softmax(-1)
             mixed_BHLK = functional.dropout(weights_BHLS, self.dropout, self.training) @ v_BHSK
@@ -107,12 +107,12 @@ class MultiHeadAttention(nn.Module):
             mixed_BHLK = functional.scaled_dot_product_attention(
                 q_BHLK, k_BHSK, v_BHSK, attn_mask=mask_BHLS, dropout_p=self.dropout if self.training else 0.0
             )
-        return self.output(mixed_BHLK.transpose(1, 2).flatten(2)), weights_BHLS
+        mixed_BLHK = mixed_BHLK.transpose(1, 2)
+        return self.output(mixed_BLHK.reshape(*mixed_BLHK.shape[:2], -1)), weights_BHLS
 
     def _split(self, x_BLD: Tensor) -> Tensor:
         """[B, L, D] to [B, H, L, K]"""
-        x_BHLK: Tensor = x_BLD.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call]
-        return x_BHLK
+        return x_BLD.reshape(*x_BLD.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
