@@ -65,14 +65,12 @@ class BeamSearch:
     def advance(self, logits_KV: NDArray[np.float32]) -> list[int]:
         """Adds a token to each beam; gives the beam that each of them was before."""
         beams, ends = self.settings.beams, self.settings.end_ids
-        scores_KV = self._scores(logits_KV)
         # As many as leave a beam for each that ends here.
-        best = largest(scores_KV.ravel(), max(2, 1 + len(ends)) * beams)
-        parents, places = np.divmod(best, scores_KV.shape[1])
+        parents, places, scores = self._best(logits_KV, max(2, 1 + len(ends)) * beams)
         tokens = places if self._tokens is None else self._tokens[places]
         candidates = [
-            self._longer(self.running[parent], int(token), float(scores_KV[parent, place]))
-            for parent, place, token in zip(parents, places, tokens, strict=True)
+            self._longer(self.running[parent], token, score)
+            for parent, token, score in zip(parents.tolist(), tokens.tolist(), scores.tolist(), strict=True)
         ]
         self._end([candidate for candidate in candidates[:beams] if candidate.finish is not None])
         order = sorted(range(len(candidates)), key=lambda i: candidates[i].finish is not None)[:beams]
@@ -84,16 +82,22 @@ class BeamSearch:
         self.done = all_ended or not self._can_improve or (full and self.settings.early_stopping is True)
         return [int(parents[i]) for i in order]
 
-    def _scores(self, logits_KV: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What each beam would score with each token behind it."""
-        scores_KV: NDArray[np.float32] = logits_KV - logits_KV.max(axis=-1, keepdims=True)
-        scores_KV -= np.log(np.exp(scores_KV).sum(axis=-1, keepdims=True))
+    def _best(self, logits_KV: NDArray[np.float32], count: int) -> tuple[Ids, Ids, NDArray[np.float32]]:
+        """The ``count`` best texts that are a token longer: beam, place of the token among the logits, score; the best
+        first, of equal ones the first."""
+        peaks_K1 = logits_KV.max(axis=-1, keepdims=True)
+        shifted_KV = logits_KV - peaks_K1
+        sums_K1 = np.log(np.exp(shifted_KV, out=shifted_KV).sum(axis=-1, keepdims=True))
         penalty = self.settings.repetition_penalty
         if penalty != 1:
-            for scores_V, hypothesis in zip(scores_KV, self.running, strict=True):
-                scores_V[:] = penalised(scores_V, self._seen + hypothesis.ids, penalty, self._tokens)
-        scores_KV += np.array([[hypothesis.score] for hypothesis in self.running], dtype=np.float32)
-        return scores_KV
+            rows = zip(logits_KV - peaks_K1 - sums_K1, self.running, strict=True)
+            logits_KV = np.stack([penalised(row_V, self._seen + h.ids, penalty, self._tokens) for row_V, h in rows])
+            peaks_K1 = sums_K1 = np.zeros_like(peaks_K1)
+        parents, places = largest(logits_KV, count)  # within a beam, what is larger scores more
+        before_K = np.array([hypothesis.score for hypothesis in self.running], dtype=np.float32)
+        scores = logits_KV[parents, places] - peaks_K1[parents, 0] - sums_K1[parents, 0] + before_K[parents]
+        best = np.argsort(-scores, kind="stable")[:count]
+        return parents[best], places[best], scores[best]
 
     def _longer(self, hypothesis: Hypothesis, token: int, score: float) -> Hypothesis:
         ids = (*hypothesis.ids, token)
@@ -126,11 +130,13 @@ class BeamSearch:
         return bool(self.running[0].score / length**self.settings.length_penalty > self._ended[-1].score)
 
 
-def largest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Places of the ``count`` largest, from the largest on; of equal ones the first comes first."""
-    # Block by block first: what ``count`` blocks reach, few places do, and these alone are sorted.
-    width = max(1, len(scores) // (8 * count))
-    of_blocks = scores[: len(scores) // width * width].reshape(-1, width).max(axis=1)
-    least = np.partition(of_blocks, -count)[-count] if len(of_blocks) > count else -np.inf
-    places = np.flatnonzero(scores >= least)
-    return places[np.argsort(-scores[places], kind="stable")[:count]]
+def largest(values_KV: NDArray[np.float32], count: int) -> tuple[Ids, Ids]:
+    """Rows and places of the ``count`` largest of each row, and of a few more, in the order they stand."""
+    # Block by block first: what ``count`` blocks of a row reach, few of its places do.
+    rows, size = values_KV.shape
+    width = max(1, size // (8 * count))
+    whole = values_KV[:, : size // width * width]
+    of_blocks = whole.reshape(rows, -1, width).max(axis=2)
+    least_K1 = np.partition(of_blocks, -count, axis=1)[:, [-count]] if of_blocks.shape[1] > count else -np.inf
+    found: tuple[Ids, Ids] = np.divmod(np.flatnonzero(values_KV >= least_K1), size)
+    return found
