@@ -21,7 +21,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 from torch import Tensor, nn
 
 from distill.models.transformer import TransformerBlock
@@ -138,6 +138,9 @@ def draw(rates: dict[Key, float], most: float, device: str) -> Figure:
         axis.set(xscale="log", yscale="log", title=name, xlabel="tokens in a text")
         axis.set_xticks(LENGTHS, [str(length) for length in LENGTHS])
         axis.xaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(NullLocator())
         axis.grid(alpha=0.3)
     axes[0].set_ylabel(f"GFLOP/s on {device}")
     axes[-1].legend()
