@@ -82,11 +82,10 @@ def smollm2() -> Any:
     from transformers import AutoModelForCausalLM
 
     from distill.config import Source
-    from distill.sources import locate
+    from distill.models.checkpoints import Checkpoint
 
     said = yaml.safe_load(Path("conf/teacher/smollm2.yaml").read_text(encoding="utf-8"))
-    file = locate(Source(**said["source"]))
-    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype="float32")
+    model: Any = Checkpoint.of(Source(**said["source"])).weights(AutoModelForCausalLM, lambda *_: False)
     model.config.eos_token_id = model.generation_config.eos_token_id = None
     return model
 

@@ -171,6 +171,9 @@ class ArmResult:
     """Further metrics on test, mean over seeds."""
     budget: int | None = None
     """Steps that each of its trainings was given; None where there are none."""
+    agreement_learnt: float | None = None
+    """Share of answers equal to those that taught it, on texts it learnt from, mean over seeds; None where it read no
+    soft labels."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class Trained:
     """The same on texts that belong to no label."""
     budget: int | None = None
     """Steps of each training."""
+    agreement_learnt: float | None = None
+    """With what taught it, on texts that it learnt from."""
 
     def answers(self, test: Sequence[Example]) -> list[list[Any]]:
         """Predictions on test, one list a seed."""
@@ -101,6 +103,7 @@ def summarise(trained: Trained, task: Task, test: Sequence[Example], reference: 
         calibration_error=float(np.mean([c[0] for c in calibration])) if calibration else None,
         metrics=further,
         budget=trained.budget,
+        agreement_learnt=trained.agreement_learnt,
     )
 
 

@@ -78,6 +78,7 @@ def render_html(report: Report) -> str:
         scale=report.scale,
         whole=Scale(digits=0),
         with_gap=findings.has_gap(report),
+        learnt=any(arm.agreement_learnt is not None for arm in report.arms),
         further=_further_metrics(report),
         out_of_scope=bool(findings.out_of_scope(report)),
         tiles=_tiles(report),

@@ -34,6 +34,10 @@ CONTRASTS = (
     ("hard+augmented", "hard", False),
 )
 """Which arms are compared, where a run has both, and whether that was named beforehand."""
+ON_SOFT_LABELS = ("soft", "soft+transfer", "pseudo+transfer")
+"""Arms that learn what the teacher answers to the texts of the data."""
+LEARNT_TEXTS = 500
+"""Of those that a student learnt from, it is asked about so many, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,41 @@ class AnswerHeldOut(Stage):
                     save_units(folder / f"{split}.npz", units)
 
 
+@dataclass(frozen=True)
+class AnswerLearnt(Stage):
+    """A student's logits on some of the texts that it learnt from."""
+
+    name: ClassVar[str] = "learnt-answers"
+    rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
+    libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
+    together: ClassVar[bool] = True
+    on_device: ClassVar[bool] = True
+
+    model: Artifact
+    who: str
+    reading: Reading
+    task: Task
+    texts: Tokens
+    places: tuple[int, ...]
+    """Of the texts that are asked about."""
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"{len(self.places):,} texts learnt from: {self.who}"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves the answers."""
+        from distill.models import load_model
+        from distill.training import answer_texts
+
+        loaded, encoded = load_model(self.model.directory / "model", self.task), self.texts.encoded
+        asked = [encoded[place] for place in self.places]
+        units = answer_texts(loaded.model, self.reading, self.task, asked, machine, self.what)
+        if machine.is_main:
+            save_units(folder / "answers.npz", units)
+
+
 def evaluate(this: Run, lesson: Lesson, linear: Artifact | None, arms: Sequence[TrainedArm]) -> Comparison:
     """Test is read once, after every choice was made."""
     from distill.evaluation.summary import Reference, summarise
@@ -84,7 +123,7 @@ def evaluate(this: Run, lesson: Lesson, linear: Artifact | None, arms: Sequence[
     trained = [
         *([floor_on_test(texts, linear)] if linear is not None else []),
         teacher_on_test(this, texts, signal),
-        *(arm_on_test(this, texts, arm) for arm in arms),
+        *(arm_on_test(this, lesson, arm) for arm in arms),
     ]
     stacks = {t.name: t.statistics(test) for t in trained}
     teacher = next(t for t in trained if t.name == "teacher")
@@ -164,11 +203,12 @@ def teacher_on_test(this: Run, texts: StudentTexts, signal: Signal) -> "Trained"
     )
 
 
-def arm_on_test(this: Run, texts: StudentTexts, arm: TrainedArm) -> "Trained":
+def arm_on_test(this: Run, lesson: Lesson, arm: TrainedArm) -> "Trained":
     """The answers of an arm's students, one a seed."""
     from distill.evaluation.summary import Trained
     from distill.training.arms import DIFFERS_IN
 
+    texts = lesson.texts
     tokens = tokens_of(this, texts, texts.held_out)
     asked = [
         AnswerHeldOut(model, f"{arm.name}, seed {seed}", texts.reading, texts.task, tokens)
@@ -187,7 +227,29 @@ def arm_on_test(this: Run, texts: StudentTexts, arm: TrainedArm) -> "Trained":
         units=tuple(one["test"] for one in answers),
         budget=this.config.train.steps,
         out_of_scope=tuple(one["out_of_scope"] for one in answers) if texts.dataset.out_of_scope else (),
+        agreement_learnt=agreement_learnt(this, lesson, arm),
     )
+
+
+def agreement_learnt(this: Run, lesson: Lesson, arm: TrainedArm) -> float | None:
+    """How far the arm's students agree with what taught them on texts that they learnt from, mean over seeds; None
+    where they read no soft labels, and in tasks whose answers are no labels or numbers."""
+    texts, task = lesson.texts, lesson.texts.task
+    labels = arm.name in ON_SOFT_LABELS and task.kind in ("categorical", "bernoulli", "number")
+    soft_labels = lesson.signal.answers if labels else None
+    if soft_labels is None:
+        return None
+    count = len(arm.part.examples)
+    places = tuple(place * count // min(count, LEARNT_TEXTS) for place in range(min(count, LEARNT_TEXTS)))
+    examples, tokens = tuple(arm.part.examples[place] for place in places), tokens_of(this, texts, arm.part)
+    taught = lesson.signal.task.predictions(units_of(open_store(soft_labels), examples), examples)
+    found = []
+    for seed, model, result in zip(this.config.seeds, arm.models, arm.results, strict=True):
+        who = f"{arm.name}, seed {seed}"
+        answers = this.artifacts.get(AnswerLearnt(model, who, texts.reading, task, tokens, places))
+        units = load_units(answers.directory / "answers.npz")
+        found.append(task.agreement(task.with_thresholds(result["thresholds"]).predictions(units, examples), taught))
+    return float(sum(found) / len(found))
 
 
 def answers_of(texts: StudentTexts, artifact: Artifact) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from distill.export.quantize import VARIANTS
 from distill.report.findings import why_it_fell
 from distill.results import Estimate, Figure, Gate, Parity, StageCost
 from distill.stages.artifacts import Artifact, save_units
-from distill.stages.comparison import AnswerHeldOut, evaluate
+from distill.stages.comparison import AnswerHeldOut, AnswerLearnt, evaluate
 from distill.stages.context import Chosen, Comparison, Lesson, Run, Signal, StudentTexts, Teacher, TrainedArm
 from distill.stages.exporting import (
     AnswerByGraph,
@@ -575,6 +575,10 @@ def answered(right: dict[str, int]) -> Callable[[Any], dict[str, Any]]:
         if isinstance(stage, LabelTexts):
             count = right["teacher"] if "test" in stage.texts.splits else 40
             return {"store": (stage.texts.examples, answers_right(stage.texts.examples, count))}
+        if isinstance(stage, AnswerLearnt):
+            assert stage.who == stage.model.identity
+            examples = [stage.texts.examples[place] for place in stage.places]
+            return {"answers.npz": answers_right(examples, LEARNT[stage.who])}
         assert isinstance(stage, AnswerHeldOut)
         assert stage.who == stage.model.identity
         return {"test.npz": answers_right(stage.texts.texts.of("test"), right[stage.who])}
@@ -592,10 +596,15 @@ RIGHT = {
 }
 
 
+LEARNT = {"soft, seed 0": 36, "soft, seed 1": 32}
+"""On so many of the training texts, of which there are 80; the teacher is right on the first 40."""
+
+
 def compared(now: Given, arms: list[TrainedArm]) -> Comparison:
     """Everything side by side."""
     teacher = Teacher(now.signal.teacher.model, (), training(0.9, FAST)["result.json"], ())
     signal = ask_teacher(now.this, now.texts, teacher)
+    arms = [dataclasses.replace(arm, part=now.texts.dataset.part("train")) for arm in arms]
     return evaluate(now.this, Lesson(now.texts, signal, None), fit_floor(now.this, now.texts), arms)
 
 
@@ -613,6 +622,16 @@ def test_each_seed_of_each_arm_is_scored_by_its_own_answers_on_test(
     for stage in now.shelf.asked:
         if isinstance(stage, AnswerHeldOut):
             assert stage.reading == now.texts.reading
+
+
+def test_agreement_on_what_was_learnt_is_with_what_taught_it(given: Callable[..., Given], tmp_path: Path) -> None:
+    arms = [arm_of("hard", tmp_path, 0.7, 0.6), arm_of("soft", tmp_path, 0.8, 0.7)]
+    now = given(answered(RIGHT))
+    found = {arm.name: arm.agreement_learnt for arm in compared(now, arms).summaries}
+    assert found == {"linear": None, "teacher": None, "hard": None, "soft": pytest.approx((76 + 72) / 160)}
+    for stage in (stage for stage in now.shelf.asked if isinstance(stage, AnswerLearnt)):
+        assert stage.texts.splits == ("train",)
+        assert stage.places == tuple(range(len(stage.texts.examples)))
 
 
 def test_arms_of_unequal_budgets_are_not_compared(given: Callable[..., Given], tmp_path: Path) -> None:

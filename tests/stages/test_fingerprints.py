@@ -45,7 +45,7 @@ from distill.results import Figure, StageCost
 from distill.stages import stage as stage_file
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.augmentation import MakeTexts
-from distill.stages.comparison import AnswerHeldOut
+from distill.stages.comparison import AnswerHeldOut, AnswerLearnt
 from distill.stages.cross_fitting import MixLabels
 from distill.stages.exporting import AnswerByGraph, ExportModel
 from distill.stages.floor import FitLinear
@@ -75,6 +75,7 @@ ON_DEVICE = {
     RankUnits,
     TrainStudent,
     AnswerHeldOut,
+    AnswerLearnt,
 }
 DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds"}
 """Names of settings that change no result, wherever they stand."""
@@ -183,6 +184,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
         ),
         FitLinear(task, train, validation, held_out),
         AnswerHeldOut(artifact("student"), "soft, seed 0", reading, task, read(held_out)),
+        AnswerLearnt(artifact("student"), "soft, seed 0", reading, task, read(training), (0, 2)),
         ExportModel("student", artifact("student"), ExportConfig(), reading, task, validation),
         LookInside(
             "student", artifact("student"), reading, task, test.examples[0], dataset.part("train", "validation", "test")
