@@ -1,0 +1,116 @@
+"""The way from `hard` to the teacher, one lever at a time: `python benchmarks/levers.py rotten_tomatoes [KEY=VALUE …]`.
+
+Each row is a run of the recipe with what the rows above it have and one thing more, under equal budgets within a row.
+Runs are resumable and share what does not change, such as the teacher. `KEY=VALUE` holds for all rows. Writes
+`outputs/levers-RECIPE-N` as `distill run` does and `benchmarks/results/levers/RECIPE.json`, and prints the table.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.results import scale_of
+
+RESULTS = Path(__file__).parent / "results" / "levers"
+
+
+@dataclass(frozen=True)
+class Lever:
+    """One row."""
+
+    name: str
+    sets: tuple[str, ...] = ()
+    """Overrides that this row adds to those of the rows above."""
+    arm: str = "soft+transfer"
+    """What the row shows."""
+
+
+LEVERS = (
+    Lever("hard", arm="hard"),
+    Lever("soft labels", arm="soft"),
+    Lever("+ texts without labels"),
+    Lever("+ steps", ("train.steps={steps}",)),
+    Lever("+ augmentation", ("augment=splice",)),
+    Lever("+ cross-fitting", ("teacher.folds=3",)),
+    Lever("+ MSE of logits", ("objective=mse",)),
+    Lever("+ a third layer", ("student.count=3",)),
+)
+HEAD = ("", "score", "gap recovered", "agreement", "learnt", "against hard", "against hard+augmented", "MB", "minutes")
+
+
+def overrides(number: int, steps: int) -> list[str]:
+    """What the row of this number sets, with all above it."""
+    return [text.format(steps=steps) for lever in LEVERS[: number + 1] for text in lever.sets]
+
+
+def arms(sets: list[str]) -> str:
+    """The arms of a run: of the first one, which has nothing set, three rows are read."""
+    augmented = ["hard+augmented"] if any(text.startswith("augment=") for text in sets) else []
+    return f"arms=[{','.join(['linear', 'hard', *augmented, *([] if sets else ['soft']), 'soft+transfer'])}]"
+
+
+def cells(lever: Lever, report: dict[str, Any]) -> list[str]:
+    """The row of a report."""
+    scale = scale_of(report["metric"])
+    arm = next(one for one in report["arms"] if one["name"] == lever.arm)
+
+    def bounds(one: dict[str, float], scaled: Any = scale.read, digits: int = scale.digits) -> str:
+        return f"{scaled(one['value']):.{digits}f} [{scaled(one['low']):.{digits}f}, {scaled(one['high']):.{digits}f}]"
+
+    def percent(share: float | None) -> str:
+        return "–" if share is None else f"{100 * share:.1f} %"
+
+    gap = arm["gap_recovered"]
+    against = {(one["arm"], one["against"]): bounds(one["difference"]) for one in report["contrasts"]}
+    minutes = [seed["seconds"] / 60 for seed in arm["seeds"]]
+    sizes = {(one["model"], one["variant"]): one["file_bytes"] / 1e6 for one in report["variants"]}
+    return [
+        lever.name,
+        bounds(arm["score"]),
+        "–" if gap is None else bounds(gap, lambda share: 100 * share, 0),
+        percent(arm["agreement"]),
+        percent(arm.get("agreement_learnt")),
+        against.get((lever.arm, "hard"), "–"),
+        against.get((lever.arm, "hard+augmented"), "–"),
+        f"{sizes['student', 'int8']:.1f}" if ("student", "int8") in sizes else "–",
+        f"{sum(minutes) / len(minutes):.1f}",
+    ]
+
+
+def table(rows: list[list[str]]) -> str:
+    """Markdown."""
+    lines = [HEAD, ["---"] * len(HEAD), *rows]
+    return re.sub(r"-(?=\d)", "−", "\n".join("| " + " | ".join(line) + " |" for line in lines))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("recipe")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--steps", type=int, default=2400, help="of each arm from the fourth row on (2400)")
+    options = parser.parse_intermixed_args()
+    rows: list[list[str]] = []
+    runs: dict[str, list[str]] = {}
+    for number, lever in enumerate(LEVERS):
+        sets = overrides(number, options.steps)
+        name = f"levers-{options.recipe}-{len(sets)}"
+        settings = [arms(sets), "measure.enabled=false", *options.overrides, *sets, f"name={name}"]
+        if name not in runs:
+            command = [sys.executable, "-m", "distill", "run", options.recipe, *settings]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            runs[name] = settings
+        report = json.loads((Path("outputs") / name / "report.json").read_text(encoding="utf-8"))
+        rows.append(cells(lever, report))
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        found = {"runs": list(runs.values()), "head": HEAD, "rows": rows, "provenance": report["provenance"]}
+        (RESULTS / f"{options.recipe}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
