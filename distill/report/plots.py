@@ -255,18 +255,31 @@ def _score_against(
                 label=variant.model if variant.model not in named else None,
             )
             named.add(variant.model)
-            name = shorten(variant.variant, 14)
-            axes.annotate(name, (x, high), (0, 6), textcoords="offset points", ha="center", fontsize=9)
-        axes.margins(y=0.12)
+        axes.margins(y=0.16)
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, frameon=False, fontsize=9)
         _name_decades(axes)
         axes.set_xlabel(label)
         axes.set_ylabel(_score_label(report, "test"))
         axes.yaxis.set_major_locator(MaxNLocator(6))
+        canvas.draw_without_rendering()  # places are known from here on
+        names = [(x, high, shorten(variant.variant, 14)) for variant, _, x, (_, high) in drawn]
+        name_points(axes, names, canvas.dpi)
         svg = _svg(canvas, title)
     fallen = " Hollow points fell at parity or a gate." if any(fell(v) for v, *_ in drawn) else ""
     better = "down" if scale.lower_is_better else "up"
     return Plot(title, f"Bars are 95 % intervals; further left and {better} is better.{fallen}", svg)
+
+
+def name_points(axes: Axes, points: Sequence[tuple[float, float, str]], dpi: float) -> None:
+    """A name above each (x, y), higher where another name stands already."""
+    size, placed = 9, list[tuple[float, float, float]]()
+    for x, y, name in sorted(points):
+        across, up = axes.transData.transform((x, y)) * 72 / dpi
+        half, lifted = 0.3 * size * len(name), 6.0
+        while any(abs(across - a) < half + h + 2 and abs(up + lifted - u) < 1.5 * size for a, u, h in placed):
+            lifted += size / 3
+        placed.append((across, up + lifted, half))
+        axes.annotate(name, (x, y), (0, lifted), textcoords="offset points", ha="center", fontsize=size)
 
 
 def _name_decades(axes: Axes) -> None:

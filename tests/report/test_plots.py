@@ -1,0 +1,33 @@
+"""Names in a plot stand beside one another, not upon one another."""
+
+import itertools
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from distill.report.plots import name_points
+
+CLOSE = [(1.64, 32.9, "int8"), (1.644, 32.8, "int8_shortlist"), (1.87, 32.9, "fp32"), (2.3, 33.1, "int4_shortlist")]
+
+
+@pytest.mark.parametrize("points", [CLOSE, CLOSE[::-1], [(1, 30, "a"), (1, 30, "b"), (1, 30, "c")]])
+def test_no_name_covers_another(points: list[tuple[float, float, str]]) -> None:
+    figure = Figure(figsize=(5.4, 3.9), layout="constrained")
+    canvas, axes = FigureCanvasAgg(figure), figure.subplots()
+    axes.set_xscale("log")
+    axes.plot([0.5, 20], [29, 39])
+    figure.draw_without_rendering()
+    name_points(axes, points, figure.dpi)
+    canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == [name for _, _, name in sorted(points)]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_a_name_alone_stands_at_its_point() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    name_points(axes, [(0.5, 0.5, "fp32")], figure.dpi)
+    (text,) = axes.texts
+    assert text.get_position() == pytest.approx((0, 6))
