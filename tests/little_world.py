@@ -78,3 +78,14 @@ def write_bert(folder: Path, texts: Sequence[str], labels: Sequence[str] | None 
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     ).save_pretrained(folder)
     return folder
+
+
+def write_masked_bert(folder: Path, texts: Sequence[str], seed: int = 0) -> Path:
+    """The same as a masked language model, its weights so large that it says something else of each place."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM
+
+    write_bert(folder, texts, initializer_range=0.2)
+    torch.manual_seed(seed)
+    BertForMaskedLM(BertConfig.from_pretrained(folder)).save_pretrained(folder)
+    return folder

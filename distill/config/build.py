@@ -12,6 +12,7 @@ from distill.config.schema import (
     Architecture,
     Config,
     LayersStudent,
+    MaskedLmStep,
     MaskStep,
     NgramStep,
     PretrainedTeacher,
@@ -293,10 +294,12 @@ def check_augment(config: Config, require: Callable[[bool, str], None]) -> None:
     require(factor > 0, f"augment.factor is {factor}; give at least 1, or augment=none")
     for i, step in enumerate(config.augment.steps):
         where = f"augment.steps[{i}]"
-        if isinstance(step, MaskStep | WordStep):
+        if isinstance(step, MaskStep | WordStep | MaskedLmStep):
             require(0 < step.share <= 1, f"{where}.share is {step.share}; it is a share of the words, such as 0.1")
         if isinstance(step, WordStep):
             require(step.neighbours > 0, f"{where}.neighbours is {step.neighbours}; give at least 1")
+        if isinstance(step, MaskedLmStep):
+            require(step.candidates > 0, f"{where}.candidates is {step.candidates}; give at least 1")
         if isinstance(step, NgramStep):
             require(
                 0 < step.shortest <= step.longest,

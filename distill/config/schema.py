@@ -132,7 +132,18 @@ class WordStep:
     """One of so many of the nearest words is taken."""
 
 
-AugmentStep = MaskStep | NgramStep | SpliceStep | WordStep
+@dataclass(frozen=True)
+class MaskedLmStep:
+    """A share of the words replaced by words that the teacher's checkpoint, as the masked language model that it was
+    pretrained as, finds likely in their place (TinyBERT, Jiao et al. 2020, algorithm 1)."""
+
+    name: Literal["masked_lm"]
+    share: float = 0.4
+    candidates: int = 15
+    """One of so many of the likeliest words is taken."""
+
+
+AugmentStep = MaskStep | NgramStep | SpliceStep | WordStep | MaskedLmStep
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,11 @@ class AugmentConfig:
     """Taken one after another with each text. Empty: no text is made."""
     factor: int = 4
     """Texts made of each; those that come out twice, or stand in a split, are left out."""
+
+    @property
+    def asks_masked_lm(self) -> bool:
+        """Whether the teacher's checkpoint must be a masked language model."""
+        return any(isinstance(step, MaskedLmStep) for step in self.steps)
 
 
 @dataclass(frozen=True)

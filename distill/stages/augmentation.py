@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from distill.config import AugmentConfig, MaskStep, WordStep
+from distill.config import AugmentConfig, MaskStep, PretrainedTeacher, WordStep
 from distill.data import Part
-from distill.data.augmentation import BARE, Given, make_texts, near_words
+from distill.data.augmentation import Given, Likely, make_texts
+from distill.data.near_words import near_words
 from distill.data.splits import without_overlap
 from distill.data.variants import pieces_of
+from distill.data.word_methods import BARE
 from distill.errors import UserError
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Teacher, Texts
@@ -31,8 +33,12 @@ class MakeTexts(Stage):
     """Texts made of those of train and transfer. It is given nothing else of the data."""
 
     name: ClassVar[str] = "augmented"
-    rooms: ClassVar[tuple[str, ...]] = ("data/augmentation.py", "data/variants.py", "text", "models", "tasks")
+    rooms: ClassVar[tuple[str, ...]] = (
+        *(f"data/{file}.py" for file in ("augmentation", "near_words", "variants", "word_methods")),
+        *("text", "models", "tasks", "runtime/forward.py"),
+    )
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "tokenizers", "torch", "transformers")
+    on_device: ClassVar[bool] = True
 
     augment: AugmentConfig
     seed: int
@@ -40,6 +46,8 @@ class MakeTexts(Stage):
     """The teacher's mask token, where something is masked and it has one."""
     model: Artifact | None
     """The teacher, where its embeddings say which words are near."""
+    masked_lm: PretrainedTeacher | None
+    """Its checkpoint, where that says which words are likely in the place of masked ones."""
     reading: Reading
     task: Task
     texts: Part
@@ -55,7 +63,7 @@ class MakeTexts(Stage):
         if self.task.kind not in INHERITED:
             examples = tuple(dataclasses.replace(e, label=None) for e in examples)
         second_stays = self.task.words and not self.task.tagged
-        given = Given(self.mask, self.near(), second_stays)
+        given = Given(self.mask, self.near(), self.likely(machine), second_stays)
         made, duplicates = make_texts(examples, self.augment, self.seed, given)
         with (folder / "made.jsonl").open("w", encoding="utf-8") as file:
             for one in made:
@@ -79,6 +87,16 @@ class MakeTexts(Stage):
             bare.discard(own[2])  # <mask>, put in by a step before, stays what it is
         return near_words(self.reading.tokenizer, embeddings, bare, count)
 
+    def likely(self, machine: Machine) -> Likely | None:
+        """The checkpoint as the masked language model that it was pretrained as."""
+        if self.masked_lm is None:
+            return None
+        from distill.models.masked import check_masked_lm, likely_words, load_masked_lm
+
+        check_masked_lm(self.masked_lm, self.mask)
+        model = load_masked_lm(self.masked_lm, self.seed)[0].to(machine.place).eval()
+        return lambda blanks, count: likely_words(model, self.reading, blanks, count, machine.autocast, self.what)
+
 
 def augment_texts(this: Run, texts: Texts, teacher: Teacher) -> Texts:
     """With the texts that the recipe asks to be made, but for those that also stand in validation or test."""
@@ -86,12 +104,14 @@ def augment_texts(this: Run, texts: Texts, teacher: Teacher) -> Texts:
     if not asked.steps:
         return texts
     masks, near = (any(isinstance(step, kind) for step in asked.steps) for kind in (MaskStep, WordStep))
+    likely = asked.asks_masked_lm
     artifact = this.artifacts.get(
         MakeTexts(
             augment=asked,
             seed=this.config.data.split_seed,
-            mask=texts.reading.special_tokens.get("mask_token") if masks else None,
+            mask=texts.reading.special_tokens.get("mask_token") if masks or likely else None,
             model=teacher.model if near else None,
+            masked_lm=checkpoint_of(this) if likely else None,
             reading=texts.reading,
             task=texts.task,
             texts=texts.training,
@@ -116,7 +136,14 @@ def augment_texts(this: Run, texts: Texts, teacher: Teacher) -> Texts:
         dropped={**dataset.dropped, **{reason: count for reason, count in dropped.items() if count}},
         notes=(*dataset.notes, note),
     )
-    return dataclasses.replace(texts, dataset=more)
+    return dataclasses.replace(texts, dataset=more, costs=(*texts.costs, artifact.cost))
+
+
+def checkpoint_of(this: Run) -> PretrainedTeacher:
+    """What the teacher starts from, and nothing of how it is trained."""
+    teacher = this.config.teacher
+    assert isinstance(teacher, PretrainedTeacher)
+    return PretrainedTeacher(teacher.name, teacher.source, trust_remote_code=teacher.trust_remote_code)
 
 
 def read_made(artifact: Artifact) -> dict[Example, str]:

@@ -203,11 +203,16 @@ def check_augment(config: Config, task: type[Task]) -> None:
             f"{said}, but the models of {task.name} write, and would learn to write texts with words left out or "
             "replaced; set augment=none"
         )
+    if config.augment.asks_masked_lm and not isinstance(config.teacher, PretrainedTeacher):
+        raise UserError(
+            "augment.steps has 'masked_lm', which asks the masked language model that a teacher was pretrained as, but "
+            "this one starts from random weights; choose augment=words, or teacher=folder or hub"
+        )
     whole = next((step.name for step in steps if isinstance(step, NgramStep | SpliceStep)), None)
     if whole and task.words and not task.tagged:
         raise UserError(
             f"augment.steps has '{whole}', which would part a question from its passage in {task.name}; choose "
-            "augment=mask or augment=words, which change the question alone"
+            "augment=mask, words or masked_lm, which change the question alone"
         )
     if not any(arm.endswith("+transfer") or arm == ON_AUGMENTED for arm in arms):
         raise UserError(
@@ -220,7 +225,8 @@ def check_inherited(config: Config, task: type[Task]) -> None:
     """Raises UserError where a text that was made cannot take over the label of the one that it was made of."""
     said = f"arms has '{ON_AUGMENTED}'"
     if not config.augment.steps:
-        raise UserError(f"{said}, but no text is made; choose augment=mask, ngrams, splice or words, or leave it out")
+        choices = "mask, ngrams, splice, words or masked_lm"
+        raise UserError(f"{said}, but no text is made; choose augment={choices}, or leave it out")
     if task.kind not in INHERITED:
         raise UserError(
             f"{said}, but in {task.name} a text that is made does not have the label of the one that it was made of; "

@@ -1,7 +1,7 @@
 """What every stage is made with, and what stages hand on to each other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Texts:
     dataset: Dataset
     task: Task
     reading: Reading
+    costs: tuple[StageCost, ...] = field(default=(), kw_only=True)
+    """Of texts that were made."""
 
     @property
     def training(self) -> Part:

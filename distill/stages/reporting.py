@@ -139,7 +139,7 @@ def costs_of(findings: Findings) -> tuple[StageCost, ...]:
     written = () if lesson.written is None else lesson.written.costs
     more = (lesson.pretrained, lesson.vectors, lesson.importance, findings.linear)
     others = [artifact.cost for artifact in more if artifact is not None]
-    return (*lesson.signal.costs, *written, *others, *(cost_of_arm(arm) for arm in findings.arms))
+    return (*lesson.texts.costs, *lesson.signal.costs, *written, *others, *(cost_of_arm(arm) for arm in findings.arms))
 
 
 def cost_of_arm(arm: TrainedArm) -> StageCost:

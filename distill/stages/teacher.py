@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from distill.config import (
+    AugmentConfig,
     HardTerm,
     LayersStudent,
     ObjectiveConfig,
@@ -62,6 +63,8 @@ class TrainTeacher(Stage):
     """Layers that it starts from are looked for before the training, not after. All students share the teacher."""
     objective: ObjectiveConfig = field(metadata=NO_MATTER)
     """What its terms look at inside the teacher is looked for too."""
+    augment: AugmentConfig = field(metadata=NO_MATTER)
+    """So is the head that finds masked tokens, where texts are made with it."""
     without: str = field(default="", metadata=NO_MATTER)
     """Which fold of the texts was left out, in words; the texts themselves say it."""
 
@@ -90,6 +93,7 @@ class TrainTeacher(Stage):
         """Leaves ``model`` and ``result.json``; its ``padding`` says why texts cannot be padded, where that is so."""
         from distill.models import save_model, start_at_the_mean
         from distill.models.answers import fault_of_padding
+        from distill.models.masked import check_masked_lm
         from distill.models.narrowing import feed_forwards
         from distill.models.students import check_layers
         from distill.models.teachers import renew_pooler
@@ -97,6 +101,8 @@ class TrainTeacher(Stage):
         from distill.training import Problem, State, train
         from distill.training.inside import check_inside
 
+        if isinstance(self.model, PretrainedTeacher) and self.augment.asks_masked_lm:
+            check_masked_lm(self.model, self.reading.special_tokens.get("mask_token"))
         loaded, fine_tuned = self.start()
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
         if isinstance(self.student, LayersStudent):
@@ -221,6 +227,7 @@ def training_of(
         paired=texts.paired,
         student=student,
         objective=this.config.objective,
+        augment=this.config.augment,
     )
 
 

@@ -256,7 +256,8 @@ def prepare_student(this: Run, texts: Texts, written: Written | None) -> Student
     labelled = None if written is None or written.answers is None else written.texts
     artifact = this.artifacts.get(MakeVocabulary(this.config.student.vocabulary, reading, texts.learnt, labelled))
     own = Reading.load(artifact.directory / "reading")
-    return StudentTexts(texts.dataset, texts.task, own, artifact, own.identity == texts.reading.identity)
+    same = own.identity == texts.reading.identity
+    return StudentTexts(texts.dataset, texts.task, own, artifact, same, costs=texts.costs)
 
 
 def teacher_labels(config: Config) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from distill.models.answers import answer_of, model_inputs, pooling_of
 from distill.models.generation import TensorGenerationMixin
+from distill.models.masked import answers_at
 from distill.models.writing import sample
 from distill.objectives import Seen
 from distill.tasks.task import Logits
@@ -180,7 +181,7 @@ def look(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = n
     """What a model, student or teacher, says of a batch, and what happens inside it where that is needed."""
     with autocast():
         if isinstance(batch.gather, Positions):
-            logits, hidden = answers_at(model, batch.inputs, batch.gather)
+            logits, hidden = answers_at(model, batch.inputs, batch.gather.chosen)
             return Seen(logits.float(), (hidden.float(),) if "hidden" in needs else ())
         inputs = model_inputs(model, batch.inputs)
         if isinstance(batch.gather, NextTokens) and isinstance(model, TensorGenerationMixin):  # no logits of padding
@@ -192,24 +193,3 @@ def look(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = n
         logits = answer_of(output, batch.inputs["attention_mask"], pooling_of(model))
     states = tuple(state.float() for state in output.hidden_states) if "hidden" in needs else ()
     return Seen(batch.gather(logits.float()), states, tuple(qkv))
-
-
-def answers_at(model: Any, inputs: dict[str, Tensor], positions: Positions) -> tuple[Tensor, Tensor]:
-    """(logits [1, M, V] at the M chosen tokens, last hidden states [R, L, D]) of a model with a head over a vocabulary.
-
-    A hook on the encoder inside hands only the chosen tokens to the head: over a vocabulary of 30,000, logits at every
-    token would cost more than the layers do.
-    """
-    hidden: list[Tensor] = []
-
-    def narrow(module: nn.Module, arguments: Any, output: Any) -> Any:
-        hidden.append(output.last_hidden_state)
-        output.last_hidden_state = positions(output.last_hidden_state)
-        return output
-
-    hook = model.base_model.register_forward_hook(narrow)
-    try:
-        logits = model(**model_inputs(model, inputs)).logits
-    finally:
-        hook.remove()
-    return logits, hidden[0]

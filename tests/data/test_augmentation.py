@@ -1,6 +1,7 @@
 """Texts made of others: each method against its definition, and what holds for all that is made."""
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -8,20 +9,21 @@ import pytest
 from little_world import word_pieces
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from distill.config import AugmentConfig, MaskStep, NgramStep, SpliceStep, WordStep
+from distill.config import AugmentConfig, MaskedLmStep, MaskStep, NgramStep, SpliceStep, WordStep
 from distill.config.schema import AugmentStep
-from distill.data.augmentation import (
-    Given,
+from distill.data.augmentation import Given, make_texts
+from distill.data.near_words import near_words
+from distill.data.variants import content_of
+from distill.data.word_methods import (
+    Blank,
     Word,
     Words,
-    make_texts,
+    fill_blanks,
     mask_words,
-    near_words,
     replace_words,
     sample_ngram,
     splice,
 )
-from distill.data.variants import content_of
 from distill.text import Example
 
 SEEDS = range(40)
@@ -106,6 +108,51 @@ def test_no_more_words_are_replaced_than_have_near_ones() -> None:
     assert replace_words(words[1:], 1.0, NEAR, 5, generator(0)) == words[1:]
 
 
+def likely(blanks: Sequence[Blank], count: int = 2) -> list[tuple[str, ...]]:
+    """Two words for each blank that nothing else could have given."""
+    return [tuple(f"{word}{'xyz'[i]}{len(before)}" for i in range(count)) for before, word, _ in blanks]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_blanks_are_filled_with_words_that_are_likely_there_and_all_else_stays(seed: int) -> None:
+    words = tuple(Word(text, f"t{text}") for text in ["a", "(good)", "film,", "of", "1984", "fi-lm", "[MASK]"])
+    first, *others = fill_blanks([words, words[4:], ()], 0.34, likely, "[MASK]", generator(seed))
+    assert others == [words[4:], ()]  # nothing in them is a word of letters
+    assert [word.tag for word in first] == [word.tag for word in words]
+    changed = [i for i, (a, b) in enumerate(zip(words, first, strict=True)) if a != b]
+    assert len(changed) == 2
+    wanted = {
+        0: {"ax0", "ay0"},
+        1: {"(goodx3)", "(goody3)"},  # with "a (" before it
+        2: {"filmx9,", "filmy9,"},
+        3: {"ofx15", "ofy15"},
+    }
+    assert all(first[i].text in wanted[i] for i in changed)
+
+
+def test_a_blank_is_asked_about_once_and_shows_all_other_words_as_they_were() -> None:
+    asked: list[Blank] = []
+
+    def remember(blanks: Sequence[Blank]) -> list[tuple[str, ...]]:
+        asked.extend(blanks)
+        return likely(blanks)
+
+    text = tuple(map(Word, ["(good)", "film,", "1984"]))
+    made = fill_blanks([text] * 50, 1.0, remember, None, generator(0))
+    assert sorted(asked) == [("(", "good", ") film, 1984"), ("(good) ", "film", ", 1984")]
+    assert {word.text for one in made for word in one} == {"(goodx1)", "(goody1)", "filmx7,", "filmy7,", "1984"}
+
+
+def test_candidates_are_drawn_alike_and_where_there_are_none_a_word_stays() -> None:
+    text = tuple(map(Word, ["good", "film"]))
+    found = {"good": ("x", "y", "z"), "film": ()}
+    made = fill_blanks([text] * 3000, 1.0, lambda blanks: [found[blank.word] for blank in blanks], None, generator(0))
+    assert {one[1].text for one in made} == {"film"}
+    counts = Counter(one[0].text for one in made)
+    assert set(counts) == {*"xyz"}
+    assert all(abs(counts[word] - 1000) < 110 for word in "xyz")  # 4.3 standard deviations
+
+
 def byte_level(words: list[str]) -> Tokenizer:
     """Bytes, and each word behind a blank as one piece."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -183,8 +230,13 @@ TAGGED = [
     Example(tuple(f"w{i}-{j}" for j in range(5 + i)), None, tuple(f"t{i}-{j}" for j in range(5 + i))) for i in range(4)
 ]
 CHAIN = (MaskStep("mask", 0.3), WordStep("words", 0.3, 1), NgramStep("ngrams", 2, 4, 0.5))
-GIVEN = Given("[MASK]", NEAR)
-STEPS: list[tuple[AugmentStep, ...]] = [*((step,) for step in CHAIN), (SpliceStep("splice"),), CHAIN]
+FILL = MaskedLmStep("masked_lm", 0.3, 2)
+GIVEN = Given("[MASK]", NEAR, likely)
+STEPS: list[tuple[AugmentStep, ...]] = [
+    *((step,) for step in (*CHAIN, FILL, SpliceStep("splice"))),
+    CHAIN,
+    (*CHAIN[:1], FILL, *CHAIN[1:]),
+]
 
 
 @pytest.mark.parametrize("steps", STEPS)
@@ -215,7 +267,7 @@ def test_words_stay_whole_and_tags_go_with_them(steps: tuple[AugmentStep, ...]) 
             assert word in ("[MASK]", f"w{str(tag)[1:]}")
 
 
-@pytest.mark.parametrize("steps", [(step,) for step in CHAIN])
+@pytest.mark.parametrize("steps", [(step,) for step in (*CHAIN, FILL)])
 def test_one_side_of_a_pair_is_changed_at_a_time(steps: tuple[AugmentStep, ...]) -> None:
     made, _ = make_texts(PAIRS, AugmentConfig(steps, 20), 0, GIVEN)
     firsts, seconds = {e.text for e in PAIRS}, {e.pair for e in PAIRS}
@@ -257,6 +309,21 @@ def test_a_made_text_has_the_label_of_its_origin_and_a_splice_that_of_its_longer
         count = sum(word == begins for word in words)
         longer = begins if count >= len(words) - count else ends
         assert one.example.label == {"a": "A", "b": "B", "c": None}[longer]
+
+
+def test_a_model_is_asked_once_about_all_that_the_step_before_left() -> None:
+    asked: list[Sequence[Blank]] = []
+
+    def remember(blanks: Sequence[Blank], count: int) -> list[tuple[str, ...]]:
+        asked.append(blanks)
+        return likely(blanks, count)
+
+    steps = (MaskStep("mask", 0.1), MaskedLmStep("masked_lm", 0.2, 3), WordStep("words", 0.1, 1))
+    made, _ = make_texts(TEXTS, AugmentConfig(steps, 5), 0, Given("[MASK]", NEAR, remember))
+    (blanks,) = asked
+    assert len(set(blanks)) == len(blanks) > 20
+    assert all("[MASK]" in f"{before}{behind}" for before, _, behind in blanks if before or behind)
+    assert "mask and masked_lm and words" in {one.by for one in made}
 
 
 def test_texts_of_one_word_are_made_into_nothing() -> None:

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from little_world import review, write_bert
+from little_world import review, write_masked_bert
 from task_worlds import write_world
 from workplace import Workplace
 
@@ -34,7 +34,7 @@ SMALL = [
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = random.Random(0)
     texts = [review(generator)[0] for _ in range(300)] + ["how is the ?", "number film ."] * 3
-    return write_bert(tmp_path_factory.mktemp("encoder"), texts)
+    return write_masked_bert(tmp_path_factory.mktemp("encoder"), texts)
 
 
 OF_LAYERS = ["teacher=folder", "teacher.source.path={encoder}", "student.count=1"]
@@ -50,6 +50,8 @@ def slow(*values: object) -> object:
     ("task", "augment", "arms", "models"),
     [
         ("token-classification", "mask_ngrams", "[linear,hard,hard+augmented,soft+transfer]", OF_LAYERS),
+        ("token-classification", "masked_lm", "[linear,hard,hard+augmented,soft+transfer]", OTHER_TOKENS),
+        slow("text-classification", "masked_lm", "[linear,hard,soft+transfer]", OF_LAYERS),
         slow("token-classification", "words", "[linear,hard,soft+transfer]", OTHER_TOKENS),
         slow("multi-label-classification", "words", "[linear,hard,hard+augmented,pseudo+transfer]", OF_LAYERS),
         slow("regression", "splice", "[linear,hard,soft+transfer]", OF_LAYERS),

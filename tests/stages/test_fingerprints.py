@@ -22,6 +22,7 @@ from distill.config import (
     DataConfig,
     ExportConfig,
     LayersStudent,
+    MaskedLmStep,
     MaskStep,
     MeasureConfig,
     ObjectiveConfig,
@@ -66,6 +67,7 @@ from distill.training.devices import Machine
 
 CPU = Machine("cpu", "fp32", "as asked for", 1)
 ON_DEVICE = {
+    MakeTexts,
     TrainTeacher,
     PretrainStudent,
     LabelTexts,
@@ -79,7 +81,7 @@ ON_DEVICE = {
 }
 DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds"}
 """Names of settings that change no result, wherever they stand."""
-CHECKED_ALONE = {(TrainTeacher, "student"), (TrainTeacher, "objective"), (TrainTeacher, "without")}
+CHECKED_ALONE = {(TrainTeacher, name) for name in ("student", "objective", "augment", "without")}
 """Fields that a stage only checks, or says."""
 
 
@@ -134,21 +136,34 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
 
     teacher = PretrainedTeacher("pretrained", source("teacher"), label_map={"LABEL_0": "bad"})
     student = LayersStudent("layers", (1,), pretraining=PretrainingConfig((source("corpus"),), limit=5))
+    made_texts = AugmentConfig((MaskStep("mask"), WordStep("words"), MaskedLmStep("masked_lm")))
     made: list[Stage] = [
         MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, "text-classification", training),
         MakeVocabulary(Vocabulary(True), reading, training, validation),
         ReadTexts(reading, task, training),
         MakeTexts(
-            AugmentConfig((MaskStep("mask"), WordStep("words"))),
+            made_texts,
             0,
             "[MASK]",
             artifact("teacher"),
+            teacher,
             reading,
             task,
             training,
         ),
         TrainTeacher(
-            teacher, 0, False, reading, task, read(train), read(validation), False, student, ObjectiveConfig(), "fold 1"
+            teacher,
+            0,
+            False,
+            reading,
+            task,
+            read(train),
+            read(validation),
+            False,
+            student,
+            ObjectiveConfig(),
+            made_texts,
+            "fold 1",
         ),
         LabelTexts(artifact("teacher"), reading, task, read(training), True),
         MixLabels((artifact("one"), artifact("other")), task, training),

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from little_world import word_pieces
+from little_world import word_pieces, write_masked_bert
 from small_runs import SmallRun, config_of, run, teacher_in
 
 from distill import tasks
-from distill.config import AugmentConfig, WordStep, build_config
+from distill.config import AugmentConfig, MaskedLmStep, PretrainedTeacher, Source, WordStep, build_config
 from distill.config.compose import choices_of, run_with_hydra
 from distill.config.schema import Config
 from distill.data import Dataset
 from distill.data.variants import content_of
+from distill.data.word_methods import Blank
 from distill.errors import UserError
 from distill.results import Figure, StageCost
 from distill.stages.artifacts import Artifact
@@ -26,6 +27,7 @@ from distill.stages.checks import check_task
 from distill.stages.context import Run, Teacher, Texts
 from distill.stages.signal import LabelTexts
 from distill.stages.students import TrainStudent
+from distill.stages.teacher import TrainTeacher
 from distill.stages.texts import read_data
 from distill.tasks import Task
 from distill.text import Example, Reading
@@ -138,6 +140,7 @@ def test_the_report_says_how_many_texts_were_made_by_what(of_made_texts: Pair) -
     assert " by mask and words" in note
     assert " by mask and words and ngrams" in note
     assert count + data.dropped.get("augmented: duplicate", 0) == 3 * 120
+    assert now.outcome.report.costs[0].stage == "texts made by mask and words and ngrams"
     arms = {arm.name: arm for arm in now.outcome.report.arms}
     assert {(c.arm, c.against) for c in now.outcome.report.contrasts} >= {
         ("soft+transfer", "hard+augmented"),
@@ -216,7 +219,7 @@ def test_a_label_is_taken_over_where_that_has_a_meaning(task: Task, label: Any, 
     dataset = Dataset((Example(text, pair, label),), (), (), (), task.labels, {}, "", "", ())
     reading = Reading.from_file(tokenizer_in(tmp_path), 24)
     config = AugmentConfig(build_config({**RECIPE, "augment": {"steps": [{"name": "mask"}]}}).augment.steps, 9)
-    MakeTexts(config, 0, "[MASK]", None, reading, task, dataset.part("train", "transfer")).compute(tmp_path, CPU)
+    MakeTexts(config, 0, "[MASK]", None, None, reading, task, dataset.part("train", "transfer")).compute(tmp_path, CPU)
     rows = [json.loads(line) for line in (tmp_path / "made.jsonl").read_text().splitlines()]
     assert rows
     assert all(row["label"] == (list(wanted) if wanted else None) for row in rows)
@@ -233,9 +236,82 @@ def test_a_mask_that_was_put_in_is_not_replaced_by_a_near_word(tmp_path: Path, m
     dataset = Dataset((Example("a film of a mask"),), (), (), (), task.labels, {}, "", "", ())
     teacher = Artifact(tmp_path, "teacher", StageCost("made", 1.0, Figure(None, "J", "unavailable", ""), False))
     words = AugmentConfig((WordStep("words"),))
-    stage = MakeTexts(words, 0, None, teacher, Reading(tokenizer, 16), task, dataset.part("train", "transfer"))
+    stage = MakeTexts(words, 0, None, teacher, None, Reading(tokenizer, 16), task, dataset.part("train", "transfer"))
     assert set(stage.near()) == {"a", "film", "of", "mask"}
     assert set(dataclasses.replace(stage, mask="<mask>").near()) == {"a", "film", "of"}
+
+
+@pytest.fixture
+def of_masked_words(tmp_path: Path) -> MakeTexts:
+    """Asks a checkpoint with a random head; of pairs that are questions."""
+    texts = ["what was the film about ?", "who made a movie about the film ?", "which cast and what plot ?"]
+    checkpoint = write_masked_bert(tmp_path / "checkpoint", texts)
+    task = tasks.build("question-answering", ())
+    dataset = Dataset(tuple(Example(text, "the passage  stays") for text in texts), (), (), (), (), {}, "", "", ())
+    return MakeTexts(
+        augment=AugmentConfig((MaskedLmStep("masked_lm", 0.3, 2),), 3),
+        seed=0,
+        mask="[MASK]",
+        model=None,
+        masked_lm=PretrainedTeacher("pretrained", Source(path=str(checkpoint))),
+        reading=Reading.from_file(checkpoint / "tokenizer.json", 24, special_tokens={"mask_token": "[MASK]"}),
+        task=task,
+        texts=dataset.part("train", "transfer"),
+    )
+
+
+def test_the_checkpoint_says_which_words_are_put_in_the_same_at_every_run(
+    of_masked_words: MakeTexts, tmp_path: Path
+) -> None:
+    found = []
+    for _ in range(2):
+        of_masked_words.compute(tmp_path, CPU)
+        found.append((tmp_path / "made.jsonl").read_bytes())
+    assert found[0] == found[1]
+    rows = [json.loads(line) for line in found[0].splitlines()]
+    assert len(rows) > 4
+    assert {row["pair"] for row in rows} == {"the passage  stays"}
+    likely = of_masked_words.likely(CPU)
+    assert likely is not None
+    originals = [str(e.text).split() for e in of_masked_words.texts.examples]
+    for row in rows:
+        words = row["text"].split()
+        (text,) = [one for one in originals if sum(a == b for a, b in zip(one, words, strict=False)) >= len(one) / 2]
+        assert len(text) == len(words)
+        places = [i for i, word in enumerate(text) if words[i] != word]
+        assert len(places) == round(0.3 * len(text))
+        blanks = [Blank(" ".join([*text[:i], ""]), text[i], " ".join(["", *text[i + 1 :]])) for i in places]
+        assert all(words[i] in candidates for i, candidates in zip(places, likely(blanks, 2), strict=True))
+
+
+def test_another_checkpoint_makes_other_texts(of_masked_words: MakeTexts, tmp_path: Path) -> None:
+    texts = [str(e.text) for e in of_masked_words.texts.examples]
+    other = write_masked_bert(tmp_path / "other", texts, seed=1)
+    made = []
+    for stage in (
+        of_masked_words,
+        dataclasses.replace(of_masked_words, masked_lm=PretrainedTeacher("pretrained", Source(path=str(other)))),
+    ):
+        stage.compute(tmp_path, CPU)
+        made.append((tmp_path / "made.jsonl").read_bytes())
+    assert made[0] != made[1]
+
+
+def test_a_checkpoint_without_the_head_is_refused_before_the_teacher_is_trained(
+    of_masked_words: MakeTexts, reviews: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = (
+        r"augment\.steps has 'masked_lm', .* but it has no head for that \(it is BertModel\); choose augment=words"
+    )
+    bare = PretrainedTeacher("pretrained", Source(path=str(encoder)))
+    with pytest.raises(UserError, match=refused):
+        dataclasses.replace(of_masked_words, masked_lm=bare).compute(tmp_path, CPU)
+    with pytest.raises(UserError, match="its tokenizer has no mask token; choose augment=words"):
+        dataclasses.replace(of_masked_words, mask=None).compute(tmp_path, CPU)
+    changes = {"augment": FILL["augment"], "student": {"name": "recurrent"}, "teacher": teacher_in(encoder)}
+    monkeypatch.setattr(TrainTeacher, "start", lambda self: pytest.fail("the teacher was read"))
+    with pytest.raises(UserError, match=refused):
+        run(config_of(reviews, tmp_path, "test A", **changes))
 
 
 def tokenizer_in(folder: Path) -> Path:
@@ -251,6 +327,7 @@ RECIPE: dict[str, Any] = {
     "student": {"name": "recurrent"},
 }
 MASK = {"augment": {"steps": [{"name": "mask"}]}}
+FILL = {"augment": {"steps": [{"name": "mask"}, {"name": "masked_lm"}]}}
 MSE = {"terms": [{"name": "mse"}]}
 WITH_CONTROL = {"arms": ["linear", "hard", "hard+augmented", "soft+transfer"]}
 
@@ -293,6 +370,11 @@ WITH_CONTROL = {"arms": ["linear", "hard", "hard+augmented", "soft+transfer"]}
             r"in question-answering a text that is made does not have the label",
         ),
         (
+            "text-classification",
+            {**FILL, **WITH_CONTROL, "teacher": {"name": "transformer"}, "tokenizer": {"name": "trained"}},
+            r"augment\.steps has 'masked_lm', .* this one starts from random weights; choose augment=words",
+        ),
+        (
             "regression",
             {**MASK, **WITH_CONTROL, "objective": MSE},
             r"in regression a text that is made does not have the label of the one that it was made of",
@@ -312,6 +394,8 @@ def test_what_a_task_cannot_have_made_is_refused(task: str, changes: dict[str, A
         ("token-classification", {**MASK, **WITH_CONTROL}),
         ("regression", {**MASK, "arms": ["linear", "hard", "soft+transfer"], "objective": MSE}),
         ("question-answering", {**MASK, "arms": ["hard", "soft+transfer"]}),
+        ("question-answering", {**FILL, "arms": ["hard", "soft+transfer"]}),
+        ("token-classification", {**FILL, **WITH_CONTROL}),
         ("text-classification", {**MASK, "data": {"train": {"path": "x"}, "label": None}}),
     ],
 )
@@ -326,6 +410,8 @@ def test_what_a_task_can_have_made_is_taken(task: str, changes: dict[str, Any]) 
         ({"steps": [{"name": "mask", "share": 0}]}, r"augment\.steps\[0\]\.share is 0\.0"),
         ({"steps": [{"name": "words", "share": 1.5}]}, r"augment\.steps\[0\]\.share is 1\.5"),
         ({"steps": [{"name": "words", "neighbours": 0}]}, r"augment\.steps\[0\]\.neighbours is 0"),
+        ({"steps": [{"name": "masked_lm", "share": 0}]}, r"augment\.steps\[0\]\.share is 0\.0"),
+        ({"steps": [{"name": "masked_lm", "candidates": 0}]}, r"augment\.steps\[0\]\.candidates is 0"),
         ({"steps": [{"name": "ngrams", "shortest": 4, "longest": 3}]}, r"shortest is 4 and longest is 3"),
         ({"steps": [{"name": "mask"}, {"name": "ngrams", "chance": 0}]}, r"augment\.steps\[1\]\.chance is 0\.0"),
         ({"steps": [{"name": "masks"}]}, r"augment\.steps\[0\]\.name is 'masks'; did you mean 'mask'\?"),

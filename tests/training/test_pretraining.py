@@ -23,12 +23,11 @@ from transformers import (
 
 from distill.config import PretrainingConfig
 from distill.errors import UserError
+from distill.models.masked import answers_at
 from distill.text import Example, Reading, train_tokenizer
 from distill.training import Problem, State, find_machine, train
-from distill.training.gathers import Positions
 from distill.training.planning import plan_epoch
 from distill.training.pretraining import Corpus, masked_problem, masked_score
-from distill.training.signal import answers_at
 
 TEXTS = [Example(f"the {a} {b} sat on the {c}") for a in ("cat", "dog") for b in ("and", "or") for c in ("mat", "log")]
 
@@ -81,7 +80,7 @@ def test_logits_at_masked_tokens_are_those_of_the_whole_forward(family: str) -> 
     asked[0, 0] = True
     with torch.no_grad():
         expected = model(input_ids=ids, attention_mask=inputs["attention_mask"], output_hidden_states=True)
-        logits, hidden = answers_at(model, inputs, Positions(asked))
+        logits, hidden = answers_at(model, inputs, asked)
         after = model(input_ids=ids, attention_mask=inputs["attention_mask"]).logits
     torch.testing.assert_close(logits[0], expected.logits[asked])
     torch.testing.assert_close(hidden, expected.hidden_states[-1])
