@@ -284,6 +284,22 @@ def test_the_checkpoint_says_which_words_are_put_in_the_same_at_every_run(
         assert all(words[i] in candidates for i, candidates in zip(places, likely(blanks, 2), strict=True))
 
 
+@pytest.mark.parametrize(("step", "asks"), [("masked_lm", True), ("mask", False)])
+def test_of_the_teacher_its_checkpoint_alone_is_asked(
+    step: str, asks: bool, reviews: Path, encoder: Path, tmp_path: Path
+) -> None:
+    teacher = {**teacher_in(encoder), "trust_remote_code": True, "tries": 7}
+    changes = {"teacher": teacher, "student": {"name": "recurrent"}, "augment": {"steps": [{"name": step}]}}
+    config = config_of(reviews, tmp_path, "test A", **changes)
+    this, texts = given(config, encoder / "tokenizer.json", tmp_path, [Example("new")])
+    texts = augment_texts(this, texts, Teacher(None, (), {}, ()))
+    (stage,) = this.artifacts.asked  # type: ignore[attr-defined]
+    source = Source(path=str(encoder))
+    assert stage.masked_lm == (PretrainedTeacher("pretrained", source, trust_remote_code=True) if asks else None)
+    assert stage.model is None
+    assert [cost.stage for cost in texts.costs] == ["made"]
+
+
 def test_another_checkpoint_makes_other_texts(of_masked_words: MakeTexts, tmp_path: Path) -> None:
     texts = [str(e.text) for e in of_masked_words.texts.examples]
     other = write_masked_bert(tmp_path / "other", texts, seed=1)
