@@ -7,6 +7,7 @@ inside the stages, so that a run with nothing to do ends in seconds.
 from datetime import UTC, datetime
 
 from distill.config import Config
+from distill.stages.assistants import train_assistants
 from distill.stages.augmentation import augment_texts
 from distill.stages.checks import check_before
 from distill.stages.comparison import evaluate
@@ -43,7 +44,8 @@ def run(config: Config) -> Outcome:
     written = write_by_teacher(this, texts, teacher)
     own = prepare_student(this, texts, written)
     pretrained, vectors = pretrain_student(this, texts), make_vectors(this, own, signal)
-    lesson = Lesson(own, signal, pretrained, written, vectors, rank_units(this, texts, signal))
+    importance, assistants = rank_units(this, texts, signal), train_assistants(this, texts, signal)
+    lesson = Lesson(own, signal, pretrained, written, vectors, importance, assistants)
     arms = train_arms(this, lesson)
     linear = fit_floor(this, texts)
     comparison = evaluate(this, lesson, linear, arms)

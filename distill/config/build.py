@@ -37,7 +37,7 @@ from distill.config.terms import (
     RelationsTerm,
     SkewedKlTerm,
 )
-from distill.errors import UserError, nearest
+from distill.errors import UserError, about, nearest
 
 C = TypeVar("C")
 
@@ -157,6 +157,9 @@ def check(config: Config) -> None:
     check_terms(config, require)
     check_augment(config, require)
     check_models(config, require)
+    for i, assisted in enumerate(config.assisted):
+        with about(f"assistant[{i}], as a student"):
+            check_models(assisted, require)
     require(config.threads is None or config.threads > 0, f"threads is {config.threads}; give at least 1")
     for key in ("threads", "seconds", "watts_per_core"):
         value = getattr(config.measure, key)

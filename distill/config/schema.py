@@ -1,6 +1,6 @@
 """One dataclass a node of the configuration. A default here is what holds where no YAML file says otherwise."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from distill.config.terms import HardTerm, InsideTerm, KlTerm, Points, Term
@@ -493,6 +493,8 @@ Arm = Literal[
     "hard+augmented",
     "soft",
     "soft+transfer",
+    "soft+assistant",
+    "soft+transfer+assistant",
     "pseudo+transfer",
     "pretrained",
     "sequence",
@@ -500,6 +502,9 @@ Arm = Literal[
     "gkd",
 ]
 """What is compared: see ``distill/training/arms.py``."""
+
+ASSISTED = "+assistant"
+"""What the name of an arm ends with that an assistant teaches."""
 
 
 @dataclass(frozen=True)
@@ -512,6 +517,9 @@ class Config:
     data: DataConfig
     teacher: PretrainedTeacher | TransformerTeacher | RecurrentTeacher | ProbabilitiesTeacher
     student: LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent
+    assistant: tuple[LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent, ...] = ()
+    """A model between teacher and student, or several, each taught by the one before it: what teaches the arms that end
+    with ``+assistant``."""
     task: TaskConfig = TaskConfig()
     augment: AugmentConfig = AugmentConfig()
     tokenizer: TeacherTokenizer | TrainedTokenizer | SourceTokenizer = TeacherTokenizer("teacher")
@@ -540,3 +548,11 @@ class Config:
     def folds(self) -> int:
         """Of the teacher's cross-fitting; 1: none."""
         return 1 if isinstance(self.teacher, ProbabilitiesTeacher) else self.teacher.folds
+
+    @property
+    def assisted(self) -> tuple["Config", ...]:
+        """The recipe with each assistant in the student's place: it is trained as the arms that it teaches are without
+        it, with one seed."""
+        arms = {arm: arm.removesuffix(ASSISTED) for arm in self.arms}
+        own: Any = tuple(base for arm, base in arms.items() if arm == "linear" or arm != base)
+        return tuple(replace(self, student=one, assistant=(), arms=own, seeds=self.seeds[:1]) for one in self.assistant)

@@ -135,7 +135,13 @@ def savings(report: Report) -> tuple[str, ...]:
 
 def training_time(report: Report) -> str:
     """``Training took 12 min 05 s: teacher 31 %, soft labels 6 %, students 61 %, other 2 %.``; empty where unknown."""
-    kinds = {"teacher": "teacher", "soft": "soft labels", "what": "texts it wrote", "student": "students"}
+    kinds = {
+        "teacher": "teacher",
+        "soft": "soft labels",
+        "what": "texts it wrote",
+        "assistant": "assistants",
+        "student": "students",
+    }
     seconds: dict[str, float] = dict.fromkeys((*kinds.values(), "other"), 0.0)
     for cost in report.costs:
         kind = next((kind for first, kind in kinds.items() if cost.stage.startswith(first)), "other")

@@ -29,6 +29,10 @@ CONTRASTS = (
     ("sequence+soft", "sequence", False),
     ("gkd", "hard", True),
     ("gkd", "soft", False),
+    ("soft+assistant", "hard", True),
+    ("soft+assistant", "soft", False),
+    ("soft+transfer+assistant", "hard", True),
+    ("soft+transfer+assistant", "soft+transfer", False),
     ("soft+transfer", "pseudo+transfer", False),
     ("soft+transfer", "hard+augmented", False),
     ("hard+augmented", "hard", False),
@@ -78,13 +82,15 @@ def evaluate(this: Run, lesson: Lesson, linear: Artifact | None, arms: Sequence[
     """Test is read once, after every choice was made."""
     from distill.evaluation.summary import Reference, summarise
     from distill.evaluation.teacher import undertrained
+    from distill.training.arms import DIFFERS_IN
 
     texts, signal = lesson.texts, lesson.signal
     task, test = texts.task, texts.dataset.test
     trained = [
         *([floor_on_test(texts, linear)] if linear is not None else []),
         teacher_on_test(this, texts, signal),
-        *(arm_on_test(this, texts, arm) for arm in arms),
+        *(arm_on_test(this, one.texts, one.arm, one.what) for chain in lesson.assistants.values() for one in chain),
+        *(arm_on_test(this, texts, arm, DIFFERS_IN[arm.name]) for arm in arms),
     ]
     stacks = {t.name: t.statistics(test) for t in trained}
     teacher = next(t for t in trained if t.name == "teacher")
@@ -164,25 +170,24 @@ def teacher_on_test(this: Run, texts: StudentTexts, signal: Signal) -> "Trained"
     )
 
 
-def arm_on_test(this: Run, texts: StudentTexts, arm: TrainedArm) -> "Trained":
-    """The answers of an arm's students, one a seed."""
+def arm_on_test(this: Run, texts: StudentTexts, arm: TrainedArm, differs_in: str) -> "Trained":
+    """The answers of an arm's students, one a seed; of an assistant, which has the first alone."""
     from distill.evaluation.summary import Trained
-    from distill.training.arms import DIFFERS_IN
 
-    tokens = tokens_of(this, texts, texts.held_out)
+    tokens, seeds = tokens_of(this, texts, texts.held_out), this.config.seeds[: len(arm.models)]
     asked = [
         AnswerHeldOut(model, f"{arm.name}, seed {seed}", texts.reading, texts.task, tokens)
-        for seed, model in zip(this.config.seeds, arm.models, strict=True)
+        for seed, model in zip(seeds, arm.models, strict=True)
     ]
     answers = [answers_of(texts, this.artifacts.get(one)) for one in asked]
     return Trained(
         arm.name,
-        DIFFERS_IN[arm.name],
+        differs_in,
         len(arm.part.examples),
         parameters=arm.results[0]["parameters"],
         candidates=arm.candidates,
         learning_rate=arm.learning_rate,
-        seeds=tuple(seed_result(s, r) for s, r in zip(this.config.seeds, arm.results, strict=True)),
+        seeds=tuple(seed_result(s, r) for s, r in zip(seeds, arm.results, strict=True)),
         tasks=tuple(texts.task.with_thresholds(r["thresholds"]) for r in arm.results),
         units=tuple(one["test"] for one in answers),
         budget=this.config.train.steps,

@@ -30,6 +30,8 @@ from distill.training.devices import Machine
 
 ON_WRITTEN = ("sequence", "sequence+soft")
 """Arms that learn on what the teacher wrote of the training texts."""
+ON_TRANSFER = ("soft+transfer", "pseudo+transfer", "soft+transfer+assistant")
+"""Arms that learn on texts without labels, too."""
 ON_AUGMENTED = "hard+augmented"
 """The arm that learns from labels that texts which were made take over."""
 WITHOUT_ANSWERS = ("linear", "hard", ON_AUGMENTED, "pretrained", "gkd", *ON_WRITTEN)
@@ -102,7 +104,7 @@ class LabelTexts(Stage):
         encoded, shards = self.texts.encoded, self.shards(machine)
         of_tokens = most_likely if self.to_learn else outcome
         forward = forward_on(machine, model, of_tokens if self.task.writes else None)
-        alone = bool(self.model.read("result.json")["padding"])  # its answers depend on padding
+        alone = bool(self.model.read("result.json").get("padding"))  # its answers depend on padding
         tokens = ALONE if alone else tokens_of_answers(self.reading, self.task)
         numbers = {shard: number for number, shard in enumerate(shards, start=1)}
 

@@ -20,7 +20,7 @@ from distill.config import (
     TransformerTeacher,
 )
 from distill.config.schema import NO_MATTER
-from distill.errors import UserError
+from distill.errors import UserError, about
 from distill.results import Candidate, CurvePoint
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Teacher, Texts
@@ -58,8 +58,11 @@ class TrainTeacher(Stage):
     texts: Tokens
     validation: Tokens
     paired: bool
-    student: LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent = field(metadata=NO_MATTER)
-    """Layers that it starts from are looked for before the training, not after. All students share the teacher."""
+    students: tuple[LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent, ...] = field(
+        metadata=NO_MATTER
+    )
+    """The student, then its assistants. Layers that they start from are looked for before the training, not after. All
+    students share the teacher."""
     objective: ObjectiveConfig = field(metadata=NO_MATTER)
     """What its terms look at inside the teacher is looked for too."""
     without: str = field(default="", metadata=NO_MATTER)
@@ -99,12 +102,14 @@ class TrainTeacher(Stage):
 
         loaded, fine_tuned = self.start()
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
-        if isinstance(self.student, LayersStudent):
-            check_layers(self.student, loaded.model)
-            if self.student.feed_forward_share < 1:
-                feed_forwards(loaded.model)
-        if isinstance(self.student, LayersStudent | TransformerStudent):
-            check_inside(self.objective, self.student, loaded.model, self.task)
+        for i, student in enumerate(self.students):
+            with about(f"assistant[{i - 1}], as a student" if i else ""):
+                if isinstance(student, LayersStudent):
+                    check_layers(student, loaded.model)
+                    if student.feed_forward_share < 1:
+                        feed_forwards(loaded.model)
+                if isinstance(student, LayersStudent | TransformerStudent):
+                    check_inside(self.objective, student, loaded.model, self.task)
         known = self.texts.encoded or self.validation.encoded  # without labels there is no training text
         result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.next_token, known)
         if result["padding"] and not fine_tuned:
@@ -171,6 +176,7 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
     if isinstance(settings, ProbabilitiesTeacher):
         return Teacher(None, (), {}, ())
     seed = this.config.seeds[0]
+    students = (this.config.student, *this.config.assistant)
     asked: list[TrainTeacher] = []
     tried: list[Artifact] = []
 
@@ -182,7 +188,7 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
         attempt(rate, seed, False)
         found = tried[0].read("result.json")
         if found["fine_tuned_before"]:
-            if found["padding"] and isinstance(this.config.student, LayersStudent):
+            if found["padding"] and any(isinstance(one, LayersStudent) for one in students):
                 raise UserError(
                     f"{found['padding']}, so a student of its layers cannot be trained in batches; choose "
                     f"student=transformer or student=lstm, or {PADDING_MEND}"
@@ -209,7 +215,6 @@ def training_of(
 ) -> TrainTeacher:
     """One training of the search."""
     train = dataclasses.replace(settings.train, learning_rates=(rate,))
-    student = this.config.student
     return TrainTeacher(
         model=dataclasses.replace(settings, train=train, tries=1),
         seed=seed,
@@ -219,7 +224,7 @@ def training_of(
         texts=tokens_of(this, texts, texts.dataset.part("train")),
         validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
-        student=student,
+        students=(this.config.student, *this.config.assistant),
         objective=this.config.objective,
     )
 

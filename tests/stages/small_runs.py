@@ -30,6 +30,7 @@ STEPS = (
     "prepare_teacher",
     "ask_teacher",
     "prepare_student",
+    "train_assistants",
     "train_arms",
     "fit_floor",
     "evaluate",

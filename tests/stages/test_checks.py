@@ -15,6 +15,7 @@ OTHER_TOKENS: dict[str, Any] = {"tokenizer": {"name": "trained", "model": "bpe"}
 MSE = {"terms": [{"name": "mse"}]}
 THESEUS = {"terms": [{"name": "hard"}], "replacing": [[0, 0.3], [0.7, 1]]}
 INSIDE = {"terms": [{"name": "kl"}, {"name": "hidden"}]}
+ASSISTED: dict[str, Any] = {"arms": ["linear", "soft", "soft+assistant"], "assistant": OF_ITS_OWN}
 FOLDS: dict[str, Any] = {"teacher": {"name": "pretrained", "source": {"path": "folder"}, "folds": 3}}
 
 
@@ -270,6 +271,62 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             {"arms": ["linear", "hard"], **FOLDS},
             r"teacher\.folds is 3, but arms has none that learns from soft labels; leave it out, or add 'soft'",
         ),
+        (
+            "text-classification",
+            {"arms": ["linear", "soft", "soft+assistant"]},
+            r"arms has 'soft\+assistant', but there is no assistant to teach it; set one",
+        ),
+        (
+            "text-classification",
+            {"assistant": OF_ITS_OWN},
+            r"assistant is set, but no arm of \['linear', .* add 'soft\+assistant' or 'soft\+transfer\+assistant'",
+        ),
+        (
+            "text-classification",
+            {**ASSISTED, "objective": INSIDE, "student": OF_ITS_OWN},
+            r"arms has 'soft\+assistant', but .* look inside of the teacher, .* choose objective=kl or mse",
+        ),
+        (
+            "text-classification",
+            {**ASSISTED, "objective": THESEUS, "student": {"name": "layers"}},
+            r"objective\.replacing look inside of the teacher",
+        ),
+        (
+            "token-classification",
+            {**ASSISTED, "assistant": [OF_ITS_OWN, {"name": "static"}]},
+            r"assistant\[1\], as a student: student=static averages a text into one vector",
+        ),
+        (
+            "language-modelling",
+            {
+                "arms": ["hard", "soft", "soft+assistant"],
+                "assistant": {**OF_ITS_OWN, "vocabulary": {"trim": True}},
+            },
+            r"assistant\[0\]\.vocabulary\.trim is true, .* set it to false",
+        ),
+        (
+            "language-modelling",
+            {
+                "arms": ["hard", "soft", "soft+assistant"],
+                "assistant": {**OF_ITS_OWN, "architecture": {"embedding_size": 8}},
+            },
+            r"assistant\[0\], as a student: student\.architecture\.embedding_size is 8",
+        ),
+        (
+            "text-to-text",
+            {"arms": ["hard", "soft+transfer+assistant"], "assistant": OF_ITS_OWN},
+            "in text-to-text a text without a target cannot be learnt on",
+        ),
+        (
+            "language-modelling",
+            {"arms": ["hard", "soft+assistant"], "assistant": OF_ITS_OWN, **OTHER_TOKENS},
+            r"arms has 'soft\+assistant', but the student reads with another tokenizer",
+        ),
+        (
+            "sentence-embedding",
+            {"arms": ["linear", "soft", "soft+assistant"], "assistant": OF_ITS_OWN, "objective": MSE},
+            r"no text is labelled: set arms=\[linear,soft\]",
+        ),
     ],
 )
 def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any], message: str) -> None:
@@ -297,6 +354,11 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("token-classification", {"objective": THESEUS, "student": {"name": "layers"}}),
         ("question-answering", {"arms": ["hard", "soft"], **FOLDS}),
         ("regression", {"arms": ["linear", "soft+transfer"], "objective": MSE, **FOLDS}),
+        ("text-classification", ASSISTED),
+        ("text-classification", {**ASSISTED, "assistant": [{"name": "layers"}, {"name": "static"}]}),
+        ("question-answering", {"arms": ["hard", "soft+assistant"], "assistant": OF_ITS_OWN}),
+        ("language-modelling", {"arms": ["hard", "soft", "soft+assistant"], "assistant": OF_ITS_OWN}),
+        ("text-to-text", {"arms": ["hard", "soft+assistant"], "assistant": OF_ITS_OWN}),
     ],
 )
 def test_what_a_task_has_is_taken(task: str, changes: dict[str, Any]) -> None:

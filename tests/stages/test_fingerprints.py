@@ -78,7 +78,12 @@ ON_DEVICE = {
 }
 DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds"}
 """Names of settings that change no result, wherever they stand."""
-CHECKED_ALONE = {(TrainTeacher, "student"), (TrainTeacher, "objective"), (TrainTeacher, "without")}
+CHECKED_ALONE = {
+    (TrainTeacher, "students"),
+    (TrainTeacher, "objective"),
+    (TrainTeacher, "without"),
+    (TrainStudent, "who"),
+}
 """Fields that a stage only checks, or says."""
 
 
@@ -147,7 +152,17 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             training,
         ),
         TrainTeacher(
-            teacher, 0, False, reading, task, read(train), read(validation), False, student, ObjectiveConfig(), "fold 1"
+            teacher,
+            0,
+            False,
+            reading,
+            task,
+            read(train),
+            read(validation),
+            False,
+            (student,),
+            ObjectiveConfig(),
+            "fold 1",
         ),
         LabelTexts(artifact("teacher"), reading, task, read(training), True),
         MixLabels((artifact("one"), artifact("other")), task, training),
@@ -180,6 +195,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             labelled=train,
             validation=read(validation),
             paired=False,
+            who="assistant",
         ),
         FitLinear(task, train, validation, held_out),
         AnswerHeldOut(artifact("student"), "soft, seed 0", reading, task, read(held_out)),
@@ -323,7 +339,7 @@ def test_changes_that_do_not_matter_were_tried(table: dict[type[Stage], Stage]) 
         (TrainTeacher, "model.source.licence"),
         (PretrainStudent, "student.pretraining.texts.0.licence"),
         (MeasureVariant, "settings.enabled."),
-        (TrainTeacher, "student.layers.0."),
+        (TrainTeacher, "students.0.layers.0."),
         (TrainTeacher, "objective.on_policy."),
         (TrainTeacher, "model.folds."),
     ):
