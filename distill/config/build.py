@@ -364,7 +364,8 @@ def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
             "students learn before they see the task; set it to 1, or leave the arm out",
         )
         require(
-            student.count >= 0, f"student.count is {student.count}; give at least 1, or 0 for half of the teacher's"
+            student.count >= -1,
+            f"student.count is {student.count}; give at least 1, or 0 for half of the teacher's, or -1 for all of them",
         )
         require(
             all(i >= 0 for i in student.layers) and len(set(student.layers)) == len(student.layers),

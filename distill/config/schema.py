@@ -340,7 +340,7 @@ class LayersStudent:
     layers: tuple[int, ...] = ()
     """Which layers, counted from 0. Empty: ``count`` of them, evenly spaced."""
     count: int = 0
-    """0: half of the teacher's."""
+    """0: half of the teacher's; -1: all."""
     start: Literal["teacher", "checkpoint"] = "teacher"
     """Whose layers: those of the fine-tuned teacher, or of its checkpoint before it was fine-tuned."""
     feed_forward_share: float = 1.0

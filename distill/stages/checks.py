@@ -358,6 +358,12 @@ def check_choices(config: Config) -> None:
             "student=layers takes the teacher's word embeddings with its layers, so it reads with the teacher's "
             "tokenizer; choose tokenizer=teacher, or student=transformer or student=lstm"
         )
+    from_checkpoint = isinstance(config.student, LayersStudent) and config.student.start == "checkpoint"
+    if from_checkpoint and not isinstance(config.teacher, PretrainedTeacher):
+        raise UserError(
+            "student.start is 'checkpoint', but the teacher is trained from nothing and was none; set "
+            "student.start=teacher, or choose student=transformer with the teacher's sizes, which starts as it did"
+        )
     if config.data.label is None and not isinstance(config.teacher, PretrainedTeacher):
         raise UserError(
             "data.label is null, so the teacher's answers are all there is; that needs teacher=folder or hub"

@@ -57,7 +57,7 @@ def _small(recipe: str, config: Config, miniature: list[str]) -> list[str]:
         given += ["data.train.hub=null"]
     if "pretrained" in config.arms:
         given += ["student.pretraining.texts=[]", "student.count=1", "student.pretraining.epochs=1"]
-    if config.assistant:
+    if recipe == "assistant":
         given += ["assistant.count=2"]
     if config.data.stride is not None:
         given += ["data.max_length=32", "data.stride=6"]

@@ -7,7 +7,7 @@ import pytest
 from distill.config import Config, build_config
 from distill.config.compose import recipe_names, run_with_hydra
 from distill.errors import UserError
-from distill.stages.checks import check_task
+from distill.stages.checks import check_choices, check_task
 
 PAIRS = {"train": {"path": "x"}, "pair": "b"}
 OF_ITS_OWN = {"name": "transformer"}
@@ -363,6 +363,16 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
 )
 def test_what_a_task_has_is_taken(task: str, changes: dict[str, Any]) -> None:
     check_task(_recipe(task, **changes))
+
+
+def test_a_student_that_starts_from_the_checkpoint_needs_a_teacher_that_has_one() -> None:
+    start = {"name": "layers", "count": -1, "start": "checkpoint"}
+    check_choices(_recipe("text-classification", student=start))
+    nothing = {"teacher": OF_ITS_OWN, "tokenizer": {"name": "trained"}}
+    with pytest.raises(
+        UserError, match=r"student\.start is 'checkpoint', .* choose student=transformer with the teach"
+    ):
+        check_choices(_recipe("text-classification", student=start, **nothing))
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
