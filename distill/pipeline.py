@@ -14,6 +14,7 @@ from distill.stages.comparison import evaluate
 from distill.stages.context import Findings, Lesson, open_run
 from distill.stages.cross_fitting import cross_fit
 from distill.stages.delivery import Outcome, deliver
+from distill.stages.ensemble import mix_teachers
 from distill.stages.exporting import export_student, export_teacher, variant_results
 from distill.stages.floor import fit_floor
 from distill.stages.importance import rank_units
@@ -39,6 +40,7 @@ def run(config: Config) -> Outcome:
     teacher = prepare_teacher(this, texts)
     texts = augment_texts(this, texts, teacher)
     signal = cross_fit(this, texts, ask_teacher(this, texts, teacher))
+    signal = mix_teachers(this, texts, signal)
     texts = label_by_teacher(texts, signal)
     teachers = export_teacher(this, texts, signal)
     written = write_by_teacher(this, texts, teacher)

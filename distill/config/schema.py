@@ -303,6 +303,18 @@ class ProbabilitiesTeacher:
 
 
 @dataclass(frozen=True)
+class EnsembleConfig:
+    """Further teachers beside the first: students learn from what all say, mixed as probabilities (You et al. 2017)."""
+
+    teachers: tuple[PretrainedTeacher, ...] = ()
+    """Each is found and fine-tuned as the first is, and reads with a tokenizer of its own."""
+    weights: tuple[float, ...] = ()
+    """Of the first teacher, then of each further one. Empty: all alike."""
+    by_confidence: bool = False
+    """A teacher's weight is multiplied, answer by answer, by the probability of what it finds likeliest."""
+
+
+@dataclass(frozen=True)
 class PretrainingConfig:
     """DistilBERT's method (Sanh et al. 2019): before it sees the task, a student learns masked language modelling from
     the teacher, on texts without labels."""
@@ -520,6 +532,7 @@ class Config:
     assistant: tuple[LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent, ...] = ()
     """A model between teacher and student, or several, each taught by the one before it: what teaches the arms that end
     with ``+assistant``."""
+    ensemble: EnsembleConfig = EnsembleConfig()
     task: TaskConfig = TaskConfig()
     augment: AugmentConfig = AugmentConfig()
     tokenizer: TeacherTokenizer | TrainedTokenizer | SourceTokenizer = TeacherTokenizer("teacher")
@@ -548,6 +561,18 @@ class Config:
     def folds(self) -> int:
         """Of the teacher's cross-fitting; 1: none."""
         return 1 if isinstance(self.teacher, ProbabilitiesTeacher) else self.teacher.folds
+
+    @property
+    def others(self) -> tuple["Config", ...]:
+        """The recipe with each further teacher in the first one's place. Where a checkpoint stands there twice, the
+        seeds of its later trainings begin behind those of the earlier ones: else both were the same."""
+        found, before = list[Config](), [self.teacher]
+        for one in self.ensemble.teachers:
+            same = [t for t in before if isinstance(t, PretrainedTeacher) and t.source == one.source]
+            first = self.seeds[0] + sum(t.tries for t in same)
+            found.append(replace(self, teacher=one, seeds=(first,)))
+            before.append(one)
+        return tuple(found)
 
     @property
     def assisted(self) -> tuple["Config", ...]:

@@ -324,7 +324,8 @@ def check_before(config: Config) -> None:
     for where, source in sources_of(config).items():
         validate(source, where)
         if source.path:
-            check_path(locate(source), f"{where}.path", isinstance(config.teacher, PretrainedTeacher))
+            is_model = where.startswith("ensemble") or isinstance(config.teacher, PretrainedTeacher)
+            check_path(locate(source), f"{where}.path", is_model)
     check_choices(config)
     for i, assisted in enumerate(config.assisted):
         with about(f"assistant[{i}], as a student"):
@@ -373,7 +374,7 @@ def check_choices(config: Config) -> None:
 def check_path(path: Path, where: str, teacher_is_model: bool) -> None:
     """Raises UserError for a path that cannot be the model or tokenizer that the key ``where`` asks for."""
     whole = path.suffix == ".gguf" or (path / "config.json").is_file()
-    if where == "teacher.source.path" and teacher_is_model and not whole:
+    if where != "tokenizer.source.path" and teacher_is_model and not whole:
         what = "is a file" if path.is_file() else "has no config.json"
         raise UserError(f"{where}={path} {what}; give a folder that save_pretrained wrote")
     if where == "tokenizer.source.path" and path.is_dir() and not any(path.glob("tokenizer*")):
@@ -389,4 +390,4 @@ def sources_of(config: Config) -> dict[str, Source]:
         source = getattr(getattr(config, where), "source", None)
         if source is not None:
             found[f"{where}.source"] = source
-    return found
+    return found | {f"ensemble.teachers[{i}].source": one.source for i, one in enumerate(config.ensemble.teachers)}

@@ -152,12 +152,12 @@ def floor_on_test(texts: StudentTexts, linear: Artifact) -> "Trained":
 def teacher_on_test(this: Run, texts: StudentTexts, signal: Signal) -> "Trained":
     """The teacher's answers."""
     from distill.evaluation.summary import Trained
-    from distill.training.arms import DIFFERS_IN
+    from distill.training.arms import DIFFERS_IN, ENSEMBLE
 
     store, dataset, result = open_store(signal.on_held_out), texts.dataset, signal.teacher.result
     return Trained(
         "teacher",
-        DIFFERS_IN["teacher"],
+        ENSEMBLE if signal.ensemble else DIFFERS_IN["teacher"],
         0 if result.get("fine_tuned_before", True) else len(dataset.train),
         parameters=result.get("parameters"),
         candidates=signal.teacher.candidates,

@@ -16,6 +16,7 @@ from distill.results import (
     Candidate,
     Contrast,
     CrossFitting,
+    Ensemble,
     Gate,
     Inside,
     Parity,
@@ -122,6 +123,8 @@ class Signal:
     warnings: tuple[str, ...]
     folds: "Folds | None" = None
     """Where the answers on the training texts are those of cross-fitting."""
+    ensemble: Ensemble | None = None
+    """Where all answers are those of several teachers."""
 
     @property
     def thresholds(self) -> tuple[float, ...]:

@@ -56,6 +56,7 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
         task_in_words=task.in_words(bool(config.data.pair), texts.reading.max_length),
         inside=findings.inside,
         cross_fitting=None if lesson.signal.folds is None else lesson.signal.folds.scores,
+        ensemble=lesson.signal.ensemble,
     )
 
 
@@ -163,13 +164,13 @@ def cost_of_arm(arm: TrainedArm, who: str) -> StageCost:
 
 
 def teacher_in_words(config: Config) -> tuple[str, str]:
-    """Where the teacher comes from, and its licence."""
+    """Where the teacher, or each of several, comes from, and its licence."""
     from distill.sources import describe
 
-    source: Source | None = getattr(config.teacher, "source", None)
-    if source is None:
-        return (
-            IN_REPO[config.teacher.name],
-            config.data.train.licence if config.data.train else "",
-        )
-    return describe(source), source.licence or "not stated"
+    sources, licences = [], []
+    for teacher in (config.teacher, *config.ensemble.teachers):
+        source: Source | None = getattr(teacher, "source", None)
+        of_data = config.data.train.licence if config.data.train else ""
+        sources.append(IN_REPO[teacher.name] if source is None else describe(source))
+        licences.append(of_data if source is None else source.licence or "not stated")
+    return "; ".join(sources), "; ".join(dict.fromkeys(licences))

@@ -257,7 +257,8 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
         check_floor(this.config.teacher_floor, task, predictions, gold)
         if answers is not None and task.kind not in ("vector", "token") and this.config.folds == 1:
             train = texts.dataset.train
-            mend = "; teacher.folds=3 asks teachers that have not learnt them" if teacher.training else ""
+            may_fold = teacher.training and not this.config.ensemble.teachers
+            mend = "; teacher.folds=3 asks teachers that have not learnt them" if may_fold else ""
             warnings = overfit_warning(task, train, units_of(open_store(answers), train), score, mend)
     if teacher.result.get("padding"):
         warnings += (f"the teacher was asked about one text at a time: {teacher.result['padding']}",)

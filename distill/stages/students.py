@@ -16,10 +16,8 @@ from distill.config import (
     LayersStudent,
     ObjectiveConfig,
     PretrainedTeacher,
-    RecurrentStudent,
     StaticStudent,
     TrainConfig,
-    TransformerStudent,
 )
 from distill.config.schema import ASSISTED, NO_MATTER
 from distill.data import Part
@@ -27,13 +25,12 @@ from distill.stages.artifacts import Artifact
 from distill.stages.context import Chosen, Lesson, Run, Signal, TrainedArm, open_store
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
-from distill.stages.teacher import best_of, candidate_of
+from distill.stages.teacher import StudentConfig, best_of, candidate_of
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
 
-StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent
 ON_LABELS = ("hard", "hard+augmented", "pretrained", "sequence")
 """Arms that read no soft labels: they learn from the data's labels, or from what the teacher wrote in their place."""
 ON_POLICY = "gkd"

@@ -30,6 +30,7 @@ from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
 
+StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent
 NO_FOLDS = (
     "but the teacher is taken as it is and not trained here, so there is no training to repeat without some of the "
     "texts; leave it out, or set teacher.fine_tune=always"
@@ -58,9 +59,7 @@ class TrainTeacher(Stage):
     texts: Tokens
     validation: Tokens
     paired: bool
-    students: tuple[LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent, ...] = field(
-        metadata=NO_MATTER
-    )
+    students: tuple[StudentConfig, ...] = field(metadata=NO_MATTER)
     """The student, then its assistants. Layers that they start from are looked for before the training, not after. All
     students share the teacher."""
     objective: ObjectiveConfig = field(metadata=NO_MATTER)
@@ -172,16 +171,20 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
     pooler from random weights where the head reads one: a checkpoint whose own training never used it (as of sentence
     encoders) holds weights there that fit nothing.
     """
+    return find_teacher(this, texts, (this.config.student, *this.config.assistant))
+
+
+def find_teacher(this: Run, texts: Texts, students: tuple[StudentConfig, ...]) -> Teacher:
+    """The same, where other students start from it, or none."""
     settings = this.config.teacher
     if isinstance(settings, ProbabilitiesTeacher):
         return Teacher(None, (), {}, ())
     seed = this.config.seeds[0]
-    students = (this.config.student, *this.config.assistant)
     asked: list[TrainTeacher] = []
     tried: list[Artifact] = []
 
     def attempt(rate: float, seed: int, new_pooler: bool) -> None:
-        asked.append(training_of(this, texts, settings, rate, seed, new_pooler))
+        asked.append(training_of(this, texts, students, rate, seed, new_pooler))
         tried.append(this.artifacts.get(asked[-1]))
 
     for rate in settings.train.learning_rates:
@@ -208,12 +211,14 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
 def training_of(
     this: Run,
     texts: Texts,
-    settings: PretrainedTeacher | TransformerTeacher | RecurrentTeacher,
+    students: tuple[StudentConfig, ...],
     rate: float,
     seed: int,
     new_pooler: bool,
 ) -> TrainTeacher:
     """One training of the search."""
+    settings = this.config.teacher
+    assert not isinstance(settings, ProbabilitiesTeacher)
     train = dataclasses.replace(settings.train, learning_rates=(rate,))
     return TrainTeacher(
         model=dataclasses.replace(settings, train=train, tries=1),
@@ -224,7 +229,7 @@ def training_of(
         texts=tokens_of(this, texts, texts.dataset.part("train")),
         validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
-        students=(this.config.student, *this.config.assistant),
+        students=students,
         objective=this.config.objective,
     )
 

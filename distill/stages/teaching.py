@@ -1,4 +1,4 @@
-"""What can be known to fail of who teaches: folds, assistants."""
+"""What can be known to fail of who teaches: folds, several teachers, assistants."""
 
 from distill.config import Config, PretrainedTeacher
 from distill.config.schema import ASSISTED
@@ -11,6 +11,7 @@ from distill.tasks import Task
 def check_teaching(config: Config, task: type[Task]) -> None:
     """Raises UserError for teachers that cannot teach in the task, or that no arm learns from."""
     check_folds(config, task)
+    check_ensemble(config, task)
     check_assistant(config, task)
 
 
@@ -31,6 +32,28 @@ def check_folds(config: Config, task: type[Task]) -> None:
         why = "but arms has none that learns from soft labels; leave it out, or add 'soft'"
     if why:
         raise UserError(f"teacher.folds is {config.folds}, {why}")
+
+
+def check_ensemble(config: Config, task: type[Task]) -> None:
+    """Raises UserError for several teachers whose answers have no mean, or that no student learns from."""
+    how, mend, why = config.ensemble, "leave ensemble out", ""
+    if not how.teachers:
+        if how.by_confidence:
+            raise UserError("ensemble.by_confidence is true, but ensemble.teachers is empty; name further teachers")
+        return
+    if task.writes or task.kind == "token":
+        why = f"but in {task.name} each answers with a distribution over tokens, and each has tokens of its own"
+    elif task.kind == "vector":
+        why = f"but in {task.name} a teacher answers with a vector, and each has a space of its own"
+    elif task.kind == "number" and how.by_confidence:
+        why = f"and by_confidence is true, but the numbers of {task.name} have no confidence"
+        mend = "set ensemble.by_confidence=false"
+    elif all(arm in WITHOUT_ANSWERS for arm in config.arms):
+        why, mend = "but arms has none that learns from soft labels", "leave ensemble out, or add 'soft'"
+    elif config.folds > 1 or any(one.folds > 1 for one in how.teachers):
+        why, mend = "but cross-fitting trains one teacher without its folds", "leave folds out"
+    if why:
+        raise UserError(f"ensemble.teachers has {len(how.teachers)} beside the first, {why}; {mend}")
 
 
 def check_assistant(config: Config, task: type[Task]) -> None:

@@ -205,6 +205,8 @@ def read_texts(this: Run, dataset: Dataset) -> Texts:
         )
     texts = Texts(dataset, task, make_reading(this, dataset, own))
     check_pairs(this, texts)
+    for other in config.others:  # a checkpoint that cannot be read is told before the first training
+        reading_of_other(dataclasses.replace(this, config=other), dataset)
     return texts
 
 
@@ -225,6 +227,11 @@ def make_reading(this: Run, dataset: Dataset, chosen: TeacherTokenizer | Trained
         )
     )
     return Reading.load(artifact.directory / "reading")
+
+
+def reading_of_other(this: Run, dataset: Dataset) -> Reading:
+    """What a further teacher reads with, which stands in the first one's place."""
+    return make_reading(this, dataset, TeacherTokenizer("teacher"))
 
 
 def check_pairs(this: Run, texts: Texts) -> None:

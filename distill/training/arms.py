@@ -31,6 +31,9 @@ DIFFERS_IN = {
     "pseudo+transfer": "the teacher's answers as hard labels on the texts of `soft+transfer`",
 }
 
+ENSEMBLE = "the models that are distilled, as one: the weighted mean of their probabilities"
+"""The row of the teacher where there are several."""
+
 
 def objective_of(
     name: str,

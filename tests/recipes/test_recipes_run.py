@@ -59,6 +59,10 @@ def _small(recipe: str, config: Config, miniature: list[str]) -> list[str]:
         given += ["student.pretraining.texts=[]", "student.count=1", "student.pretraining.epochs=1"]
     if recipe == "assistant":
         given += ["assistant.count=2"]
+    if config.ensemble.teachers:
+        path = next(o.partition("=")[2] for o in given if o.startswith("teacher.source.path="))
+        train = "{steps: 8, evaluations: 2, learning_rates: [2e-3]}"
+        given += [f"ensemble.teachers=[{{name: pretrained, tries: 1, source: {{path: '{path}'}}, train: {train}}}]"]
     if config.data.stride is not None:
         given += ["data.max_length=32", "data.stride=6"]
     return given

@@ -29,6 +29,7 @@ STEPS = (
     "read_texts",
     "prepare_teacher",
     "ask_teacher",
+    "mix_teachers",
     "prepare_student",
     "train_assistants",
     "train_arms",

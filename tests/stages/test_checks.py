@@ -16,6 +16,7 @@ MSE = {"terms": [{"name": "mse"}]}
 THESEUS = {"terms": [{"name": "hard"}], "replacing": [[0, 0.3], [0.7, 1]]}
 INSIDE = {"terms": [{"name": "kl"}, {"name": "hidden"}]}
 ASSISTED: dict[str, Any] = {"arms": ["linear", "soft", "soft+assistant"], "assistant": OF_ITS_OWN}
+TWO: dict[str, Any] = {"teachers": [{"name": "pretrained", "source": {"path": "another"}}]}
 FOLDS: dict[str, Any] = {"teacher": {"name": "pretrained", "source": {"path": "folder"}, "folds": 3}}
 
 
@@ -271,6 +272,30 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             {"arms": ["linear", "hard"], **FOLDS},
             r"teacher\.folds is 3, but arms has none that learns from soft labels; leave it out, or add 'soft'",
         ),
+        *(
+            (task, {"arms": arms, "ensemble": TWO, "objective": MSE}, rf"ensemble\.teachers has 1 beside .* {why}")
+            for task, arms, why in (
+                ("language-modelling", ["hard", "soft"], "each has tokens of its own; leave ensemble out"),
+                ("text-to-text", ["hard", "soft"], "each has tokens of its own; leave ensemble out"),
+                ("sentence-embedding", ["linear", "soft"], "each has a space of its own"),
+                (
+                    "text-classification",
+                    ["linear", "hard"],
+                    "arms has none that learns from soft labels; .* add 'soft'",
+                ),
+            )
+        ),
+        (
+            "regression",
+            {"arms": ["linear", "soft"], "ensemble": {**TWO, "by_confidence": True}, "objective": MSE},
+            r"the numbers of regression have no confidence; set ensemble\.by_confidence=false",
+        ),
+        ("text-classification", {"ensemble": TWO, **FOLDS}, "cross-fitting trains one teacher .*; leave folds out"),
+        (
+            "text-classification",
+            {"ensemble": {"by_confidence": True}},
+            r"by_confidence is true, but ensemble\.teachers is empty",
+        ),
         (
             "text-classification",
             {"arms": ["linear", "soft", "soft+assistant"]},
@@ -354,6 +379,8 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("token-classification", {"objective": THESEUS, "student": {"name": "layers"}}),
         ("question-answering", {"arms": ["hard", "soft"], **FOLDS}),
         ("regression", {"arms": ["linear", "soft+transfer"], "objective": MSE, **FOLDS}),
+        ("question-answering", {"arms": ["hard", "soft"], "ensemble": {**TWO, "by_confidence": True}}),
+        ("regression", {"arms": ["linear", "soft"], "ensemble": {**TWO, "weights": [2, 1]}, "objective": MSE}),
         ("text-classification", ASSISTED),
         ("text-classification", {**ASSISTED, "assistant": [{"name": "layers"}, {"name": "static"}]}),
         ("question-answering", {"arms": ["hard", "soft+assistant"], "assistant": OF_ITS_OWN}),

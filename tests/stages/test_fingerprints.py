@@ -165,7 +165,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             "fold 1",
         ),
         LabelTexts(artifact("teacher"), reading, task, read(training), True),
-        MixLabels((artifact("one"), artifact("other")), task, training),
+        MixLabels((artifact("one"), artifact("other")), task, training, (2.0, 1.0), True),
         WriteTexts(artifact("teacher"), reading, task, read(training)),
         ContinueTexts(artifact("teacher"), reading, task, read(training), 0),
         ReadLabels(
