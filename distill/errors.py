@@ -1,8 +1,9 @@
 """The one exception that speaks to a person instead of a programmer."""
 
+import contextlib
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 SHOWN = 12
@@ -34,3 +35,12 @@ def shown(value: Any) -> str:
         return short.repr(value)
     except (ValueError, RecursionError):  # a number of more digits than Python writes
         return f"a value of the type {type(value).__name__}"
+
+
+@contextlib.contextmanager
+def about(what: str) -> Iterator[None]:
+    """Says what a UserError is about that is raised inside, unless ``what`` is empty."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{what}: {error}" if what else str(error)) from error

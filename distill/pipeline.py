@@ -7,12 +7,14 @@ inside the stages, so that a run with nothing to do ends in seconds.
 from datetime import UTC, datetime
 
 from distill.config import Config
+from distill.stages.assistants import train_assistants
 from distill.stages.augmentation import augment_texts
 from distill.stages.checks import check_before
 from distill.stages.comparison import evaluate
 from distill.stages.context import Findings, Lesson, open_run
 from distill.stages.cross_fitting import cross_fit
 from distill.stages.delivery import Outcome, deliver
+from distill.stages.ensemble import mix_teachers
 from distill.stages.exporting import export_student, export_teacher, variant_results
 from distill.stages.floor import fit_floor
 from distill.stages.importance import rank_units
@@ -38,12 +40,14 @@ def run(config: Config) -> Outcome:
     teacher = prepare_teacher(this, texts)
     texts = augment_texts(this, texts, teacher)
     signal = cross_fit(this, texts, ask_teacher(this, texts, teacher))
+    signal = mix_teachers(this, texts, signal)
     texts = label_by_teacher(texts, signal)
     teachers = export_teacher(this, texts, signal)
     written = write_by_teacher(this, texts, teacher)
     own = prepare_student(this, texts, written)
     pretrained, vectors = pretrain_student(this, texts), make_vectors(this, own, signal)
-    lesson = Lesson(own, signal, pretrained, written, vectors, rank_units(this, texts, signal))
+    importance, assistants = rank_units(this, texts, signal), train_assistants(this, texts, signal)
+    lesson = Lesson(own, signal, pretrained, written, vectors, importance, assistants)
     arms = train_arms(this, lesson)
     linear = fit_floor(this, texts)
     comparison = evaluate(this, lesson, linear, arms)

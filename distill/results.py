@@ -337,6 +337,22 @@ class CrossFitting:
 
 
 @dataclass(frozen=True)
+class Ensemble:
+    """Several teachers whose probabilities are mixed; scores are those of the primary metric on validation."""
+
+    sources: tuple[str, ...]
+    """Where each comes from, the first one first."""
+    weights: tuple[float, ...]
+    """Their shares, which add up to 1."""
+    by_confidence: bool
+    """Whether each answer's weight is multiplied by the probability of what its teacher finds likeliest."""
+    scores: tuple[float, ...]
+    """Of each."""
+    validation: float
+    """Of the mixture."""
+
+
+@dataclass(frozen=True)
 class DataSummary:
     """What the data was, after cleaning."""
 
@@ -420,6 +436,8 @@ class Report:
     """Teacher and exported student; empty unless the recipe says ``report.look_inside: true``."""
     cross_fitting: CrossFitting | None = None
     """None where students learn from the teacher itself."""
+    ensemble: Ensemble | None = None
+    """None where there is one teacher."""
 
     @property
     def scale(self) -> Scale:

@@ -102,7 +102,7 @@ def refused(miniature: list[str], capsys: pytest.CaptureFixture[str]) -> Callabl
         ("name=..", "it names a folder"),
         ("outputs=/proc/nowhere", "outputs=/proc/nowhere cannot be made"),
         ("student.layers=[0,9]", "the teacher has 2 layers"),
-        ("student.count=-1", "student.count is -1"),
+        ("student.count=-2", "student.count is -2"),
         ("student.vocabulary.min_count=0", "min_count is 0"),
         ("teacher.source.path=nowhere", "nowhere does not exist"),
         ("teacher.source.hub=some/where", "hub and path are set; set exactly one"),

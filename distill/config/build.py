@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, Union
 from distill.config.schema import (
     Architecture,
     Config,
+    EnsembleConfig,
     LayersStudent,
     MaskedLmStep,
     MaskStep,
@@ -38,7 +39,7 @@ from distill.config.terms import (
     RelationsTerm,
     SkewedKlTerm,
 )
-from distill.errors import UserError, nearest
+from distill.errors import UserError, about, nearest
 
 C = TypeVar("C")
 
@@ -152,12 +153,16 @@ def check(config: Config) -> None:
         trains["teacher.train"] = config.teacher.train
         require(config.teacher.tries > 0, f"teacher.tries is {config.teacher.tries}; give at least 1")
         require(config.folds > 0, f"teacher.folds is {config.folds}; give 1 for none, or a number of folds, such as 3")
+    check_ensemble(config.ensemble, require)
     for where, train in trains.items():
         check_train(train, where, require)
     check_export(config, require)
     check_terms(config, require)
     check_augment(config, require)
     check_models(config, require)
+    for i, assisted in enumerate(config.assisted):
+        with about(f"assistant[{i}], as a student"):
+            check_models(assisted, require)
     require(config.threads is None or config.threads > 0, f"threads is {config.threads}; give at least 1")
     for key in ("threads", "seconds", "watts_per_core"):
         value = getattr(config.measure, key)
@@ -169,6 +174,26 @@ def check(config: Config) -> None:
         bool(config.name) and not bad and not config.name.startswith("."),
         f"name is '{config.name}'; it names a folder: use letters, digits, - _ . + only",
     )
+
+
+def check_ensemble(ensemble: EnsembleConfig, require: Callable[[bool, str], None]) -> None:
+    """Ranges of further teachers, and of what they weigh."""
+    count = 1 + len(ensemble.teachers)
+    for i, one in enumerate(ensemble.teachers):
+        where = f"ensemble.teachers[{i}]"
+        check_train(one.train, f"{where}.train", require)
+        require(one.tries > 0, f"{where}.tries is {one.tries}; give at least 1")
+        require(
+            not one.trust_remote_code,
+            f"{where}.trust_remote_code is true, but code is run of the first teacher alone; make it that one",
+        )
+    require(
+        len(ensemble.weights) in (0, count),
+        f"ensemble.weights is {list(ensemble.weights)}, but there are {count} teachers, the first included; give one "
+        "number for each, or none",
+    )
+    for weight in ensemble.weights:
+        require(0 < weight < math.inf, f"ensemble.weights has {weight}; give more than 0")
 
 
 def check_train(train: TrainConfig, where: str, require: Callable[[bool, str], None]) -> None:
@@ -364,7 +389,8 @@ def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
             "students learn before they see the task; set it to 1, or leave the arm out",
         )
         require(
-            student.count >= 0, f"student.count is {student.count}; give at least 1, or 0 for half of the teacher's"
+            student.count >= -1,
+            f"student.count is {student.count}; give at least 1, or 0 for half of the teacher's, or -1 for all of them",
         )
         require(
             all(i >= 0 for i in student.layers) and len(set(student.layers)) == len(student.layers),

@@ -1,6 +1,6 @@
 """One dataclass a node of the configuration. A default here is what holds where no YAML file says otherwise."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from distill.config.terms import HardTerm, InsideTerm, KlTerm, Points, Term
@@ -319,6 +319,18 @@ class ProbabilitiesTeacher:
 
 
 @dataclass(frozen=True)
+class EnsembleConfig:
+    """Further teachers beside the first: students learn from what all say, mixed as probabilities (You et al. 2017)."""
+
+    teachers: tuple[PretrainedTeacher, ...] = ()
+    """Each is found and fine-tuned as the first is, and reads with a tokenizer of its own."""
+    weights: tuple[float, ...] = ()
+    """Of the first teacher, then of each further one. Empty: all alike."""
+    by_confidence: bool = False
+    """A teacher's weight is multiplied, answer by answer, by the probability of what it finds likeliest."""
+
+
+@dataclass(frozen=True)
 class PretrainingConfig:
     """DistilBERT's method (Sanh et al. 2019): before it sees the task, a student learns masked language modelling from
     the teacher, on texts without labels."""
@@ -356,7 +368,7 @@ class LayersStudent:
     layers: tuple[int, ...] = ()
     """Which layers, counted from 0. Empty: ``count`` of them, evenly spaced."""
     count: int = 0
-    """0: half of the teacher's."""
+    """0: half of the teacher's; -1: all."""
     start: Literal["teacher", "checkpoint"] = "teacher"
     """Whose layers: those of the fine-tuned teacher, or of its checkpoint before it was fine-tuned."""
     feed_forward_share: float = 1.0
@@ -509,6 +521,8 @@ Arm = Literal[
     "hard+augmented",
     "soft",
     "soft+transfer",
+    "soft+assistant",
+    "soft+transfer+assistant",
     "pseudo+transfer",
     "pretrained",
     "sequence",
@@ -516,6 +530,9 @@ Arm = Literal[
     "gkd",
 ]
 """What is compared: see ``distill/training/arms.py``."""
+
+ASSISTED = "+assistant"
+"""What the name of an arm ends with that an assistant teaches."""
 
 
 @dataclass(frozen=True)
@@ -528,6 +545,10 @@ class Config:
     data: DataConfig
     teacher: PretrainedTeacher | TransformerTeacher | RecurrentTeacher | ProbabilitiesTeacher
     student: LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent
+    assistant: tuple[LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent, ...] = ()
+    """A model between teacher and student, or several, each taught by the one before it: what teaches the arms that end
+    with ``+assistant``."""
+    ensemble: EnsembleConfig = EnsembleConfig()
     task: TaskConfig = TaskConfig()
     augment: AugmentConfig = AugmentConfig()
     tokenizer: TeacherTokenizer | TrainedTokenizer | SourceTokenizer = TeacherTokenizer("teacher")
@@ -556,3 +577,23 @@ class Config:
     def folds(self) -> int:
         """Of the teacher's cross-fitting; 1: none."""
         return 1 if isinstance(self.teacher, ProbabilitiesTeacher) else self.teacher.folds
+
+    @property
+    def others(self) -> tuple["Config", ...]:
+        """The recipe with each further teacher in the first one's place. Where a checkpoint stands there twice, the
+        seeds of its later trainings begin behind those of the earlier ones: else both were the same."""
+        found, before = list[Config](), [self.teacher]
+        for one in self.ensemble.teachers:
+            same = [t for t in before if isinstance(t, PretrainedTeacher) and t.source == one.source]
+            first = self.seeds[0] + sum(t.tries for t in same)
+            found.append(replace(self, teacher=one, seeds=(first,)))
+            before.append(one)
+        return tuple(found)
+
+    @property
+    def assisted(self) -> tuple["Config", ...]:
+        """The recipe with each assistant in the student's place: it is trained as the arms that it teaches are without
+        it, with one seed."""
+        arms = {arm: arm.removesuffix(ASSISTED) for arm in self.arms}
+        own: Any = tuple(base for arm, base in arms.items() if arm == "linear" or arm != base)
+        return tuple(replace(self, student=one, assistant=(), arms=own, seeds=self.seeds[:1]) for one in self.assistant)

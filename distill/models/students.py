@@ -235,7 +235,7 @@ def boundaries(reading: Reading, task: Task) -> dict[str, Any]:
 
 def chosen_layers(config: LayersStudent, available: int) -> list[int]:
     """The teacher's layers a student starts from: those named, or ``count`` evenly spaced ones from the first on."""
-    count = config.count or max(1, available // 2)
+    count = available if config.count < 0 else config.count or max(1, available // 2)
     layers = list(config.layers) or [round(i * available / count) for i in range(count)]
     wrong = [i for i in layers if not 0 <= i < available]
     if wrong or len(set(layers)) != len(layers) or not layers:

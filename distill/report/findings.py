@@ -4,7 +4,7 @@ import math
 
 from distill.report.formatting import duration, number, p_value, percent, point_bounds, power_note, sentence_case
 from distill.report.legend import metric_in_words, metric_title, score_in_words
-from distill.results import ArmResult, Contrast, Figure, Gate, Report, Scale, SeedResult, VariantResult
+from distill.results import ArmResult, Contrast, Ensemble, Figure, Gate, Report, Scale, SeedResult, VariantResult
 
 
 def arm_named(report: Report, name: str) -> ArmResult | None:
@@ -135,7 +135,13 @@ def savings(report: Report) -> tuple[str, ...]:
 
 def training_time(report: Report) -> str:
     """``Training took 12 min 05 s: teacher 31 %, soft labels 6 %, students 61 %, other 2 %.``; empty where unknown."""
-    kinds = {"teacher": "teacher", "soft": "soft labels", "what": "texts it wrote", "student": "students"}
+    kinds = {
+        "teacher": "teacher",
+        "soft": "soft labels",
+        "what": "texts it wrote",
+        "assistant": "assistants",
+        "student": "students",
+    }
     seconds: dict[str, float] = dict.fromkeys((*kinds.values(), "other"), 0.0)
     for cost in report.costs:
         kind = next((kind for first, kind in kinds.items() if cost.stage.startswith(first)), "other")
@@ -148,7 +154,10 @@ def training_time(report: Report) -> str:
 
 
 def soft_labels(report: Report) -> str:
-    """That soft labels are out of fold, and what that changes; empty where students learn from the teacher itself."""
+    """That soft labels are out of fold, or of several teachers, and what that changes; empty where students learn from
+    the one teacher itself."""
+    if report.ensemble is not None:
+        return mixture(report, report.ensemble)
     found = report.cross_fitting
     if found is None:
         return ""
@@ -161,6 +170,21 @@ def soft_labels(report: Report) -> str:
         f"teacher that did not learn it, every other text the mean of {found.folds} teachers. Agreement with the "
         f"data's labels on the labelled training texts ({metric_in_words(report)}): {out}; of the teacher that learnt "
         f"them all: {known}. On validation: {mean} the mean, {teacher} that teacher."
+    )
+
+
+def mixture(report: Report, found: Ensemble) -> str:
+    """Who stands in a mixture of teachers, with what weight, and what each reaches on validation."""
+    known = report.metric != "agreement"
+    members = [
+        f"{source}, weight {share:.2f}" + (f", {score_in_words(report, score)} on validation" if known else "")
+        for source, share, score in zip(found.sources, found.weights, found.scores, strict=True)
+    ]
+    how = ", times the probability that each gives to its answer" if found.by_confidence else ""
+    reached = f" The mixture reaches {score_in_words(report, found.validation)} on validation." if known else ""
+    return (
+        f"The teacher is a mixture of {len(members)}, the weighted mean of their probabilities{how}: "
+        f"{'; '.join(members)}.{reached} It is not exported as one model, so its size and speed are not measured."
     )
 
 

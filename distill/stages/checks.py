@@ -23,12 +23,12 @@ from distill.config import (
     TransformerStudent,
     TransformerTeacher,
 )
-from distill.errors import UserError, nearest
+from distill.errors import UserError, about, nearest
 from distill.export.bundle import check_place
 from distill.sources import locate, validate
 from distill.stages.augmentation import INHERITED
-from distill.stages.signal import ON_AUGMENTED, ON_WRITTEN, WITHOUT_ANSWERS
-from distill.stages.teacher import NO_FOLDS
+from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
+from distill.stages.teaching import check_teaching
 from distill.tasks import TASKS, Task
 from distill.tasks.text_to_text import NEXT_TOKEN_METRICS
 
@@ -44,11 +44,16 @@ def check_task(config: Config) -> None:
     check_arms(config, TASKS[name])
     check_objective(config, TASKS[name])
     check_shortlist(config, TASKS[name])
-    check_folds(config, TASKS[name])
     check_augment(config, TASKS[name])
     if TASKS[name].writes:
         check_writing(config, TASKS[name])
     check_static(config, TASKS[name])
+    check_teaching(config, TASKS[name])
+    for i, assisted in enumerate(config.assisted):
+        with about(f"assistant[{i}], as a student"):
+            check_static(assisted, TASKS[name])
+            if TASKS[name].writes:
+                check_writing(assisted, TASKS[name])
     if TASKS[name].label_free and getattr(config.student, "feed_forward_share", 1) < 1:
         raise UserError(
             "student.feed_forward_share is below 1, and which units matter is told by the loss on labels, but in "
@@ -167,25 +172,6 @@ def check_objective(config: Config, task: type[Task]) -> None:
         )
 
 
-def check_folds(config: Config, task: type[Task]) -> None:
-    """Raises UserError for cross-fitting where no teacher is trained on labelled texts, or no student reads it."""
-    if config.folds == 1:
-        return
-    why, teacher = "", config.teacher
-    if task.kind == "token":
-        why = f"but soft labels of {task.name} are of the likeliest tokens alone, and have no mean; leave it out"
-    elif task.kind == "vector":
-        why = f"but in {task.name} the teacher is taken as it is, and learns no text by heart; leave it out"
-    elif config.data.label is None:
-        why = "but data.label is null, and cross-fitting trains teachers on labels; leave it out"
-    elif isinstance(teacher, PretrainedTeacher) and teacher.fine_tune == "never":
-        why = NO_FOLDS
-    elif all(arm in WITHOUT_ANSWERS for arm in config.arms):
-        why = "but arms has none that learns from soft labels; leave it out, or add 'soft'"
-    if why:
-        raise UserError(f"teacher.folds is {config.folds}, {why}")
-
-
 def check_augment(config: Config, task: type[Task]) -> None:
     """Raises UserError for texts that cannot be made in the task, or that no arm would learn on."""
     steps, arms = config.augment.steps, config.arms
@@ -214,7 +200,7 @@ def check_augment(config: Config, task: type[Task]) -> None:
             f"augment.steps has '{whole}', which would part a question from its passage in {task.name}; choose "
             "augment=mask, words or masked_lm, which change the question alone"
         )
-    if not any(arm.endswith("+transfer") or arm == ON_AUGMENTED for arm in arms):
+    if not any(arm in (*ON_TRANSFER, ON_AUGMENTED) for arm in arms):
         raise UserError(
             f"{said}, but no arm of {list(arms)} learns on texts that are made; add 'soft+transfer', or set "
             "augment=none"
@@ -267,7 +253,7 @@ def check_writing(config: Config, task: type[Task]) -> None:
         )
     if not task.own_label and data.stride is not None:
         raise UserError(f"data.stride is {data.stride}, but {task.name} cuts long sources; leave it out")
-    if not task.own_label and any(arm.endswith("+transfer") for arm in config.arms):
+    if not task.own_label and any(arm in ON_TRANSFER for arm in config.arms):
         raise UserError(
             f"arms has one with +transfer, but in {task.name} a text without a target cannot be learnt on; leave it out"
         )
@@ -344,8 +330,12 @@ def check_before(config: Config) -> None:
     for where, source in sources_of(config).items():
         validate(source, where)
         if source.path:
-            check_path(locate(source), f"{where}.path", isinstance(config.teacher, PretrainedTeacher))
+            is_model = where.startswith("ensemble") or isinstance(config.teacher, PretrainedTeacher)
+            check_path(locate(source), f"{where}.path", is_model)
     check_choices(config)
+    for i, assisted in enumerate(config.assisted):
+        with about(f"assistant[{i}], as a student"):
+            check_choices(assisted)
 
 
 def check_report(config: Config) -> None:
@@ -375,6 +365,12 @@ def check_choices(config: Config) -> None:
             "student=layers takes the teacher's word embeddings with its layers, so it reads with the teacher's "
             "tokenizer; choose tokenizer=teacher, or student=transformer or student=lstm"
         )
+    from_checkpoint = isinstance(config.student, LayersStudent) and config.student.start == "checkpoint"
+    if from_checkpoint and not isinstance(config.teacher, PretrainedTeacher):
+        raise UserError(
+            "student.start is 'checkpoint', but the teacher is trained from nothing and was none; set "
+            "student.start=teacher, or choose student=transformer with the teacher's sizes, which starts as it did"
+        )
     if config.data.label is None and not isinstance(config.teacher, PretrainedTeacher):
         raise UserError(
             "data.label is null, so the teacher's answers are all there is; that needs teacher=folder or hub"
@@ -384,7 +380,7 @@ def check_choices(config: Config) -> None:
 def check_path(path: Path, where: str, teacher_is_model: bool) -> None:
     """Raises UserError for a path that cannot be the model or tokenizer that the key ``where`` asks for."""
     whole = path.suffix == ".gguf" or (path / "config.json").is_file()
-    if where == "teacher.source.path" and teacher_is_model and not whole:
+    if where != "tokenizer.source.path" and teacher_is_model and not whole:
         what = "is a file" if path.is_file() else "has no config.json"
         raise UserError(f"{where}={path} {what}; give a folder that save_pretrained wrote")
     if where == "tokenizer.source.path" and path.is_dir() and not any(path.glob("tokenizer*")):
@@ -400,4 +396,4 @@ def sources_of(config: Config) -> dict[str, Source]:
         source = getattr(getattr(config, where), "source", None)
         if source is not None:
             found[f"{where}.source"] = source
-    return found
+    return found | {f"ensemble.teachers[{i}].source": one.source for i, one in enumerate(config.ensemble.teachers)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from distill.config.schema import ASSISTED
 from distill.results import ArmResult, Contrast, CurvePoint, SeedResult
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Comparison, Lesson, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
@@ -29,6 +30,10 @@ CONTRASTS = (
     ("sequence+soft", "sequence", False),
     ("gkd", "hard", True),
     ("gkd", "soft", False),
+    ("soft+assistant", "hard", True),
+    ("soft+assistant", "soft", False),
+    ("soft+transfer+assistant", "hard", True),
+    ("soft+transfer+assistant", "soft+transfer", False),
     ("soft+transfer", "pseudo+transfer", False),
     ("soft+transfer", "hard+augmented", False),
     ("hard+augmented", "hard", False),
@@ -117,13 +122,15 @@ def evaluate(this: Run, lesson: Lesson, linear: Artifact | None, arms: Sequence[
     """Test is read once, after every choice was made."""
     from distill.evaluation.summary import Reference, summarise
     from distill.evaluation.teacher import undertrained
+    from distill.training.arms import DIFFERS_IN
 
     texts, signal = lesson.texts, lesson.signal
     task, test = texts.task, texts.dataset.test
     trained = [
         *([floor_on_test(texts, linear)] if linear is not None else []),
         teacher_on_test(this, texts, signal),
-        *(arm_on_test(this, lesson, arm) for arm in arms),
+        *(arm_on_test(this, one.texts, one.arm, one.what) for chain in lesson.assistants.values() for one in chain),
+        *(arm_on_test(this, texts, arm, DIFFERS_IN[arm.name], agreement_learnt(this, lesson, arm)) for arm in arms),
     ]
     stacks = {t.name: t.statistics(test) for t in trained}
     teacher = next(t for t in trained if t.name == "teacher")
@@ -185,12 +192,12 @@ def floor_on_test(texts: StudentTexts, linear: Artifact) -> "Trained":
 def teacher_on_test(this: Run, texts: StudentTexts, signal: Signal) -> "Trained":
     """The teacher's answers."""
     from distill.evaluation.summary import Trained
-    from distill.training.arms import DIFFERS_IN
+    from distill.training.arms import DIFFERS_IN, ENSEMBLE
 
     store, dataset, result = open_store(signal.on_held_out), texts.dataset, signal.teacher.result
     return Trained(
         "teacher",
-        DIFFERS_IN["teacher"],
+        ENSEMBLE if signal.ensemble else DIFFERS_IN["teacher"],
         0 if result.get("fine_tuned_before", True) else len(dataset.train),
         parameters=result.get("parameters"),
         candidates=signal.teacher.candidates,
@@ -203,31 +210,32 @@ def teacher_on_test(this: Run, texts: StudentTexts, signal: Signal) -> "Trained"
     )
 
 
-def arm_on_test(this: Run, lesson: Lesson, arm: TrainedArm) -> "Trained":
-    """The answers of an arm's students, one a seed."""
+def arm_on_test(
+    this: Run, texts: StudentTexts, arm: TrainedArm, differs_in: str, learnt: float | None = None
+) -> "Trained":
+    """The answers of an arm's students, one a seed; of an assistant, which has the first alone. ``learnt`` is the
+    agreement on what they learnt from."""
     from distill.evaluation.summary import Trained
-    from distill.training.arms import DIFFERS_IN
 
-    texts = lesson.texts
-    tokens = tokens_of(this, texts, texts.held_out)
+    tokens, seeds = tokens_of(this, texts, texts.held_out), this.config.seeds[: len(arm.models)]
     asked = [
         AnswerHeldOut(model, f"{arm.name}, seed {seed}", texts.reading, texts.task, tokens)
-        for seed, model in zip(this.config.seeds, arm.models, strict=True)
+        for seed, model in zip(seeds, arm.models, strict=True)
     ]
     answers = [answers_of(texts, this.artifacts.get(one)) for one in asked]
     return Trained(
         arm.name,
-        DIFFERS_IN[arm.name],
+        differs_in,
         len(arm.part.examples),
         parameters=arm.results[0]["parameters"],
         candidates=arm.candidates,
         learning_rate=arm.learning_rate,
-        seeds=tuple(seed_result(s, r) for s, r in zip(this.config.seeds, arm.results, strict=True)),
+        seeds=tuple(seed_result(s, r) for s, r in zip(seeds, arm.results, strict=True)),
         tasks=tuple(texts.task.with_thresholds(r["thresholds"]) for r in arm.results),
         units=tuple(one["test"] for one in answers),
         budget=this.config.train.steps,
         out_of_scope=tuple(one["out_of_scope"] for one in answers) if texts.dataset.out_of_scope else (),
-        agreement_learnt=agreement_learnt(this, lesson, arm),
+        agreement_learnt=learnt,
     )
 
 
@@ -235,9 +243,9 @@ def agreement_learnt(this: Run, lesson: Lesson, arm: TrainedArm) -> float | None
     """How far the arm's students agree with what taught them on texts that they learnt from, mean over seeds; None
     where they read no soft labels, and in tasks whose answers are no labels or numbers."""
     texts, task = lesson.texts, lesson.texts.task
-    labels = arm.name in ON_SOFT_LABELS and task.kind in ("categorical", "bernoulli", "number")
-    soft_labels = lesson.signal.answers if labels else None
-    if soft_labels is None:
+    base = arm.name.removesuffix(ASSISTED)
+    soft_labels = lesson.signal.answers if base == arm.name else lesson.assistants[arm.name][-1].answers
+    if soft_labels is None or base not in ON_SOFT_LABELS or task.kind not in ("categorical", "bernoulli", "number"):
         return None
     count = len(arm.part.examples)
     places = tuple(place * count // min(count, LEARNT_TEXTS) for place in range(min(count, LEARNT_TEXTS)))

@@ -1,6 +1,6 @@
 """What every stage is made with, and what stages hand on to each other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from distill.results import (
     Candidate,
     Contrast,
     CrossFitting,
+    Ensemble,
     Gate,
     Inside,
     Parity,
@@ -124,6 +125,8 @@ class Signal:
     warnings: tuple[str, ...]
     folds: "Folds | None" = None
     """Where the answers on the training texts are those of cross-fitting."""
+    ensemble: Ensemble | None = None
+    """Where all answers are those of several teachers."""
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -171,6 +174,8 @@ class Lesson:
     """Where a static student starts from."""
     importance: Artifact | None = None
     """Of the teacher's feed-forward units, where a student of its layers keeps a part of them."""
+    assistants: Mapping[str, tuple["Assistant", ...]] = field(default_factory=dict)
+    """For each arm that has some, from the one that the teacher taught to the one that teaches the arm."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,20 @@ class TrainedArm:
     def validation(self) -> float:
         """Mean over seeds."""
         return float(np.mean([r["validation"] for r in self.results]))
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """A model between teacher and student."""
+
+    arm: TrainedArm
+    """Its one training, and those that looked for the learning rate."""
+    what: str
+    """By whom it was taught, and whom it teaches, in words."""
+    texts: StudentTexts
+    """As it reads them."""
+    answers: Artifact
+    """Its soft labels on what it was taught on."""
 
 
 @dataclass(frozen=True)

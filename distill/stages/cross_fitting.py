@@ -18,6 +18,7 @@ from distill.stages.teacher import TrainTeacher
 from distill.stages.tokens import tokens_of
 from distill.tasks import Task
 from distill.tasks.cells import names_of
+from distill.tasks.task import Logits
 from distill.text import Example
 from distill.training.devices import Machine
 
@@ -34,6 +35,10 @@ class MixLabels(Stage):
     """The soft labels of each model, of some or all of the texts."""
     task: Task
     texts: Part
+    weights: tuple[float, ...] = ()
+    """Of each model. Empty: all alike."""
+    by_confidence: bool = False
+    """See :func:`distill.training.mixture.mixture`."""
 
     @property
     def what(self) -> str:
@@ -46,9 +51,14 @@ class MixLabels(Stage):
         from distill.training.soft_labels import SoftLabelStore
 
         stores = [open_store(labels) for labels in self.labels]
-        said = ([store[e] for store in stores if e in store] for e in self.texts.examples)
-        units = [one[0] if len(one) == 1 else mixture(self.task.kind, one) for one in said]
-        SoftLabelStore.write(folder / "store", self.texts.examples, units)
+        weights = self.weights or (1.0,) * len(stores)
+
+        def mixed(e: Example) -> Logits:
+            said = [(store[e], weight) for store, weight in zip(stores, weights, strict=True) if e in store]
+            units, own = zip(*said, strict=True)
+            return units[0] if len(units) == 1 else mixture(self.task.kind, units, own, self.by_confidence)
+
+        SoftLabelStore.write(folder / "store", self.texts.examples, map(mixed, self.texts.examples))
 
 
 def cross_fit(this: Run, texts: Texts, signal: Signal) -> Signal:

@@ -242,12 +242,12 @@ def written_of(graphs: "Graphs", reading: Reading, task: Task, texts: Part, toke
 
 
 def export_teacher(this: Run, texts: Texts, signal: Signal) -> tuple[Exported, ...]:
-    """The teacher, where it is a model.
+    """The teacher, where it is one model.
 
     Raises UserError, before any student is trained, where it cannot be exported and students are made of its layers.
     """
     teacher = signal.teacher.model
-    if teacher is None:
+    if teacher is None or (signal.ensemble and not isinstance(this.config.student, LayersStudent)):
         return ()
     settings = replace(this.config.export, shortlist=0)
     exported = export(this, "teacher", teacher, replace(texts, task=signal.task), settings)
@@ -256,7 +256,7 @@ def export_teacher(this: Run, texts: Texts, signal: Signal) -> tuple[Exported, .
             f"the teacher does not run in ONNX, so a student of its layers does not either: {exported.parity.detail}; "
             "choose student=transformer or student=lstm"
         )
-    return (exported,)
+    return () if signal.ensemble else (exported,)
 
 
 def export_student(this: Run, lesson: Lesson, chosen: Chosen) -> Exported:

@@ -61,7 +61,7 @@ class LookInside(Stage):
 
 def look_inside(this: Run, texts: Texts, lesson: Lesson, chosen: Chosen) -> tuple[Inside, ...]:
     """Teacher and exported student, where the recipe asks for it; ``texts`` are as the teacher reads them."""
-    teacher = lesson.signal.teacher.model
+    teacher = None if lesson.signal.ensemble else lesson.signal.teacher.model
     if not this.config.report.look_inside:
         return ()
     shown = text_to_show(texts.dataset.test or texts.dataset.validation)

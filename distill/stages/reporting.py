@@ -1,13 +1,13 @@
 """Everything the run found out, as one report."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from distill.config import Config, Source
 from distill.results import SCHEMA_VERSION, DataSummary, Provenance, Report, StageCost
-from distill.stages.context import Findings, Run, TrainedArm
+from distill.stages.context import Assistant, Findings, Run, TrainedArm
 from distill.stages.costs import added
 from distill.stages.pretraining import in_words
 from distill.tasks import Task
@@ -56,6 +56,7 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
         task_in_words=task.in_words(bool(config.data.pair), texts.reading.max_length),
         inside=findings.inside,
         cross_fitting=None if lesson.signal.folds is None else lesson.signal.folds.scores,
+        ensemble=lesson.signal.ensemble,
     )
 
 
@@ -139,25 +140,37 @@ def costs_of(findings: Findings) -> tuple[StageCost, ...]:
     written = () if lesson.written is None else lesson.written.costs
     more = (lesson.pretrained, lesson.vectors, lesson.importance, findings.linear)
     others = [artifact.cost for artifact in more if artifact is not None]
-    return (*lesson.texts.costs, *lesson.signal.costs, *written, *others, *(cost_of_arm(arm) for arm in findings.arms))
+    trained = {model.identity for arm in findings.arms for model in arm.models}
+    between = [
+        cost for chain in lesson.assistants.values() for one in chain for cost in costs_of_assistant(one, trained)
+    ]
+    students = (cost_of_arm(arm, f"student {arm.name}") for arm in findings.arms)
+    return (*lesson.texts.costs, *lesson.signal.costs, *written, *others, *between, *students)
 
 
-def cost_of_arm(arm: TrainedArm) -> StageCost:
+def costs_of_assistant(one: Assistant, trained: set[str]) -> Iterator[StageCost]:
+    """Of its trainings, where it is none of the students that were ``trained`` all the same; of what it says."""
+    if one.arm.models[0].identity not in trained:
+        yield cost_of_arm(one.arm, one.arm.name)
+    yield dataclasses.replace(one.answers.cost, stage=f"soft labels of the {one.arm.name}")
+
+
+def cost_of_arm(arm: TrainedArm, who: str) -> StageCost:
     """All trainings of an arm together, those of the learning rates that were not chosen, too."""
     trainings = f"{len(arm.costs)} trainings" if len(arm.costs) > 1 else "one training"
     energy = added([cost.energy for cost in arm.costs], trainings)
     cached = all(cost.cached for cost in arm.costs)
-    return StageCost(f"student {arm.name}: {trainings}", sum(c.seconds for c in arm.costs), energy, cached)
+    return StageCost(f"{who}: {trainings}", sum(c.seconds for c in arm.costs), energy, cached)
 
 
 def teacher_in_words(config: Config) -> tuple[str, str]:
-    """Where the teacher comes from, and its licence."""
+    """Where the teacher, or each of several, comes from, and its licence."""
     from distill.sources import describe
 
-    source: Source | None = getattr(config.teacher, "source", None)
-    if source is None:
-        return (
-            IN_REPO[config.teacher.name],
-            config.data.train.licence if config.data.train else "",
-        )
-    return describe(source), source.licence or "not stated"
+    sources, licences = [], []
+    for teacher in (config.teacher, *config.ensemble.teachers):
+        source: Source | None = getattr(teacher, "source", None)
+        of_data = config.data.train.licence if config.data.train else ""
+        sources.append(IN_REPO[teacher.name] if source is None else describe(source))
+        licences.append(of_data if source is None else source.licence or "not stated")
+    return "; ".join(sources), "; ".join(dict.fromkeys(licences))

@@ -30,6 +30,8 @@ from distill.training.devices import Machine
 
 ON_WRITTEN = ("sequence", "sequence+soft")
 """Arms that learn on what the teacher wrote of the training texts."""
+ON_TRANSFER = ("soft+transfer", "pseudo+transfer", "soft+transfer+assistant")
+"""Arms that learn on texts without labels, too."""
 ON_AUGMENTED = "hard+augmented"
 """The arm that learns from labels that texts which were made take over."""
 WITHOUT_ANSWERS = ("linear", "hard", ON_AUGMENTED, "pretrained", "gkd", *ON_WRITTEN)
@@ -102,7 +104,7 @@ class LabelTexts(Stage):
         encoded, shards = self.texts.encoded, self.shards(machine)
         of_tokens = most_likely if self.to_learn else outcome
         forward = forward_on(machine, model, of_tokens if self.task.writes else None)
-        alone = bool(self.model.read("result.json")["padding"])  # its answers depend on padding
+        alone = bool(self.model.read("result.json").get("padding"))  # its answers depend on padding
         tokens = ALONE if alone else tokens_of_answers(self.reading, self.task)
         numbers = {shard: number for number, shard in enumerate(shards, start=1)}
 
@@ -255,7 +257,8 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
         check_floor(this.config.teacher_floor, task, predictions, gold)
         if answers is not None and task.kind not in ("vector", "token") and this.config.folds == 1:
             train = texts.dataset.train
-            mend = "; teacher.folds=3 asks teachers that have not learnt them" if teacher.training else ""
+            may_fold = teacher.training and not this.config.ensemble.teachers
+            mend = "; teacher.folds=3 asks teachers that have not learnt them" if may_fold else ""
             warnings = overfit_warning(task, train, units_of(open_store(answers), train), score, mend)
     if teacher.result.get("padding"):
         warnings += (f"the teacher was asked about one text at a time: {teacher.result['padding']}",)

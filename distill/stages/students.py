@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,23 +16,21 @@ from distill.config import (
     LayersStudent,
     ObjectiveConfig,
     PretrainedTeacher,
-    RecurrentStudent,
     StaticStudent,
     TrainConfig,
-    TransformerStudent,
 )
+from distill.config.schema import ASSISTED, NO_MATTER
 from distill.data import Part
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Chosen, Lesson, Run, Signal, TrainedArm, open_store
-from distill.stages.signal import ON_AUGMENTED, ON_WRITTEN
+from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
-from distill.stages.teacher import best_of, candidate_of
+from distill.stages.teacher import StudentConfig, best_of, candidate_of
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
 
-StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent
 ON_LABELS = ("hard", "hard+augmented", "pretrained", "sequence")
 """Arms that read no soft labels: they learn from the data's labels, or from what the teacher wrote in their place."""
 ON_POLICY = "gkd"
@@ -75,6 +73,8 @@ class TrainStudent(Stage):
     """Those that the output layer's first bias is made of."""
     validation: Tokens
     paired: bool
+    who: str = field(default="", metadata=NO_MATTER)
+    """What it is trained for, where that is not the arm."""
 
     @property
     def rate(self) -> float:
@@ -84,7 +84,7 @@ class TrainStudent(Stage):
     @property
     def what(self) -> str:
         """In words."""
-        return f"student {self.arm}, seed {self.seed}, learning rate {self.rate:g}"
+        return f"{self.who or f'student {self.arm}'}, seed {self.seed}, learning rate {self.rate:g}"
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``model`` and ``result.json``."""
@@ -224,11 +224,11 @@ def train_arms(this: Run, lesson: Lesson) -> tuple[TrainedArm, ...]:
     return tuple(train_arm(this, lesson, name) for name in this.config.arms if name != "linear")
 
 
-def train_arm(this: Run, lesson: Lesson, name: str) -> TrainedArm:
+def train_arm(this: Run, lesson: Lesson, name: str, who: str = "") -> TrainedArm:
     """Chooses the learning rate on validation with the first seed, then trains the other seeds with it."""
     first, *others = this.config.seeds
     rates = this.config.train.learning_rates
-    asked = [training_of(this, lesson, name, rate, first) for rate in rates]
+    asked = [dataclasses.replace(training_of(this, lesson, name, rate, first), who=who) for rate in rates]
     tried = [this.artifacts.get(one) for one in asked]
     chosen = best_of(tried)
     rate = chosen.read("result.json")["learning_rate"]
@@ -288,11 +288,13 @@ def part_of(lesson: Lesson, arm: str) -> Part:
         return lesson.written.texts
     if arm == ON_AUGMENTED:
         return lesson.texts.dataset.part("train", "inherited")
-    return lesson.texts.learnt if arm.endswith("+transfer") else lesson.texts.dataset.part("train")
+    return lesson.texts.learnt if arm in ON_TRANSFER else lesson.texts.dataset.part("train")
 
 
 def answers_of(lesson: Lesson, arm: str) -> Artifact | None:
-    """The teacher's soft labels on what an arm learns on."""
+    """The soft labels on what an arm learns on: the teacher's, or its assistant's."""
+    if arm.endswith(ASSISTED):
+        return lesson.assistants[arm][-1].answers
     if arm in ON_WRITTEN:
         assert lesson.written is not None
         return lesson.written.answers

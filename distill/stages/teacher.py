@@ -21,7 +21,7 @@ from distill.config import (
     TransformerTeacher,
 )
 from distill.config.schema import NO_MATTER
-from distill.errors import UserError
+from distill.errors import UserError, about
 from distill.results import Candidate, CurvePoint
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Teacher, Texts
@@ -31,6 +31,7 @@ from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
 
+StudentConfig = LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent
 NO_FOLDS = (
     "but the teacher is taken as it is and not trained here, so there is no training to repeat without some of the "
     "texts; leave it out, or set teacher.fine_tune=always"
@@ -59,8 +60,9 @@ class TrainTeacher(Stage):
     texts: Tokens
     validation: Tokens
     paired: bool
-    student: LayersStudent | TransformerStudent | RecurrentStudent | StaticStudent = field(metadata=NO_MATTER)
-    """Layers that it starts from are looked for before the training, not after. All students share the teacher."""
+    students: tuple[StudentConfig, ...] = field(metadata=NO_MATTER)
+    """The student, then its assistants. Layers that they start from are looked for before the training, not after. All
+    students share the teacher."""
     objective: ObjectiveConfig = field(metadata=NO_MATTER)
     """What its terms look at inside the teacher is looked for too."""
     augment: AugmentConfig = field(metadata=NO_MATTER)
@@ -105,12 +107,14 @@ class TrainTeacher(Stage):
             check_masked_lm(self.model, self.reading.special_tokens.get("mask_token"))
         loaded, fine_tuned = self.start()
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
-        if isinstance(self.student, LayersStudent):
-            check_layers(self.student, loaded.model)
-            if self.student.feed_forward_share < 1:
-                feed_forwards(loaded.model)
-        if isinstance(self.student, LayersStudent | TransformerStudent):
-            check_inside(self.objective, self.student, loaded.model, self.task)
+        for i, student in enumerate(self.students):
+            with about(f"assistant[{i - 1}], as a student" if i else ""):
+                if isinstance(student, LayersStudent):
+                    check_layers(student, loaded.model)
+                    if student.feed_forward_share < 1:
+                        feed_forwards(loaded.model)
+                if isinstance(student, LayersStudent | TransformerStudent):
+                    check_inside(self.objective, student, loaded.model, self.task)
         known = self.texts.encoded or self.validation.encoded  # without labels there is no training text
         result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.next_token, known)
         if result["padding"] and not fine_tuned:
@@ -173,6 +177,11 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
     pooler from random weights where the head reads one: a checkpoint whose own training never used it (as of sentence
     encoders) holds weights there that fit nothing.
     """
+    return find_teacher(this, texts, (this.config.student, *this.config.assistant))
+
+
+def find_teacher(this: Run, texts: Texts, students: tuple[StudentConfig, ...]) -> Teacher:
+    """The same, where other students start from it, or none."""
     settings = this.config.teacher
     if isinstance(settings, ProbabilitiesTeacher):
         return Teacher(None, (), {}, ())
@@ -181,14 +190,14 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
     tried: list[Artifact] = []
 
     def attempt(rate: float, seed: int, new_pooler: bool) -> None:
-        asked.append(training_of(this, texts, settings, rate, seed, new_pooler))
+        asked.append(training_of(this, texts, students, rate, seed, new_pooler))
         tried.append(this.artifacts.get(asked[-1]))
 
     for rate in settings.train.learning_rates:
         attempt(rate, seed, False)
         found = tried[0].read("result.json")
         if found["fine_tuned_before"]:
-            if found["padding"] and isinstance(this.config.student, LayersStudent):
+            if found["padding"] and any(isinstance(one, LayersStudent) for one in students):
                 raise UserError(
                     f"{found['padding']}, so a student of its layers cannot be trained in batches; choose "
                     f"student=transformer or student=lstm, or {PADDING_MEND}"
@@ -208,14 +217,15 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
 def training_of(
     this: Run,
     texts: Texts,
-    settings: PretrainedTeacher | TransformerTeacher | RecurrentTeacher,
+    students: tuple[StudentConfig, ...],
     rate: float,
     seed: int,
     new_pooler: bool,
 ) -> TrainTeacher:
     """One training of the search."""
+    settings = this.config.teacher
+    assert not isinstance(settings, ProbabilitiesTeacher)
     train = dataclasses.replace(settings.train, learning_rates=(rate,))
-    student = this.config.student
     return TrainTeacher(
         model=dataclasses.replace(settings, train=train, tries=1),
         seed=seed,
@@ -225,7 +235,7 @@ def training_of(
         texts=tokens_of(this, texts, texts.dataset.part("train")),
         validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
-        student=student,
+        students=students,
         objective=this.config.objective,
         augment=this.config.augment,
     )

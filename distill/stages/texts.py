@@ -27,6 +27,7 @@ from distill.errors import UserError, nearest
 from distill.progress import say
 from distill.sources import describe
 from distill.stages.context import Run, StudentTexts, Texts, Written
+from distill.stages.signal import ON_TRANSFER
 from distill.stages.stage import Stage
 from distill.tasks.task import AGREEMENT
 from distill.text import Example, Reading, Target, check_known, in_parts, with_leading_blanks
@@ -53,7 +54,7 @@ def read_data(this: Run) -> Dataset:
     if not dataset.test:
         raise UserError("there are no test texts; set data.test, or data.test_share above 0")
     unlabelled = dataset.transfer or config.augment.steps
-    if not unlabelled and any(arm.endswith("+transfer") for arm in config.arms):
+    if not unlabelled and any(arm in ON_TRANSFER for arm in config.arms):
         raise UserError(
             "there are no texts without labels, so the arms with +transfer would repeat the others; set data.labelled "
             "or data.transfer, choose augment=splice, or leave these arms out with arms=[linear,hard,soft]"
@@ -204,6 +205,8 @@ def read_texts(this: Run, dataset: Dataset) -> Texts:
         )
     texts = Texts(dataset, task, make_reading(this, dataset, own))
     check_pairs(this, texts)
+    for other in config.others:  # a checkpoint that cannot be read is told before the first training
+        reading_of_other(dataclasses.replace(this, config=other), dataset)
     return texts
 
 
@@ -224,6 +227,11 @@ def make_reading(this: Run, dataset: Dataset, chosen: TeacherTokenizer | Trained
         )
     )
     return Reading.load(artifact.directory / "reading")
+
+
+def reading_of_other(this: Run, dataset: Dataset) -> Reading:
+    """What a further teacher reads with, which stands in the first one's place."""
+    return make_reading(this, dataset, TeacherTokenizer("teacher"))
 
 
 def check_pairs(this: Run, texts: Texts) -> None:

@@ -19,6 +19,10 @@ DIFFERS_IN = {
     "it was made of (of a splice: of the longer part): all texts of `soft+transfer` that have a label",
     "soft": "the teacher's soft labels on the same texts, with weights, order, steps and seeds of hard",
     "soft+transfer": "the teacher's soft labels on the texts without labels, too",
+    "soft+assistant": "the soft labels of an assistant in the place of the teacher's, on the texts of soft; first "
+    "weights, order, steps and seeds are those of soft (Mirzadeh et al. 2020)",
+    "soft+transfer+assistant": "the soft labels of an assistant in the place of the teacher's, on the texts of "
+    "soft+transfer; first weights, order, steps and seeds are those of soft+transfer (Mirzadeh et al. 2020)",
     "pretrained": "the data's labels, after the teacher taught it to find masked tokens (DistilBERT)",
     "sequence": "what the teacher writes of the same texts, in the place of the data's: from the sources by beam "
     "search, or, in language modelling, from the texts' beginnings by sampling",
@@ -26,6 +30,9 @@ DIFFERS_IN = {
     "gkd": "the teacher's distribution on what the student itself writes, from the beginnings of the texts (GKD)",
     "pseudo+transfer": "the teacher's answers as hard labels on the texts of `soft+transfer`",
 }
+
+ENSEMBLE = "the models that are distilled, as one: the weighted mean of their probabilities"
+"""The row of the teacher where there are several."""
 
 
 def objective_of(

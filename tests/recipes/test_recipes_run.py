@@ -57,6 +57,12 @@ def _small(recipe: str, config: Config, miniature: list[str]) -> list[str]:
         given += ["data.train.hub=null"]
     if "pretrained" in config.arms:
         given += ["student.pretraining.texts=[]", "student.count=1", "student.pretraining.epochs=1"]
+    if recipe == "assistant":
+        given += ["assistant.count=2"]
+    if config.ensemble.teachers:
+        path = next(o.partition("=")[2] for o in given if o.startswith("teacher.source.path="))
+        train = "{steps: 8, evaluations: 2, learning_rates: [2e-3]}"
+        given += [f"ensemble.teachers=[{{name: pretrained, tries: 1, source: {{path: '{path}'}}, train: {train}}}]"]
     if config.data.stride is not None:
         given += ["data.max_length=32", "data.stride=6"]
     return given
@@ -96,7 +102,9 @@ def test_recipe_runs_in_miniature_and_leaves_a_bundle_that_answers(recipe: str, 
     assert all(json.dumps(answer.as_dict()) for answer in answers)
     report = from_json(Report, Path("outputs/small/report.json").read_text())
     assert report.task == config.task.name
-    assert [arm.name for arm in report.arms if arm.name != "teacher"] == list(config.arms)
+    students = [arm.name for arm in report.arms if not arm.name.startswith(("teacher", "assistant"))]
+    assert students == list(config.arms)
+    assert (len(report.arms) > len(students) + 1) == bool(config.assistant)
     assert (Path("exports/small") / "report.html").is_file()
     assert json.loads(Path("exports/small/bundle.json").read_text())["default_variant"] == "int8"
 

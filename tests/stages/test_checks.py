@@ -7,7 +7,7 @@ import pytest
 from distill.config import Config, build_config
 from distill.config.compose import recipe_names, run_with_hydra
 from distill.errors import UserError
-from distill.stages.checks import check_task
+from distill.stages.checks import check_choices, check_task
 
 PAIRS = {"train": {"path": "x"}, "pair": "b"}
 OF_ITS_OWN = {"name": "transformer"}
@@ -15,6 +15,8 @@ OTHER_TOKENS: dict[str, Any] = {"tokenizer": {"name": "trained", "model": "bpe"}
 MSE = {"terms": [{"name": "mse"}]}
 THESEUS = {"terms": [{"name": "hard"}], "replacing": [[0, 0.3], [0.7, 1]]}
 INSIDE = {"terms": [{"name": "kl"}, {"name": "hidden"}]}
+ASSISTED: dict[str, Any] = {"arms": ["linear", "soft", "soft+assistant"], "assistant": OF_ITS_OWN}
+TWO: dict[str, Any] = {"teachers": [{"name": "pretrained", "source": {"path": "another"}}]}
 FOLDS: dict[str, Any] = {"teacher": {"name": "pretrained", "source": {"path": "folder"}, "folds": 3}}
 
 
@@ -270,6 +272,86 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             {"arms": ["linear", "hard"], **FOLDS},
             r"teacher\.folds is 3, but arms has none that learns from soft labels; leave it out, or add 'soft'",
         ),
+        *(
+            (task, {"arms": arms, "ensemble": TWO, "objective": MSE}, rf"ensemble\.teachers has 1 beside .* {why}")
+            for task, arms, why in (
+                ("language-modelling", ["hard", "soft"], "each has tokens of its own; leave ensemble out"),
+                ("text-to-text", ["hard", "soft"], "each has tokens of its own; leave ensemble out"),
+                ("sentence-embedding", ["linear", "soft"], "each has a space of its own"),
+                (
+                    "text-classification",
+                    ["linear", "hard"],
+                    "arms has none that learns from soft labels; .* add 'soft'",
+                ),
+            )
+        ),
+        (
+            "regression",
+            {"arms": ["linear", "soft"], "ensemble": {**TWO, "by_confidence": True}, "objective": MSE},
+            r"the numbers of regression have no confidence; set ensemble\.by_confidence=false",
+        ),
+        ("text-classification", {"ensemble": TWO, **FOLDS}, "cross-fitting trains one teacher .*; leave folds out"),
+        (
+            "text-classification",
+            {"ensemble": {"by_confidence": True}},
+            r"by_confidence is true, but ensemble\.teachers is empty",
+        ),
+        (
+            "text-classification",
+            {"arms": ["linear", "soft", "soft+assistant"]},
+            r"arms has 'soft\+assistant', but there is no assistant to teach it; set one",
+        ),
+        (
+            "text-classification",
+            {"assistant": OF_ITS_OWN},
+            r"assistant is set, but no arm of \['linear', .* add 'soft\+assistant' or 'soft\+transfer\+assistant'",
+        ),
+        (
+            "text-classification",
+            {**ASSISTED, "objective": INSIDE, "student": OF_ITS_OWN},
+            r"arms has 'soft\+assistant', but .* look inside of the teacher, .* choose objective=kl or mse",
+        ),
+        (
+            "text-classification",
+            {**ASSISTED, "objective": THESEUS, "student": {"name": "layers"}},
+            r"objective\.replacing look inside of the teacher",
+        ),
+        (
+            "token-classification",
+            {**ASSISTED, "assistant": [OF_ITS_OWN, {"name": "static"}]},
+            r"assistant\[1\], as a student: student=static averages a text into one vector",
+        ),
+        (
+            "language-modelling",
+            {
+                "arms": ["hard", "soft", "soft+assistant"],
+                "assistant": {**OF_ITS_OWN, "vocabulary": {"trim": True}},
+            },
+            r"assistant\[0\]\.vocabulary\.trim is true, .* set it to false",
+        ),
+        (
+            "language-modelling",
+            {
+                "arms": ["hard", "soft", "soft+assistant"],
+                "assistant": {**OF_ITS_OWN, "architecture": {"embedding_size": 8}},
+            },
+            r"assistant\[0\], as a student: student\.architecture\.embedding_size is 8",
+        ),
+        (
+            "text-to-text",
+            {"arms": ["hard", "soft+transfer+assistant"], "assistant": OF_ITS_OWN},
+            "in text-to-text a text without a target cannot be learnt on",
+        ),
+        (
+            "language-modelling",
+            {"arms": ["hard", "soft+assistant"], "assistant": OF_ITS_OWN, **OTHER_TOKENS},
+            r"arms has 'soft\+assistant', but the student reads with another tokenizer",
+        ),
+        (
+            "sentence-embedding",
+            {"arms": ["linear", "soft", "soft+assistant"], "assistant": OF_ITS_OWN, "objective": MSE},
+            r"no text is labelled: set arms=\[linear,soft\]",
+        ),
     ],
 )
 def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any], message: str) -> None:
@@ -297,10 +379,27 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("token-classification", {"objective": THESEUS, "student": {"name": "layers"}}),
         ("question-answering", {"arms": ["hard", "soft"], **FOLDS}),
         ("regression", {"arms": ["linear", "soft+transfer"], "objective": MSE, **FOLDS}),
+        ("question-answering", {"arms": ["hard", "soft"], "ensemble": {**TWO, "by_confidence": True}}),
+        ("regression", {"arms": ["linear", "soft"], "ensemble": {**TWO, "weights": [2, 1]}, "objective": MSE}),
+        ("text-classification", ASSISTED),
+        ("text-classification", {**ASSISTED, "assistant": [{"name": "layers"}, {"name": "static"}]}),
+        ("question-answering", {"arms": ["hard", "soft+assistant"], "assistant": OF_ITS_OWN}),
+        ("language-modelling", {"arms": ["hard", "soft", "soft+assistant"], "assistant": OF_ITS_OWN}),
+        ("text-to-text", {"arms": ["hard", "soft+assistant"], "assistant": OF_ITS_OWN}),
     ],
 )
 def test_what_a_task_has_is_taken(task: str, changes: dict[str, Any]) -> None:
     check_task(_recipe(task, **changes))
+
+
+def test_a_student_that_starts_from_the_checkpoint_needs_a_teacher_that_has_one() -> None:
+    start = {"name": "layers", "count": -1, "start": "checkpoint"}
+    check_choices(_recipe("text-classification", student=start))
+    nothing = {"teacher": OF_ITS_OWN, "tokenizer": {"name": "trained"}}
+    with pytest.raises(
+        UserError, match=r"student\.start is 'checkpoint', .* choose student=transformer with the teach"
+    ):
+        check_choices(_recipe("text-classification", student=start, **nothing))
 
 
 @pytest.mark.parametrize("recipe", recipe_names())

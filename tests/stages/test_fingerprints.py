@@ -81,7 +81,10 @@ ON_DEVICE = {
 }
 DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds"}
 """Names of settings that change no result, wherever they stand."""
-CHECKED_ALONE = {(TrainTeacher, name) for name in ("student", "objective", "augment", "without")}
+CHECKED_ALONE = {
+    *((TrainTeacher, name) for name in ("students", "objective", "augment", "without")),
+    (TrainStudent, "who"),
+}
 """Fields that a stage only checks, or says."""
 
 
@@ -160,13 +163,13 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             read(train),
             read(validation),
             False,
-            student,
+            (student,),
             ObjectiveConfig(),
             made_texts,
             "fold 1",
         ),
         LabelTexts(artifact("teacher"), reading, task, read(training), True),
-        MixLabels((artifact("one"), artifact("other")), task, training),
+        MixLabels((artifact("one"), artifact("other")), task, training, (2.0, 1.0), True),
         WriteTexts(artifact("teacher"), reading, task, read(training)),
         ContinueTexts(artifact("teacher"), reading, task, read(training), 0),
         ReadLabels(
@@ -196,6 +199,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             labelled=train,
             validation=read(validation),
             paired=False,
+            who="assistant",
         ),
         FitLinear(task, train, validation, held_out),
         AnswerHeldOut(artifact("student"), "soft, seed 0", reading, task, read(held_out)),
@@ -340,7 +344,7 @@ def test_changes_that_do_not_matter_were_tried(table: dict[type[Stage], Stage]) 
         (TrainTeacher, "model.source.licence"),
         (PretrainStudent, "student.pretraining.texts.0.licence"),
         (MeasureVariant, "settings.enabled."),
-        (TrainTeacher, "student.layers.0."),
+        (TrainTeacher, "students.0.layers.0."),
         (TrainTeacher, "objective.on_policy."),
         (TrainTeacher, "model.folds."),
     ):

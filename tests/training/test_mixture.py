@@ -61,3 +61,47 @@ def test_words_without_an_answer_are_left_out(kind: Kind) -> None:
     assert np.isnan(found[1]).all()
     np.testing.assert_allclose(np.delete(found, 1, axis=0), mixture(kind, given), atol=1e-6)
     assert mixture(kind, [one[:0] for one in given]).shape == (0, SHAPES[kind][1])
+
+
+@pytest.mark.parametrize("kind", ["categorical", "bernoulli", "span"])
+def test_probabilities_are_the_weighted_mean_of_the_answers(kind: Kind) -> None:
+    given, weights = answers(kind), [3.0, 0.5, 1.5]
+    told = [probabilities(kind, one) for one in given]
+    wanted = (3 * told[0] + 0.5 * told[1] + 1.5 * told[2]) / 5
+    np.testing.assert_allclose(probabilities(kind, mixture(kind, given, weights)), wanted, atol=1e-6)
+    assert np.abs(wanted - np.mean(told, axis=0)).max() > 0.01
+    np.testing.assert_array_equal(mixture(kind, given, [1.0, 1.0, 1.0]), mixture(kind, given))
+
+
+def test_numbers_are_averaged_by_weight() -> None:
+    given = [np.array([[x]], dtype=np.float32) for x in (1.0, 2.0, 6.0)]
+    np.testing.assert_allclose(mixture("number", given, [2.0, 1.0, 1.0]), [[2.5]])
+
+
+@pytest.mark.parametrize("kind", ["categorical", "bernoulli", "span"])
+def test_whoever_is_surer_of_an_answer_weighs_more_in_it(kind: Kind) -> None:
+    """Answer by answer: a text or word, start and end, a label."""
+    given, weights = answers(kind, 2), [2.0, 1.0]
+    told = [probabilities(kind, one) for one in given]
+    found = probabilities(kind, mixture(kind, given, weights, by_confidence=True))
+    for cell in np.ndindex(told[0].shape):
+        if kind == "bernoulli":
+            sure = [max(p[cell], 1 - p[cell]) for p in told]
+        else:
+            sure = [float(p[:, cell[1]].max() if kind == "span" else p[cell[0]].max()) for p in told]
+        own = [w * s for w, s in zip(weights, sure, strict=True)]
+        wanted = sum(s * p[cell] for s, p in zip(own, told, strict=True)) / sum(own)
+        assert found[cell] == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("by_confidence", [False, True])
+def test_a_word_that_one_does_not_see_is_told_by_the_others(by_confidence: bool) -> None:
+    one, other = answers("categorical", 2)
+    one[1] = np.nan
+    found = mixture("categorical", [one, other], [5.0, 1.0], by_confidence)
+    np.testing.assert_allclose(softmax(found[1]), softmax(other[1]), atol=1e-6)
+    start, end = answers("span", 2)
+    start[2] = np.nan
+    seen = softmax(np.delete(start, 2, axis=0), axis=0)
+    mean = (np.insert(seen, 2, 0, axis=0) + softmax(end, axis=0)) / 2
+    np.testing.assert_allclose(softmax(mixture("span", [start, end]), axis=0), mean, atol=1e-6)
