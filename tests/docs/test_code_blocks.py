@@ -13,7 +13,10 @@ import pytest
 from writing_bundles import write_writing_bundle
 
 from distill.cli import main
+from distill.config import Config
 from distill.config.compose import recipe_names, run_with_hydra
+from distill.sources import validate
+from distill.stages.checks import check_choices, check_task, sources_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -152,8 +155,11 @@ def test_python_of_a_page_that_runs_a_recipe(
 
 
 @pytest.mark.parametrize("block", [pytest.param(b, id=b.page) for b in BLOCKS if b.language == "yaml"])
-def test_recipe_of_a_page_composes(block: Block, here: Path) -> None:
+def test_recipe_of_a_page_composes_and_can_be_run(block: Block, here: Path) -> None:
     Path("page.yaml").write_text(block.text, encoding="utf-8")
-    composed: list[object] = []
+    composed: list[Config] = []
     run_with_hydra("page.yaml", [], [], composed.append)
-    assert composed
+    check_task(composed[0])
+    check_choices(composed[0])
+    for where, source in sources_of(composed[0]).items():
+        validate(source, where)
