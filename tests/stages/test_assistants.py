@@ -150,6 +150,18 @@ def test_the_report_has_a_row_for_each_assistant_and_compares_the_arm_with_its_c
     ]
 
 
+@pytest.mark.parametrize("arm", ARMS)
+def test_agreement_on_what_was_learnt_is_with_the_assistant_that_taught(now: SmallRun, arm: str) -> None:
+    assert now.outcome is not None
+    trained = next(one for one in now.values["train_arms"] if one.name == arm)
+    own, learnt = now.values["prepare_student"], trained.part.examples
+    taught = stored(chain(now, arm)[-1].answers, learnt).argmax(1)
+    answers = [said(model, own.reading, own.task, learnt).argmax(1) for model in trained.models]
+    assert [row.agreement_learnt for row in now.outcome.report.arms if row.name == arm] == [
+        pytest.approx(np.mean([(one == taught).mean() for one in answers]))
+    ]
+
+
 def test_no_assistant_depends_on_test(runs: tuple[SmallRun, SmallRun]) -> None:
     one, other = runs
     assert one.values["read_data"].test != other.values["read_data"].test
