@@ -225,7 +225,7 @@ def test_values_that_cannot_be_are_refused(changes: dict[str, Any], message: str
         {"student": {"name": "recurrent", "architecture": {"dropout": 1.5}}},
         {"student": {"name": "transformer", "architecture": {"layers": 0}}},
         {"student": {"name": "transformer", "architecture": {"embedding_size": -1}}},
-        {"student": {"name": "layers", "count": -1}},
+        {"student": {"name": "layers", "count": -2}},
         {"seeds": [-1]},
         {"tokenizer": {"name": "trained", "vocabulary_size": 0}},
         {"measure": {"seconds": 0}},
