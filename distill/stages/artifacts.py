@@ -122,8 +122,12 @@ class Artifacts:
                 raise UserError(
                     f"{stage.what}: cannot write to {self.root} ({reason}); free space or set outputs=FOLDER"
                 ) from error
+            said = " ".join(str(error).split())[:200] or type(error).__name__
+            if machine.precision == "bf16" and "bfloat16" in said.lower():
+                raise UserError(
+                    f"{stage.what}: this model does not compute in bf16 ({said}); set precision=fp32"
+                ) from error
             if is_out_of_memory(error):
-                said = " ".join(str(error).split())[:200] or type(error).__name__
                 raise UserError(
                     f"{stage.what}: out of memory on this {machine.device} ({said}); take a smaller model, or lower "
                     "train.tokens, teacher.train.tokens or data.max_length"

@@ -4,7 +4,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -148,3 +148,16 @@ def test_memory_that_does_not_suffice_is_told(
     monkeypatch.setattr(Work, "does", fail(error))
     with pytest.raises(UserError, match=r"some work: out of memory on this cpu .*lower train\.tokens"):
         artifacts.get(Work())
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind", "words"),
+    [("bf16", UserError, r"some work: .*bf16 .*set precision=fp32"), ("fp32", RuntimeError, "without overflow")],
+)
+def test_a_model_that_does_not_compute_in_bf16_is_told_what_to_set(
+    precision: str, kind: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = RuntimeError("value cannot be converted to type c10::BFloat16 without overflow")
+    monkeypatch.setattr(Work, "does", fail(error))
+    with pytest.raises(kind, match=words):
+        Artifacts(tmp_path, replace(CPU, precision=precision), Meter).get(Work())
