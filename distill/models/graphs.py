@@ -188,7 +188,7 @@ class _CrossDecoder(nn.Module):
     def forward(self, input_ids: Tensor, encoder_attention_mask: Tensor, *cached: Tensor) -> tuple[Tensor, ...]:
         past, cross = cached[: len(cached) // 2], cached[len(cached) // 2 :]
         cache = EncoderDecoderCache(_cache_of(past), _cache_of(cross))
-        # Masks that are ready to be added: those that transformers would make take a third of the graph's nodes.
+        # Masks that are ready to be added: those that transformers would make are many nodes in each run.
         source_B11S = torch.where(encoder_attention_mask[:, None, None, :] == 0, LEAST, 0.0)
         before, read = past[0].shape[2], input_ids.shape[1]
         later_LT = torch.arange(before + read) > torch.arange(read)[:, None] + before

@@ -14,8 +14,8 @@ from distill.stages.context import Comparison, Lesson, Run, Signal, StudentTexts
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
-from distill.tasks.task import AGREEMENT
-from distill.text import Reading
+from distill.tasks.task import AGREEMENT, Logits
+from distill.text import Encoded, Reading
 from distill.training.devices import Machine
 
 if TYPE_CHECKING:
@@ -46,10 +46,9 @@ LEARNT_TEXTS = 500
 
 
 @dataclass(frozen=True)
-class AnswerHeldOut(Stage):
-    """A chosen student's logits on held-out texts."""
+class Answer(Stage):
+    """A student's logits on texts."""
 
-    name: ClassVar[str] = "test-answers"
     rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
     libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
     together: ClassVar[bool] = True
@@ -60,6 +59,21 @@ class AnswerHeldOut(Stage):
     reading: Reading
     task: Task
     texts: Tokens
+
+    def asked(self, encoded: Sequence[Encoded], machine: Machine, what: str) -> list[Logits]:
+        """The answers to some of the texts."""
+        from distill.models import load_model
+        from distill.training import answer_texts
+
+        model = load_model(self.model.directory / "model", self.task).model
+        return answer_texts(model, self.reading, self.task, encoded, machine, what)
+
+
+@dataclass(frozen=True)
+class AnswerHeldOut(Answer):
+    """A chosen student's logits on held-out texts."""
+
+    name: ClassVar[str] = "test-answers"
 
     @property
     def what(self) -> str:
@@ -68,36 +82,22 @@ class AnswerHeldOut(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves the answers on each split."""
-        from distill.models import load_model
-        from distill.training import answer_texts
-
-        loaded = load_model(self.model.directory / "model", self.task)
         first = 0
         for split in self.texts.splits:
             count = len(self.texts.texts.of(split))
             encoded, first = self.texts.encoded[first : first + count], first + count
             if encoded:
-                what = f"{self.who}, {split}"
-                units = answer_texts(loaded.model, self.reading, self.task, encoded, machine, what)
+                units = self.asked(encoded, machine, f"{self.who}, {split}")
                 if machine.is_main:
                     save_units(folder / f"{split}.npz", units)
 
 
 @dataclass(frozen=True)
-class AnswerLearnt(Stage):
+class AnswerLearnt(Answer):
     """A student's logits on some of the texts that it learnt from."""
 
     name: ClassVar[str] = "learnt-answers"
-    rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
-    libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
-    together: ClassVar[bool] = True
-    on_device: ClassVar[bool] = True
 
-    model: Artifact
-    who: str
-    reading: Reading
-    task: Task
-    texts: Tokens
     places: tuple[int, ...]
     """Of the texts that are asked about."""
 
@@ -108,12 +108,8 @@ class AnswerLearnt(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves the answers."""
-        from distill.models import load_model
-        from distill.training import answer_texts
-
-        loaded, encoded = load_model(self.model.directory / "model", self.task), self.texts.encoded
-        asked = [encoded[place] for place in self.places]
-        units = answer_texts(loaded.model, self.reading, self.task, asked, machine, self.what)
+        encoded = self.texts.encoded
+        units = self.asked([encoded[place] for place in self.places], machine, self.what)
         if machine.is_main:
             save_units(folder / "answers.npz", units)
 
