@@ -12,7 +12,8 @@ from small_runs import SmallRun, config_of, run, teacher_in
 
 from distill.config import Config
 from distill.models import load_model
-from distill.stages.artifacts import Artifact
+from distill.stages.artifacts import Artifact, load_units
+from distill.stages.comparison import AnswerLearnt
 from distill.stages.context import Assistant
 from distill.stages.students import TrainStudent
 from distill.text import Example, Reading
@@ -160,6 +161,17 @@ def test_agreement_on_what_was_learnt_is_with_the_assistant_that_taught(now: Sma
     assert [row.agreement_learnt for row in now.outcome.report.arms if row.name == arm] == [
         pytest.approx(np.mean([(one == taught).mean() for one in answers]))
     ]
+
+
+def test_students_are_asked_about_the_texts_that_they_learnt_from(now: SmallRun) -> None:
+    asked = now.of(AnswerLearnt)
+    assert {stage.who.partition(",")[0] for stage, _ in asked} == {name for pair in ARMS.items() for name in pair}
+    for stage, artifact in asked:
+        texts = [stage.texts.examples[place] for place in stage.places]
+        logits = said(stage.model, stage.reading, stage.task, texts)
+        assert np.abs(np.diff(logits, axis=0)).max() > 1e-4  # so a shifted row would show
+        found = np.concatenate(load_units(artifact.directory / "answers.npz"))
+        np.testing.assert_allclose(found, logits, atol=1e-5)
 
 
 def test_no_assistant_depends_on_test(runs: tuple[SmallRun, SmallRun]) -> None:
