@@ -28,7 +28,8 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
     config, lesson = this.config, findings.lesson
     texts, task = lesson.texts, lesson.texts.task
     teacher_source, teacher_licence = teacher_in_words(config)
-    training = f"{this.machine.device}, {this.machine.threads} threads, {this.machine.why}"
+    threads = this.machine.threads
+    training = f"{this.machine.device}, {threads} thread{'s' * (threads > 1)}, {this.machine.why}"
     return Report(
         schema_version=SCHEMA_VERSION,
         name=config.name,

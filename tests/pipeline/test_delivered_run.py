@@ -153,4 +153,7 @@ def test_statistics_of_each_arm_on_test_give_its_scores_and_verdicts_again(finis
     contrast = next(c for c in report.contrasts if (c.arm, c.against) == ("soft", "hard"))
     assert contrast.difference.value == pytest.approx(np.mean(arm - against))
     assert "these two trainings" in contrast.verdict
-    assert contrast.smallest_shown == pytest.approx(2.8 * np.std(arm - against, ddof=1) / 89**0.5, rel=0.05)
+    if (arm == against).all():  # two small trainings may well answer alike, on some processors
+        assert contrast.smallest_shown is None
+    else:
+        assert contrast.smallest_shown == pytest.approx(2.8 * np.std(arm - against, ddof=1) / 89**0.5, rel=0.05)
