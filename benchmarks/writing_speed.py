@@ -37,7 +37,7 @@ SUBJECTS = ("distill fp32", "distill int8", "transformers", "CTranslate2 fp32", 
 DEFAULT = ("marian-3+3x256", "gpt2-6x384", "marian-6+6x512")
 CONDITIONS = ((1, 1), (1, 4), (32, 1), (32, 4))
 """(batch, beams)"""
-TURNS = {1: 7, 32: 3}
+TURNS = {1: 31, 32: 5}
 """Of each batch size, one more before them that is not counted."""
 PROMPT_TOKENS, NEW_TOKENS = 24, 32
 END, NEVER = 0, -1e4
@@ -84,7 +84,7 @@ def smollm2() -> Any:
     from distill.config import Source
     from distill.models.checkpoints import Checkpoint
 
-    said = yaml.safe_load(Path("conf/teacher/smollm2.yaml").read_text(encoding="utf-8"))
+    said = yaml.safe_load((Path(__file__).parents[1] / "conf/teacher/smollm2.yaml").read_text(encoding="utf-8"))
     model: Any = Checkpoint.of(Source(**said["source"])).weights(AutoModelForCausalLM, lambda *_: False)
     model.config.eos_token_id = model.generation_config.eos_token_id = None
     return model
