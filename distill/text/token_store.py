@@ -118,6 +118,12 @@ class TokenStore(Sequence[Encoded]):
         return np.diff(self._arrays["rows_until"])
 
     @property
+    def tokens(self) -> NDArray[np.int64]:
+        """[N], the tokens of all rows of each example."""
+        found: NDArray[np.int64] = np.diff(self._arrays["tokens_until"][self._arrays["rows_until"]])
+        return found
+
+    @property
     def first_lengths(self) -> NDArray[np.int64]:
         """[N], the tokens of the first row of each example."""
         found: NDArray[np.int64] = np.diff(self._arrays["tokens_until"])[self._arrays["rows_until"][:-1]]

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,6 +33,9 @@ class Batch:
     """[B, U] of indices, ``NO_LABEL`` where there is none; or numbers [B, U, C], NaN where there is none"""
     teacher: Tensor | None = None
     """[B, U, C] logits, where they are stored"""
+    states: dict[str, Tensor] = field(default_factory=dict)
+    """What happens inside the teacher, where it is stored: float16 of the ``tokens`` [M, C] that are no padding, row by
+    row, and of the ``rows`` [R, C], as :class:`distill.training.states.StateStore` has them"""
 
 
 def each_tensor(value: T, change: Callable[[Tensor], Tensor]) -> T:

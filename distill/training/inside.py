@@ -1,20 +1,29 @@
 """What happens inside a Transformer: queries, keys and values of its layers, and its sizes."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.config import LayersStudent, ObjectiveConfig, TransformerStudent
 from distill.errors import UserError
 from distill.models import vector_size
+from distill.models.answers import model_inputs
 from distill.models.students import chosen_layers
 from distill.objectives import Objective, Shape
+from distill.objectives.inside import OnAttention, OnFirstTokens, OnStates
+from distill.runtime.forward import Forward
 from distill.tasks import Task
+from distill.text.encoding import Ids
+from distill.training.devices import Machine
+from distill.training.memory import halving
+from distill.training.states import Compared
 
 PROJECTIONS = (
     ("query", "key", "value"),  # BERT and its kin, and the encoders here
@@ -35,16 +44,69 @@ def check_inside(
     objective: ObjectiveConfig, student: LayersStudent | TransformerStudent, teacher: Any, task: Task
 ) -> None:
     """Raises UserError where terms that look inside do not fit student and teacher, before either is trained."""
-    if not objective.looks_inside:
-        return
+    if objective.looks_inside:
+        compared_in(objective, student, teacher, task)
+
+
+def compared_in(
+    objective: ObjectiveConfig, student: LayersStudent | TransformerStudent, teacher: Any, task: Task
+) -> Compared:
+    """The layers of the teacher that terms compare with the student's. Raises UserError for terms that do not fit."""
     other = shape_of(teacher, task)
     if isinstance(student, LayersStudent):
         own = replace(other, layers=len(chosen_layers(student, other.layers)))
     else:
         sizes = student.architecture
         own = Shape(other.vector, sizes.layers, sizes.hidden_size, sizes.heads)
-    if "qkv" in Objective.of(objective.terms, task.kind, (own, other)).needs:
-        projections(teacher)
+    terms = Objective.of(objective.terms, task.kind, (own, other)).parts
+    of_first = {layer for term in terms if isinstance(term, OnFirstTokens) for _, layer in term.pairs}
+    of_states = {
+        layer
+        for term in terms
+        if isinstance(term, OnStates) and not isinstance(term, OnFirstTokens)
+        for _, layer in term.pairs
+    }
+    of_attention = {layer for term in terms if isinstance(term, OnAttention) for _, layer in term.pairs}
+    return Compared(
+        tuple(sorted(of_states)),
+        tuple(sorted(of_first - of_states)),
+        tuple(sorted(of_attention)),
+        other.hidden,
+        projections(teacher)[0][0].out_features if of_attention else 0,
+    )
+
+
+def run_inside(model: nn.Module, inputs: dict[str, Tensor], needs: frozenset[str]) -> tuple[Any, tuple[Any, list[Any]]]:
+    """What a model gives, and of what happens inside it what is needed: hidden states [R, L, D] of the embeddings and
+    of each layer, queries, keys and values [3, R, L, D] of each layer."""
+    recording: AbstractContextManager[list[Tensor]] = recorded(model) if "qkv" in needs else nullcontext([])
+    with recording as qkv:
+        output = model(**inputs, **({"output_hidden_states": True} if "hidden" in needs else {}))
+    return output, (output.hidden_states if "hidden" in needs else (), qkv)
+
+
+def states_of(teacher: nn.Module, compared: Compared, kept: NDArray[np.int64] | None, machine: Machine) -> Forward:
+    """The teacher as a forward that gives what is compared, in float16: [R, L, C], of each token what is kept of it,
+    then what is kept of a row where it is its first token. ``kept`` [V] is the teacher's id of each of the student's,
+    where its vocabulary is a part."""
+    model, device = teacher.to(machine.place).eval(), machine.place
+    ids = None if kept is None else torch.from_numpy(kept).to(device)
+    needs = frozenset(
+        ({"hidden"} if compared.hidden or compared.first else set()) | ({"qkv"} if compared.qkv else set())
+    )
+
+    def forward(arrays: dict[str, Ids]) -> Any:
+        inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        if ids is not None:
+            inputs["input_ids"] = ids[inputs["input_ids"]]
+        with torch.inference_mode(), machine.autocast():
+            _, (hidden, qkv) = run_inside(model, model_inputs(model, inputs), needs)
+        found = [hidden[layer] for layer in compared.hidden]
+        found += [qkv[layer - 1].permute(1, 2, 0, 3).flatten(2) for layer in compared.qkv]
+        found += [hidden[layer] for layer in compared.first]
+        return torch.cat([one.half() for one in found], dim=-1).cpu().numpy()
+
+    return halving(forward)
 
 
 def projections(model: nn.Module) -> list[list[nn.Linear]]:

@@ -19,7 +19,7 @@ from distill.training.batching import Batch, each_tensor, make_batch
 from distill.training.devices import Machine
 from distill.training.memory import MEND, Room
 from distill.training.planning import Index, cut, plan_epoch
-from distill.training.signal import Signal, Stored
+from distill.training.signal import Signal, Stored, StoredInside
 
 
 class Material(Protocol):
@@ -68,13 +68,14 @@ class Rows:
     def batches(
         self, rows: Index, parts: Sequence[Index], random: np.random.Generator, signal: Signal | None
     ) -> list[Batch]:
-        """With labels, and with the teacher's logits where they are stored. Nothing is random."""
+        """With labels, and with what is stored of the teacher's. Nothing is random."""
         made = []
         for part in parts:
             own = [int(i) for i in rows[part]]
             soft = [signal[i] for i in own] if isinstance(signal, Stored) else None
             encoded, examples = [self.encoded[i] for i in own], [self.examples[i] for i in own]
-            made.append(make_batch(encoded, examples, self.task, self.reading.pad_id, soft))
+            batch = make_batch(encoded, examples, self.task, self.reading.pad_id, soft)
+            made.append(replace(batch, states=signal.states_of(own)) if isinstance(signal, StoredInside) else batch)
         return made
 
 

@@ -23,8 +23,9 @@ from distill.tasks.task import Logits
 from distill.text import Example
 from distill.training.batching import Batch
 from distill.training.gathers import NextTokens, Positions
-from distill.training.inside import recorded
+from distill.training.inside import run_inside
 from distill.training.soft_labels import SoftLabelStore
+from distill.training.states import StateStore
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 """What a model is run within: bf16 where the machine computes in it."""
@@ -138,6 +139,43 @@ class Along(Stored):
         return replace(self.beside.of(batch), units=super().of(batch).units)
 
 
+class StoredInside(Stored):
+    """Logits and what happens inside the teacher, both computed once, by row number: the teacher need not be there.
+    Layers that no term compares are empty; of those whose first tokens alone are compared there is no more, [R, 1, D].
+    """
+
+    def __init__(self, store: SoftLabelStore, texts: Sequence[Example], states: StateStore) -> None:
+        """Raises KeyError for a text that the teacher never saw."""
+        super().__init__(store, texts)
+        self.states = states
+        self.places = states.rows_of(texts)
+        self.needs = frozenset({"units", "hidden", "qkv"})  # type: ignore[misc]
+
+    def states_of(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """Of the texts with these numbers, for :attr:`Batch.states`."""
+        tokens, firsts = self.states.of([int(self.places[row]) for row in rows])
+        return {"tokens": torch.from_numpy(tokens), "rows": torch.from_numpy(firsts)}
+
+    def of(self, batch: Batch) -> Seen:
+        """What was laid beside the labels, 0 where a row is padded."""
+        compared, mask = self.states.compared, batch.inputs["attention_mask"].bool()
+        tokens_RLC = torch.zeros(*mask.shape, compared.of_token, device=mask.device)
+        tokens_RLC[mask] = batch.states["tokens"].float()
+        firsts_R1C = batch.states["rows"].float().unsqueeze(1)
+        width, of_hidden = compared.state_size, compared.state_size * len(compared.hidden)
+        hidden = {layer: tokens_RLC[..., i * width : (i + 1) * width] for i, layer in enumerate(compared.hidden)}
+        hidden |= {layer: firsts_R1C[..., i * width : (i + 1) * width] for i, layer in enumerate(compared.first)}
+        qkv_RLN3E = tokens_RLC[..., of_hidden:].view(*mask.shape, len(compared.qkv), 3, compared.query_size)
+        qkv = {layer - 1: qkv_RLN3E[:, :, i].permute(2, 0, 1, 3) for i, layer in enumerate(compared.qkv)}
+        return replace(super().of(batch), hidden=_by_layer(hidden, mask), qkv=_by_layer(qkv, mask))
+
+
+def _by_layer(found: dict[int, Tensor], like: Tensor) -> tuple[Tensor, ...]:
+    """As :class:`Seen` has them, empty where a layer is not there."""
+    nothing = torch.zeros(0, 0, 0, device=like.device)
+    return tuple(found.get(layer, nothing) for layer in range(max(found, default=-1) + 1))
+
+
 class OnPolicy(Beside):
     """A teacher that runs along on what the student writes itself: on-policy distillation, as in GKD (Agarwal et al.
     2024, algorithm 1). The student so learns on the texts that it will see once it writes, its own mistakes in them.
@@ -187,9 +225,6 @@ def look(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = n
         if isinstance(batch.gather, NextTokens) and isinstance(model, TensorGenerationMixin):  # no logits of padding
             output = model(**inputs, logits_to_keep=batch.gather.chosen)
             return Seen(output.logits.float().unsqueeze(0))
-        recording: AbstractContextManager[list[Tensor]] = recorded(model) if "qkv" in needs else nullcontext([])
-        with recording as qkv:
-            output = model(**inputs, **({"output_hidden_states": True} if "hidden" in needs else {}))
+        output, (hidden, qkv) = run_inside(model, inputs, needs)
         logits = answer_of(output, batch.inputs["attention_mask"], pooling_of(model))
-    states = tuple(state.float() for state in output.hidden_states) if "hidden" in needs else ()
-    return Seen(batch.gather(logits.float()), states, tuple(qkv))
+    return Seen(batch.gather(logits.float()), tuple(state.float() for state in hidden), tuple(qkv))

@@ -13,7 +13,29 @@ from distill.tasks.task import Logits
 from distill.text import Example
 
 
-class SoftLabelStore:
+class ByText:
+    """N texts found by their content: ``keys.npy`` [N] of 16 bytes in a folder."""
+
+    def __init__(self, directory: Path) -> None:
+        keys = np.load(directory / "keys.npy", allow_pickle=False).view("S16")
+        self.order = np.argsort(keys)
+        """[N], rows by their keys: a dictionary of them would take 20 times as much memory as the keys."""
+        self.keys = keys[self.order]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def rows_of(self, examples: Sequence[Example]) -> NDArray[np.int64]:
+        """[M], where texts stand. Raises KeyError where the teacher never saw one."""
+        asked = keys_of(examples)
+        places = np.searchsorted(self.keys, asked)
+        if len(places) and (places.max() == len(self.keys) or (self.keys[places] != asked).any()):
+            raise KeyError(f"{type(self).__name__} has no row for a text; it was written for other data")
+        rows: NDArray[np.int64] = self.order[places]
+        return rows
+
+
+class SoftLabelStore(ByText):
     """Logits by text: ``logits.npy`` [units of all texts, C], ``offsets.npy`` [N + 1], ``keys.npy`` [N] of 16 bytes.
 
     Raw logits are kept; temperature is applied when they are read. Teacher, tokenizer and maximum length are part of
@@ -21,20 +43,14 @@ class SoftLabelStore:
     """
 
     def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
         self.logits: Logits = np.load(directory / "logits.npy", mmap_mode="r", allow_pickle=False)
         self.offsets: NDArray[np.int64] = np.load(directory / "offsets.npy", mmap_mode="r", allow_pickle=False)
-        keys = np.load(directory / "keys.npy", allow_pickle=False).view("S16")
-        self.order = np.argsort(keys)
-        """[N], rows by their keys: a dictionary of them would take 20 times as much memory as the keys."""
-        self.keys = keys[self.order]
 
     @property
     def width(self) -> int:
         """C"""
         return int(self.logits.shape[-1])
-
-    def __len__(self) -> int:
-        return len(self.keys)
 
     def __contains__(self, example: Example) -> bool:
         try:
@@ -51,15 +67,6 @@ class SoftLabelStore:
         """Where a text stands. Raises KeyError where the teacher never saw it."""
         return int(self.rows_of([example])[0])
 
-    def rows_of(self, examples: Sequence[Example]) -> NDArray[np.int64]:
-        """[M], where texts stand. Raises KeyError where the teacher never saw one."""
-        asked = keys_of(examples)
-        places = np.searchsorted(self.keys, asked)
-        if len(places) and (places.max() == len(self.keys) or (self.keys[places] != asked).any()):
-            raise KeyError("the soft-label store has no row for a text; it was written for other data")
-        rows: NDArray[np.int64] = self.order[places]
-        return rows
-
     def at(self, row: int) -> Logits:
         """[U, C] of the text that stands there."""
         return self.logits[self.offsets[row] : self.offsets[row + 1]]
@@ -70,7 +77,7 @@ class SoftLabelStore:
         forgotten."""
         keys = keys_of(examples)
         kept = np.zeros(len(keys), dtype=np.bool_)
-        kept[np.unique(keys, return_index=True)[1]] = True
+        kept[first_of_each(keys)] = True
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         until = array("q", [0])
@@ -92,6 +99,11 @@ class SoftLabelStore:
 def keys_of(examples: Sequence[Example]) -> NDArray[np.bytes_]:
     """[M], of 16 bytes each."""
     return np.frombuffer(b"".join(e.key for e in examples), dtype="S16")
+
+
+def first_of_each(keys: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """[N], where each of the texts with these keys stands for the first time, in their order."""
+    return np.sort(np.unique(keys, return_index=True)[1])
 
 
 def _write_header(file: BinaryIO, rows: int, width: int) -> None:

@@ -97,6 +97,7 @@ def test_lengths_are_rows_times_the_longest_of_them(reading: Reading, tmp_path: 
     store = TokenStore(tmp_path)
     rows = [[len(e.input_ids), *(len(row.input_ids) for row in e.more)] for e in encoded]
     assert store.windows.tolist() == [len(own) for own in rows]
+    assert store.tokens.tolist() == [sum(own) for own in rows]
     assert store.longest.tolist() == [max(own) for own in rows]
     assert store.lengths.tolist() == [len(own) * max(own) for own in rows]
     assert max(store.windows) > 2
