@@ -22,6 +22,7 @@ from distill.stages.looking import look_inside
 from distill.stages.pretraining import pretrain_student
 from distill.stages.reporting import make_report
 from distill.stages.signal import ask_teacher, label_by_teacher, write_by_teacher
+from distill.stages.states import keep_states
 from distill.stages.students import choose, train_arms
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
@@ -47,7 +48,7 @@ def run(config: Config) -> Outcome:
     own = prepare_student(this, texts, written)
     pretrained, vectors = pretrain_student(this, texts), make_vectors(this, own, signal)
     importance, assistants = rank_units(this, texts, signal), train_assistants(this, texts, signal)
-    lesson = Lesson(own, signal, pretrained, written, vectors, importance, assistants)
+    lesson = keep_states(this, Lesson(own, signal, pretrained, written, vectors, importance, assistants))
     arms = train_arms(this, lesson)
     linear = fit_floor(this, texts)
     comparison = evaluate(this, lesson, linear, arms)

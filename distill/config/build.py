@@ -297,6 +297,11 @@ def check_terms(config: Config, require: Callable[[bool, str], None]) -> None:
     check_points(objective.replacing, "objective.replacing", require)
     for _, chance in objective.replacing:
         require(chance <= 1, f"objective.replacing has the chance {chance}; give at most 1")
+    most = objective.states_gb
+    require(
+        0 <= most < math.inf,
+        f"objective.states_gb is {most}; give the GB that may be kept on the disk, or 0 for none",
+    )
     written = objective.on_policy
     require(0 < written <= 1, f"objective.on_policy is {written}; it is a share of the steps, above 0 and up to 1")
     require(any(term.weight > 0 for term in objective.terms), "objective.terms has only weights of 0; raise one")

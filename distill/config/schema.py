@@ -445,6 +445,9 @@ class ObjectiveConfig:
     replacing: Points = ()
     """Chances, over the steps, that a layer of the student stands in for those of the teacher that it replaces, which
     are run otherwise (BERT-of-Theseus). Empty: the student's layers alone."""
+    states_gb: float = field(default=0.0, metadata=NO_MATTER)
+    """Terms that look inside of the teacher read what happens there from the disk, where that takes no more GB (10⁹
+    bytes) than this: the teacher is asked once about each text. 0: it runs beside the students, in every step."""
 
     @property
     def along(self) -> bool:

@@ -83,6 +83,12 @@ class Artifacts:
         cost = StageCost(stage.what, done["seconds"], Figure(**done["energy"]), cached)
         return Artifact(directory, fingerprint, cost)
 
+    def written(self, stage: Stage) -> int:
+        """Bytes that a stage has on the disk already, done or not; for the process that looks."""
+        directory = self.root / f"{stage.name}-{stage.fingerprint(self.machine)[:16]}"
+        folders = (directory, directory.with_name(directory.name + ".partial"))
+        return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+
     def _finish(self, stage: Stage, directory: Path) -> None:
         """Computes a stage, and gives its folder the name when it is done."""
         content = stage.content(self.machine)

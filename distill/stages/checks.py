@@ -110,7 +110,10 @@ def check_arms(config: Config, task: type[Task]) -> None:
 def check_inside(config: Config, task: type[Task]) -> None:
     """Raises UserError where terms cannot look inside teacher and student, or would see other tokens in each."""
     term = next((t.name for t in config.objective.terms if isinstance(t, InsideTerm)), None)
-    replacing = config.objective.replacing
+    replacing, most = config.objective.replacing, config.objective.states_gb
+    if most and (term is None or replacing):
+        why = "no term looks inside of the teacher" if term is None else "objective.replacing runs the teacher itself"
+        raise UserError(f"objective.states_gb is {most:g}, but {why}, so there is nothing to keep; set it to 0")
     if term is None and not replacing:
         return
     what = f"objective.terms has '{term}', which looks inside teacher and student"

@@ -176,6 +176,8 @@ class Lesson:
     """Of the teacher's feed-forward units, where a student of its layers keeps a part of them."""
     assistants: Mapping[str, tuple["Assistant", ...]] = field(default_factory=dict)
     """For each arm that has some, from the one that the teacher taught to the one that teaches the arm."""
+    states: Artifact | None = None
+    """What happens inside the teacher, where it is kept."""
 
 
 @dataclass(frozen=True)
@@ -295,6 +297,12 @@ def open_store(artifact: Artifact) -> Any:
     from distill.training.soft_labels import SoftLabelStore
 
     return SoftLabelStore(artifact.directory / "store")
+
+
+def kept_of(vocabulary: Artifact) -> Any:
+    """The teacher's id of each piece of a trimmed vocabulary; None where it was not trimmed."""
+    file = vocabulary.directory / "kept.npy"
+    return np.load(file, allow_pickle=False) if file.is_file() else None
 
 
 def units_of(store: Any, examples: tuple[Example, ...]) -> list[Any]:

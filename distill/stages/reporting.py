@@ -139,7 +139,7 @@ def costs_of(findings: Findings) -> tuple[StageCost, ...]:
     """Time and energy of all trainings."""
     lesson = findings.lesson
     written = () if lesson.written is None else lesson.written.costs
-    more = (lesson.pretrained, lesson.vectors, lesson.importance, findings.linear)
+    more = (lesson.pretrained, lesson.vectors, lesson.importance, lesson.states, findings.linear)
     others = [artifact.cost for artifact in more if artifact is not None]
     trained = {model.identity for arm in findings.arms for model in arm.models}
     between = [

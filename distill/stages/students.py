@@ -22,7 +22,7 @@ from distill.config import (
 from distill.config.schema import ASSISTED, NO_MATTER
 from distill.data import Part
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Chosen, Lesson, Run, Signal, TrainedArm, open_store
+from distill.stages.context import Chosen, Lesson, Run, Signal, TrainedArm, kept_of, open_store
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.teacher import StudentConfig, best_of, candidate_of
@@ -60,6 +60,8 @@ class TrainStudent(Stage):
     """What the teacher says of the texts; None in arms that do not read it."""
     beside: Artifact | None
     """The teacher itself, in arms in which it is asked about what the student writes, or runs along."""
+    states: Artifact | None
+    """What happens inside the teacher, in arms that look there, where it is kept."""
     thresholds: tuple[float, ...]
     """Logits above which the teacher gives a label, where its answers are taken as labels."""
     budget: TrainConfig
@@ -126,6 +128,8 @@ class TrainStudent(Stage):
         from distill.objectives import Shape
         from distill.training.inside import shape_of
 
+        if self.states is not None:
+            return shape_of(student, self.task), Shape(**self.states.read("shape.json"))
         if self.objective.looks_inside and teacher is not None:
             return shape_of(student, self.task), shape_of(teacher, self.task)
         if self.task.kind == "vector" and store is not None:
@@ -142,24 +146,22 @@ class TrainStudent(Stage):
 
     def teaching(self, student: Any, store: Any, teacher: Any, needs: frozenset[str], machine: Machine) -> Any:
         """What the teacher says while the student learns: the signal of :mod:`distill.training.signal`."""
-        from distill.training.signal import Along, Beside, OnPolicy, Stored, Tokens
+        from distill.training.signal import Along, Beside, OnPolicy, Stored, StoredInside, Tokens
+        from distill.training.states import StateStore
 
         if self.arm == ON_POLICY:
-            return OnPolicy(teacher, self.objective.on_policy, self.kept, machine.autocast)
+            return OnPolicy(teacher, self.objective.on_policy, kept_of(self.vocabulary), machine.autocast)
+        if self.states is not None:
+            return StoredInside(store, self.texts.examples, StateStore(self.states.directory / "store"))
+        kept = kept_of(self.vocabulary)
         if teacher is not None and self.objective.looks_inside:
-            return Along(store, self.texts.examples, Beside(teacher, needs, machine.autocast, self.kept))
+            return Along(store, self.texts.examples, Beside(teacher, needs, machine.autocast, kept))
         if store is None:
             return None
         if not self.task.writes:
             return Stored(store, self.texts.examples)
         counts = self.texts.encoded.counts(student.config.vocab_size)
-        return Stored(store, self.texts.examples, Tokens(counts, self.kept))
-
-    @property
-    def kept(self) -> Any:
-        """The teacher's id of each piece of a trimmed vocabulary; None where it was not trimmed."""
-        file = self.vocabulary.directory / "kept.npy"
-        return np.load(file, allow_pickle=False) if file.is_file() else None
+        return Stored(store, self.texts.examples, Tokens(counts, kept))
 
     def first_weights(self) -> Any:
         """The student before its training."""
@@ -187,7 +189,7 @@ class TrainStudent(Stage):
             self.reading.tokenizer,
             self.reading.special_tokens,
             self.task,
-            self.kept,
+            kept_of(self.vocabulary),
             self.reading.max_length,
             self.seed,
             self.paired,
@@ -250,7 +252,8 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
     """One training of an arm."""
     config, texts, signal = this.config, lesson.texts, lesson.signal
     answers = None if name in (*ON_LABELS, ON_POLICY) else answers_of(lesson, name)
-    beside = name == ON_POLICY or (answers is not None and config.objective.along)
+    states = lesson.states if answers is not None else None
+    beside = name == ON_POLICY or (answers is not None and states is None and config.objective.along)
     made = lesson.pretrained if name == "pretrained" else lesson.vectors
     return TrainStudent(
         arm=name,
@@ -260,6 +263,7 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         objective=objective_for(name, config.objective),
         signal=answers,
         beside=signal.teacher.model if beside else None,
+        states=states,
         thresholds=signal.thresholds if name == "pseudo+transfer" else (),
         budget=dataclasses.replace(config.train, learning_rates=(rate,)),
         seed=seed,

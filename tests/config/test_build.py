@@ -209,6 +209,8 @@ def test_values_that_cannot_be_are_refused(changes: dict[str, Any], message: str
         {"objective": {"terms": [{"name": "kl", "temperature": 0}]}},
         {"objective": {"terms": [{"name": "kl", "temperature": -2}]}},
         {"objective": {"terms": [{"name": "kl", "weight": "nan"}]}},
+        {"objective": {"states_gb": -1}},
+        {"objective": {"states_gb": ".inf"}},
         {"objective": {"terms": [{"name": "hard", "smoothing": 1}]}},
         {"objective": {"terms": [{"name": "hard", "smoothing": -0.1}]}},
         {"objective": {"terms": [{"name": "skewed_kl", "skew": 1}]}},

@@ -32,6 +32,7 @@ STEPS = (
     "mix_teachers",
     "prepare_student",
     "train_assistants",
+    "keep_states",
     "train_arms",
     "fit_floor",
     "evaluate",

@@ -313,6 +313,16 @@ def _recipe(task: str, /, **changes: Any) -> Config:
         ),
         (
             "text-classification",
+            {"objective": {"terms": [{"name": "kl"}], "states_gb": 5}},
+            r"objective\.states_gb is 5, but no term looks inside.* so there is nothing to keep; set it to 0",
+        ),
+        (
+            "text-classification",
+            {"objective": {**THESEUS, **INSIDE, "states_gb": 0.5}},
+            r"objective\.states_gb is 0\.5, but objective\.replacing runs the teacher itself",
+        ),
+        (
+            "text-classification",
             {**ASSISTED, "objective": THESEUS, "student": {"name": "layers"}},
             r"objective\.replacing look inside of the teacher",
         ),
@@ -376,6 +386,7 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("text-classification", {"objective": {"terms": [{"name": "jsd"}]}}),
         ("text-classification", {"objective": INSIDE, "data": PAIRS, "student": {"name": "layers"}}),
         ("token-classification", {"objective": INSIDE, "student": OF_ITS_OWN}),
+        ("token-classification", {"objective": {**INSIDE, "states_gb": 20}, "student": OF_ITS_OWN}),
         ("token-classification", {"objective": THESEUS, "student": {"name": "layers"}}),
         ("question-answering", {"arms": ["hard", "soft"], **FOLDS}),
         ("regression", {"arms": ["linear", "soft+transfer"], "objective": MSE, **FOLDS}),

@@ -56,6 +56,7 @@ from distill.stages.measuring import MeasureVariant
 from distill.stages.pretraining import PretrainStudent
 from distill.stages.signal import ContinueTexts, LabelTexts, ReadLabels, WriteTexts
 from distill.stages.stage import Stage, identity
+from distill.stages.states import CompareLayers, KeepStates
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
 from distill.stages.texts import MakeReading, MakeVocabulary
@@ -64,6 +65,7 @@ from distill.stages.vectors import MakeVectors
 from distill.tasks import Task
 from distill.text import Example, Reading
 from distill.training.devices import Machine
+from distill.training.states import Compared
 
 CPU = Machine("cpu", "fp32", "as asked for", 1)
 ON_DEVICE = {
@@ -71,6 +73,7 @@ ON_DEVICE = {
     TrainTeacher,
     PretrainStudent,
     LabelTexts,
+    KeepStates,
     WriteTexts,
     ContinueTexts,
     MakeVectors,
@@ -79,7 +82,7 @@ ON_DEVICE = {
     AnswerHeldOut,
     AnswerLearnt,
 }
-DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds"}
+DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds", "states_gb"}
 """Names of settings that change no result, wherever they stand."""
 CHECKED_ALONE = {
     *((TrainTeacher, name) for name in ("students", "objective", "augment", "without")),
@@ -169,6 +172,15 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             "fold 1",
         ),
         LabelTexts(artifact("teacher"), reading, task, read(training), True),
+        CompareLayers(artifact("teacher"), student, ObjectiveConfig(), task),
+        KeepStates(
+            artifact("teacher"),
+            Compared((1, 2), (3,), (2,), 16, 16),
+            artifact("vocabulary"),
+            reading,
+            task,
+            read(training),
+        ),
         MixLabels((artifact("one"), artifact("other")), task, training, (2.0, 1.0), True),
         WriteTexts(artifact("teacher"), reading, task, read(training)),
         ContinueTexts(artifact("teacher"), reading, task, read(training), 0),
@@ -189,6 +201,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             objective=ObjectiveConfig(),
             signal=artifact("signal"),
             beside=artifact("teacher"),
+            states=artifact("states"),
             thresholds=(0.5, 0.25),
             budget=TrainConfig(),
             seed=0,
@@ -340,6 +353,7 @@ def test_changes_that_do_not_matter_were_tried(table: dict[type[Stage], Stage]) 
     paths = {(kind, path) for kind, stage in table.items() for path, _ in changes(stage)}
     for kind, path in (
         (TrainStudent, "budget.checkpoint_seconds."),
+        (TrainStudent, "objective.states_gb."),
         (TrainTeacher, "model.train.checkpoint_seconds."),
         (TrainTeacher, "model.source.licence"),
         (PretrainStudent, "student.pretraining.texts.0.licence"),
@@ -360,6 +374,9 @@ def test_splits_that_a_stage_is_not_given_do_not_change_it(table: dict[type[Stag
     for stage in table.values():
         values = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
         parts = {name: value for name, value in values.items() if isinstance(value, (Part, Tokens))}
+        if not parts:  # it reads no texts
+            assert isinstance(stage, CompareLayers)
+            continue
         given = {split for one in parts.values() for split in part_of(one).splits}
         whole = part_of(next(iter(parts.values()))).whole
         others = dict.fromkeys(("train", "transfer", "validation", "test", "out_of_scope"), ())
