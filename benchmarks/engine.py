@@ -93,6 +93,7 @@ def prepared(overrides: list[str]) -> tuple[Run, Texts, TrainStudent]:
         objective=ObjectiveConfig(this.config.objective.terms),
         signal=None,
         beside=None,
+        states=None,
         importance=None,
         thresholds=(),
         budget=this.config.train,

@@ -86,8 +86,12 @@ class Artifacts:
     def written(self, stage: Stage) -> int:
         """Bytes that a stage has on the disk already, done or not; for the process that looks."""
         directory = self.root / f"{stage.name}-{stage.fingerprint(self.machine)[:16]}"
-        folders = (directory, directory.with_name(directory.name + ".partial"))
-        return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+        total = 0
+        for folder in (directory, directory.with_name(directory.name + ".partial")):
+            for path in folder.rglob("*"):
+                with contextlib.suppress(FileNotFoundError):  # another run is at it
+                    total += path.stat().st_size
+        return total
 
     def _finish(self, stage: Stage, directory: Path) -> None:
         """Computes a stage, and gives its folder the name when it is done."""

@@ -162,6 +162,7 @@ class KeepStates(Stage):
         for batch in track(batches_by_tokens(windows, longest, ALONE if alone else TOKENS), what):
             arrays = pad(rows_of([texts[i] for i in batch]), self.reading.pad_id)
             states_RLC: Any = forward(arrays)
+            assert states_RLC.shape[-1] == self.compared.of_token + self.compared.of_row
             mask = arrays["attention_mask"].astype(bool)
             ends = np.cumsum([windows[i] for i in batch])
             for i, end in zip(batch, ends, strict=True):

@@ -50,9 +50,11 @@ def test_second_run_computes_nothing(place: Workplace) -> None:
 
 
 @pytest.mark.slow
-def test_second_run_does_not_import_torch(place: Workplace) -> None:
+@pytest.mark.parametrize("states", [(), ("objective=minilmv2", "objective.states_gb=1", "measure.enabled=false")])
+def test_second_run_does_not_import_torch(place: Workplace, states: tuple[str, ...]) -> None:
     code = "main(arguments); print({'torch', 'transformers', 'sklearn', 'accelerate', 'matplotlib'} & set(sys.modules))"
-    assert in_a_process(place, code).stdout.splitlines()[-1] == "set()"
+    assert not states or place.run(*states) == 0, place.err
+    assert in_a_process(place, code, *states).stdout.splitlines()[-1] == "set()"
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,23 @@ def test_several_processes_make_what_one_does(alone: Workplace, processes: int) 
 
 
 @pytest.mark.slow
+def test_several_processes_keep_and_read_the_states_that_one_does(alone: Workplace) -> None:
+    inside = ["objective=minilmv2", "objective.states_gb=1"]
+    assert alone.run(*inside, "outputs=inside-1", "exports=exports-inside-1") == 0, alone.err
+    launched = launch(alone, 2, *inside, "outputs=inside-2", "exports=exports-inside-2")
+    assert launched.returncode == 0, launched.stderr[-3000:]
+    assert launched.stderr.count("within objective.states_gb=1: kept on the disk") == 1
+    expected, found = results(alone, "inside-1"), results(alone, "inside-2")
+    for outputs, values in (("inside-1", expected), ("inside-2", found)):
+        (store,) = (alone.folder / outputs / "artifacts").glob("states-*/store")
+        values["states"] = np.concatenate([np.load(file) for file in sorted(store.glob("[0-9]*.npy"))])
+    assert expected.keys() == found.keys()
+    for what, values in expected.items():
+        rounded = 2e-3 if what == "states" else 1e-4
+        np.testing.assert_allclose(found[what], values, atol=rounded, rtol=rounded, err_msg=what)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "overrides", "words"),
     [
