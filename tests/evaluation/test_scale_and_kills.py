@@ -1,4 +1,4 @@
-"""What `benchmarks/scale.py`, `benchmarks/labelling.py` and `benchmarks/kills.py` count is what they say they count."""
+"""What `benchmarks/scale.py`, `labelling.py`, `states.py` and `kills.py` count is what they say they count."""
 
 import csv
 import os
@@ -14,6 +14,8 @@ from types import ModuleType
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from distill.training.signal import Along, StoredInside
 
 Load = Callable[[str], ModuleType]
 
@@ -99,3 +101,19 @@ def test_a_run_that_is_killed_a_few_times_comes_to_the_same_end() -> None:
     done = subprocess.run([sys.executable, str(script), "--kills", "6"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^6 kills .*, [2-9] ends, all alike$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("objective", "numbers"), [("minilmv2", 3 * 16), ("hidden", 3 * 16)])
+def test_states_are_counted_by_the_token(
+    benchmark: Load, objective: str, numbers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = benchmark("states")
+    for name, value in {"LAYERS": 4, "WIDTH": 16, "HEADS": 2, "VOCABULARY": 50, "TEXTS": 64, "KEPT": 2}.items():
+        monkeypatch.setattr(module, name, value)
+    asked: list[type] = []
+    for kind in (Along, StoredInside):
+        monkeypatch.setattr(kind, "of", lambda *given, of=kind.of, kind=kind: (asked.append(kind), of(*given))[1])
+    line = module.compare(objective, 64, 4, tmp_path)
+    assert f" {2 * numbers} bytes a token" in line
+    assert asked[::2] == [Along, StoredInside, Along, StoredInside, Along]  # in turns, each first every other step
+    assert asked[1::2] == [StoredInside, Along, StoredInside, Along, StoredInside]
