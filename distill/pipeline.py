@@ -16,7 +16,7 @@ from distill.stages.cross_fitting import cross_fit
 from distill.stages.delivery import Outcome, deliver
 from distill.stages.ensemble import mix_teachers
 from distill.stages.exporting import export_student, export_teacher, variant_results
-from distill.stages.floor import fit_floor
+from distill.stages.floor import fit_floor, train_static
 from distill.stages.importance import rank_units
 from distill.stages.looking import look_inside
 from distill.stages.pretraining import pretrain_student
@@ -49,12 +49,12 @@ def run(config: Config) -> Outcome:
     importance, assistants = rank_units(this, texts, signal), train_assistants(this, texts, signal)
     lesson = Lesson(own, signal, pretrained, written, vectors, importance, assistants)
     arms = train_arms(this, lesson)
-    linear = fit_floor(this, texts)
-    comparison = evaluate(this, lesson, linear, arms)
+    linear, static = fit_floor(this, texts), train_static(this, texts, signal)
+    comparison = evaluate(this, lesson, linear, static, arms)
     chosen = choose(arms)
     exported = export_student(this, lesson, chosen)
     variants = variant_results(this, (*teachers, exported))
     inside = look_inside(this, texts, lesson, chosen)
-    findings = Findings(lesson, linear, arms, comparison, chosen, variants, inside)
+    findings = Findings(lesson, linear, static, arms, comparison, chosen, variants, inside)
     report = make_report(this, findings, started)
     return deliver(this, report, findings, exported)

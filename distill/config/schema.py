@@ -517,6 +517,7 @@ class ReportConfig:
 
 Arm = Literal[
     "linear",
+    "static",
     "hard",
     "hard+augmented",
     "soft",
@@ -531,6 +532,8 @@ Arm = Literal[
 ]
 """What is compared: see ``distill/training/arms.py``."""
 
+STATIC_STEPS, STATIC_RATES = 1500, (1e-3, 3e-3)
+"""Budget and learning rates of the arm ``static``, as of ``conf/student/static.yaml``."""
 ASSISTED = "+assistant"
 """What the name of an arm ends with that an assistant teaches."""
 
@@ -589,6 +592,25 @@ class Config:
             found.append(replace(self, teacher=one, seeds=(first,)))
             before.append(one)
         return tuple(found)
+
+    @property
+    def static(self) -> "Config | None":
+        """The recipe with a static student in the student's place, as the arm ``static`` trains it: from soft labels,
+        on the texts without labels too where another arm does. Of the objective it has the terms that read answers.
+        None without that arm."""
+        if "static" not in self.arms:
+            return None
+        base: Arm = "soft+transfer" if "soft+transfer" in self.arms else "soft"
+        start: Literal["layers", "random"] = "random" if isinstance(self.teacher, ProbabilitiesTeacher) else "layers"
+        terms = tuple(term for term in self.objective.terms if not isinstance(term, InsideTerm))
+        return replace(
+            self,
+            student=StaticStudent("static", start=start, vocabulary=self.student.vocabulary),
+            assistant=(),
+            arms=("linear", base) if "linear" in self.arms else (base,),
+            objective=replace(self.objective, terms=terms, replacing=()),
+            train=replace(self.train, steps=STATIC_STEPS, learning_rates=STATIC_RATES),
+        )
 
     @property
     def assisted(self) -> tuple["Config", ...]:

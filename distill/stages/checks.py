@@ -49,6 +49,7 @@ def check_task(config: Config) -> None:
         check_writing(config, TASKS[name])
     check_static(config, TASKS[name])
     check_teaching(config, TASKS[name])
+    check_static_floor(config, TASKS[name])
     for i, assisted in enumerate(config.assisted):
         with about(f"assistant[{i}], as a student"):
             check_static(assisted, TASKS[name])
@@ -103,7 +104,7 @@ def check_arms(config: Config, task: type[Task]) -> None:
             "arms has 'gkd', whose students learn on what they write: that needs task=language_modelling and a teacher "
             "that is a model; leave it out"
         )
-    if task.label_free and not set(arms) <= {"linear", "soft"}:
+    if task.label_free and not set(arms) <= {"linear", "static", "soft"}:
         raise UserError(f"arms is {list(arms)}, but in {task.name} no text is labelled: set arms=[linear,soft]")
 
 
@@ -292,6 +293,19 @@ def check_static(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"student.start is '{student.start}', which takes token vectors of the teacher, but this teacher is a file "
             "of probabilities; set student.start=random"
+        )
+
+
+def check_static_floor(config: Config, task: type[Task]) -> None:
+    """Raises UserError where the task or the objective leaves the arm ``static`` nothing to learn."""
+    if config.static is None:
+        return
+    with about("arms has 'static', which trains a static student"):
+        check_static(config.static, task)
+    if not config.static.objective.terms:
+        raise UserError(
+            "arms has 'static', which learns from the teacher's answers alone, but all of objective.terms look inside "
+            "of the teacher; add one that does not, such as {name: kl}, or leave the arm out"
         )
 
 

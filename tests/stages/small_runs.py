@@ -34,6 +34,7 @@ STEPS = (
     "train_assistants",
     "train_arms",
     "fit_floor",
+    "train_static",
     "evaluate",
     "choose",
     "export_teacher",
