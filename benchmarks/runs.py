@@ -1,6 +1,7 @@
 """What the benchmarks have in common that read whole runs."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,4 +42,4 @@ def bounds(report: dict[str, Any], estimate: dict[str, float], sign: str = "") -
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Markdown, with true minus signs."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines).replace(" -", " −").replace("[-", "[−")
+    return re.sub(r"-(?=\d)", "−", "\n".join("| " + " | ".join(line) + " |" for line in lines))

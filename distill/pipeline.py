@@ -10,6 +10,7 @@ from distill.config import Config
 from distill.stages.assistants import train_assistants
 from distill.stages.augmentation import augment_texts
 from distill.stages.checks import check_before
+from distill.stages.choosing import choose_transfer
 from distill.stages.comparison import evaluate
 from distill.stages.context import Findings, Lesson, open_run
 from distill.stages.cross_fitting import cross_fit
@@ -41,7 +42,7 @@ def run(config: Config) -> Outcome:
     texts = augment_texts(this, texts, teacher)
     signal = cross_fit(this, texts, ask_teacher(this, texts, teacher))
     signal = mix_teachers(this, texts, signal)
-    texts = label_by_teacher(texts, signal)
+    texts = label_by_teacher(choose_transfer(this, texts, signal), signal)
     teachers = export_teacher(this, texts, signal)
     written = write_by_teacher(this, texts, teacher)
     own = prepare_student(this, texts, written)

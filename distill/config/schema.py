@@ -77,9 +77,10 @@ class DataConfig:
     """This many training texts count as labelled; the labels of the others are not looked at. None: all."""
     transfer_limit: int | None = None
     """At most this many unlabelled texts are used. None: all."""
-    transfer_choice: Literal["random", "close"] = "random"
-    """Which, where there are more than ``transfer_limit``: any, or those nearest to the labelled training texts by the
-    cosine of their TF-IDF vectors."""
+    transfer_choice: Literal["random", "close", "unsure"] = "random"
+    """Which, where there are more than ``transfer_limit``: any; those nearest to the labelled training texts by the
+    cosine of their TF-IDF vectors; or those whose answer the teacher is surer of than a first student, which was
+    trained on the labelled texts alone."""
     recombined: int = 0
     """This many further pairs without labels are made of the texts of the training pairs; ``transfer_limit`` does not
     count them."""

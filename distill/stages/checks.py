@@ -71,14 +71,31 @@ def check_task(config: Config) -> None:
             f"data.recombined is {data.recombined}, but there are no pairs to make in {name}"
             + ("" if data.pair else " without data.pair")
         )
-    if data.transfer_choice == "close" and (data.label is None or TASKS[name].label_free):
-        raise UserError(
-            "data.transfer_choice is 'close', but no training text has a label, to which others could be near; set it "
-            "to random"
-        )
+    check_choice_of_texts(config, TASKS[name])
     if isinstance(config.teacher, ProbabilitiesTeacher) and kind != "categorical":
         raise UserError(
             f"teacher=probabilities gives distributions over labels, which {name} does not have; give a model"
+        )
+
+
+def check_choice_of_texts(config: Config, task: type[Task]) -> None:
+    """Raises UserError where the texts without labels that students learn on cannot be chosen as asked for."""
+    choice, why = config.data.transfer_choice, ""
+    if choice == "random":
+        return
+    if config.data.label is None or task.label_free:
+        no = {"close": "to which others could be near", "unsure": "which a first student could learn on"}
+        why = f"no training text has a label, {no[choice]}"
+    elif choice == "unsure" and task.kind not in ("categorical", "bernoulli"):
+        why = f"the answers of {task.name} have no probability, by which the teacher would be surer than a student"
+    elif choice == "unsure" and config.augment.steps:
+        why = "texts are made of those without labels (augment) before any is chosen"
+    if why:
+        raise UserError(f"data.transfer_choice is '{choice}', but {why}; set it to random")
+    if choice == "unsure" and not any(arm in ON_TRANSFER for arm in config.arms):
+        raise UserError(
+            f"data.transfer_choice is 'unsure', but no arm of {list(config.arms)} learns on texts without labels; add "
+            "'soft+transfer', or set it to random"
         )
 
 

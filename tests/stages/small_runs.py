@@ -30,6 +30,7 @@ STEPS = (
     "prepare_teacher",
     "ask_teacher",
     "mix_teachers",
+    "choose_transfer",
     "prepare_student",
     "train_assistants",
     "train_arms",
