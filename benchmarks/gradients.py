@@ -114,6 +114,7 @@ def recall(model: PreTrainedModel, distance: int) -> float:
 
 
 def main() -> None:
+    torch.set_num_threads(1)
     shares: dict[str, list[list[float]]] = {name: [] for name in NETWORKS}
     recalls: dict[str, dict[int, list[float]]] = {name: {d: [] for d in RECALL_DISTANCES} for name in NETWORKS}
     for seed in range(SEEDS):

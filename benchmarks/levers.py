@@ -7,14 +7,11 @@ Runs are resumable and share what does not change, such as the teacher. `KEY=VAL
 
 import argparse
 import json
-import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.results import scale_of
+from runs import arm_named, bounds, contrast, run, table
 
 RESULTS = Path(__file__).parent / "results" / "levers"
 
@@ -40,7 +37,7 @@ LEVERS = (
     Lever("+ MSE of logits", ("objective=mse",)),
     Lever("+ a third layer", ("student.count=3",)),
 )
-HEAD = ("", "score", "gap recovered", "agreement", "learnt", "against hard", "against hard+augmented", "MB", "minutes")
+HEAD = ["", "score", "gap recovered", "agreement", "learnt", "against hard", "against hard+augmented", "MB", "minutes"]
 
 
 def overrides(number: int, steps: int) -> list[str]:
@@ -56,36 +53,31 @@ def arms(sets: list[str]) -> str:
 
 def cells(lever: Lever, report: dict[str, Any]) -> list[str]:
     """The row of a report."""
-    scale = scale_of(report["metric"])
-    arm = next(one for one in report["arms"] if one["name"] == lever.arm)
+    arm = arm_named(report, lever.arm)
+    known = {(one["arm"], one["against"]) for one in report["contrasts"]}
 
-    def bounds(one: dict[str, float], scaled: Any = scale.read, digits: int = scale.digits) -> str:
-        return f"{scaled(one['value']):.{digits}f} [{scaled(one['low']):.{digits}f}, {scaled(one['high']):.{digits}f}]"
+    def against(other: str) -> str:
+        if (lever.arm, other) not in known:
+            return "–"
+        return bounds(report, contrast(report, lever.arm, other)["difference"], "+")
 
     def percent(share: float | None) -> str:
         return "–" if share is None else f"{100 * share:.1f} %"
 
     gap = arm["gap_recovered"]
-    against = {(one["arm"], one["against"]): bounds(one["difference"]) for one in report["contrasts"]}
     minutes = [seed["seconds"] / 60 for seed in arm["seeds"]]
     sizes = {(one["model"], one["variant"]): one["file_bytes"] / 1e6 for one in report["variants"]}
     return [
         lever.name,
-        bounds(arm["score"]),
-        "–" if gap is None else bounds(gap, lambda share: 100 * share, 0),
+        bounds(report, arm["score"]),
+        "–" if gap is None else f"{100 * gap['value']:.0f} [{100 * gap['low']:.0f}, {100 * gap['high']:.0f}]",
         percent(arm["agreement"]),
         percent(arm.get("agreement_learnt")),
-        against.get((lever.arm, "hard"), "–"),
-        against.get((lever.arm, "hard+augmented"), "–"),
+        against("hard"),
+        against("hard+augmented"),
         f"{sizes['student', 'int8']:.1f}" if ("student", "int8") in sizes else "–",
         f"{sum(minutes) / len(minutes):.1f}",
     ]
-
-
-def table(rows: list[list[str]]) -> str:
-    """Markdown."""
-    lines = [HEAD, ["---"] * len(HEAD), *rows]
-    return re.sub(r"-(?=\d)", "−", "\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
 def main() -> None:
@@ -95,21 +87,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2400, help="of each arm from the fourth row on (2400)")
     options = parser.parse_intermixed_args()
     rows: list[list[str]] = []
-    runs: dict[str, list[str]] = {}
+    done: dict[str, tuple[list[str], dict[str, Any]]] = {}
     for number, lever in enumerate(LEVERS):
         sets = overrides(number, options.steps)
         name = f"levers-{options.recipe}-{len(sets)}"
-        settings = [arms(sets), "measure.enabled=false", *options.overrides, *sets, f"name={name}"]
-        if name not in runs:
-            command = [sys.executable, "-m", "distill", "run", options.recipe, *settings]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            runs[name] = settings
-        report = json.loads((Path("outputs") / name / "report.json").read_text(encoding="utf-8"))
+        settings = [arms(sets), "measure.enabled=false", *options.overrides, *sets]
+        if name not in done:
+            done[name] = settings, run(options.recipe, name, *settings)
+        report = done[name][1]
         rows.append(cells(lever, report))
         RESULTS.mkdir(parents=True, exist_ok=True)
-        found = {"runs": list(runs.values()), "head": HEAD, "rows": rows, "provenance": report["provenance"]}
+        found = {
+            "runs": [settings for settings, _ in done.values()],
+            "head": HEAD,
+            "rows": rows,
+            "provenance": report["provenance"],
+        }
         (RESULTS / f"{options.recipe}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    print(table(rows))
+    print(table(HEAD, rows))
 
 
 if __name__ == "__main__":

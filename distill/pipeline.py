@@ -10,13 +10,14 @@ from distill.config import Config
 from distill.stages.assistants import train_assistants
 from distill.stages.augmentation import augment_texts
 from distill.stages.checks import check_before
+from distill.stages.choosing import choose_transfer
 from distill.stages.comparison import evaluate
 from distill.stages.context import Findings, Lesson, open_run
 from distill.stages.cross_fitting import cross_fit
 from distill.stages.delivery import Outcome, deliver
 from distill.stages.ensemble import mix_teachers
 from distill.stages.exporting import export_student, export_teacher, variant_results
-from distill.stages.floor import fit_floor
+from distill.stages.floor import fit_floor, train_static
 from distill.stages.importance import rank_units
 from distill.stages.looking import look_inside
 from distill.stages.pretraining import pretrain_student
@@ -42,7 +43,7 @@ def run(config: Config) -> Outcome:
     texts = augment_texts(this, texts, teacher)
     signal = cross_fit(this, texts, ask_teacher(this, texts, teacher))
     signal = mix_teachers(this, texts, signal)
-    texts = label_by_teacher(texts, signal)
+    texts = label_by_teacher(choose_transfer(this, texts, signal), signal)
     teachers = export_teacher(this, texts, signal)
     written = write_by_teacher(this, texts, teacher)
     own = prepare_student(this, texts, written)
@@ -50,12 +51,12 @@ def run(config: Config) -> Outcome:
     importance, assistants = rank_units(this, texts, signal), train_assistants(this, texts, signal)
     lesson = keep_states(this, Lesson(own, signal, pretrained, written, vectors, importance, assistants))
     arms = train_arms(this, lesson)
-    linear = fit_floor(this, texts)
-    comparison = evaluate(this, lesson, linear, arms)
+    linear, static = fit_floor(this, texts), train_static(this, texts, signal)
+    comparison = evaluate(this, lesson, linear, static, arms)
     chosen = choose(arms)
     exported = export_student(this, lesson, chosen)
     variants = variant_results(this, (*teachers, exported))
     inside = look_inside(this, texts, lesson, chosen)
-    findings = Findings(lesson, linear, arms, comparison, chosen, variants, inside)
+    findings = Findings(lesson, linear, static, arms, comparison, chosen, variants, inside)
     report = make_report(this, findings, started)
     return deliver(this, report, findings, exported)

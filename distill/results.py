@@ -21,6 +21,8 @@ from distill.errors import shown
 SCHEMA_VERSION = 1
 
 How = Literal["measured", "estimated", "unavailable"]
+FLOORS = ("linear", "static")
+"""Arms that are no way of training the student: small models of another kind, which it has to be worth more than."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from distill.config.terms import (
     SkewedKlTerm,
 )
 from distill.errors import UserError, about, nearest
+from distill.results import FLOORS
 
 C = TypeVar("C")
 
@@ -146,7 +147,7 @@ def check(config: Config) -> None:
         require(0 <= seed < 2**32, f"seeds has {seed}; give whole numbers from 0 to {2**32 - 1}")
     require(len(set(config.seeds)) == len(config.seeds), f"seeds is {list(config.seeds)}; give each once")
     require(len(set(config.arms)) == len(config.arms), f"arms is {list(config.arms)}; give each once")
-    require(any(arm != "linear" for arm in config.arms), "arms has no student; add 'hard', 'soft' or 'soft+transfer'")
+    require(any(arm not in FLOORS for arm in config.arms), "arms has no student; add 'hard', 'soft' or 'soft+transfer'")
     check_data(config, require)
     trains: dict[str, TrainConfig] = {"train": config.train}
     if not isinstance(config.teacher, ProbabilitiesTeacher):

@@ -77,9 +77,10 @@ class DataConfig:
     """This many training texts count as labelled; the labels of the others are not looked at. None: all."""
     transfer_limit: int | None = None
     """At most this many unlabelled texts are used. None: all."""
-    transfer_choice: Literal["random", "close"] = "random"
-    """Which, where there are more than ``transfer_limit``: any, or those nearest to the labelled training texts by the
-    cosine of their TF-IDF vectors."""
+    transfer_choice: Literal["random", "close", "unsure"] = "random"
+    """Which, where there are more than ``transfer_limit``: any; those nearest to the labelled training texts by the
+    cosine of their TF-IDF vectors; or those whose answer the teacher is surer of than a first student, which was
+    trained on the labelled texts alone."""
     recombined: int = 0
     """This many further pairs without labels are made of the texts of the training pairs; ``transfer_limit`` does not
     count them."""
@@ -520,6 +521,7 @@ class ReportConfig:
 
 Arm = Literal[
     "linear",
+    "static",
     "hard",
     "hard+augmented",
     "soft",
@@ -534,6 +536,8 @@ Arm = Literal[
 ]
 """What is compared: see ``distill/training/arms.py``."""
 
+STATIC_STEPS, STATIC_RATES = 1500, (1e-3, 3e-3)
+"""Budget and learning rates of the arm ``static``, as of ``conf/student/static.yaml``."""
 ASSISTED = "+assistant"
 """What the name of an arm ends with that an assistant teaches."""
 
@@ -592,6 +596,25 @@ class Config:
             found.append(replace(self, teacher=one, seeds=(first,)))
             before.append(one)
         return tuple(found)
+
+    @property
+    def static(self) -> "Config | None":
+        """The recipe with a static student in the student's place, as the arm ``static`` trains it: from soft labels,
+        on the texts without labels too where another arm does. Of the objective it has the terms that read answers.
+        None without that arm."""
+        if "static" not in self.arms:
+            return None
+        base: Arm = "soft+transfer" if "soft+transfer" in self.arms else "soft"
+        start: Literal["layers", "random"] = "random" if isinstance(self.teacher, ProbabilitiesTeacher) else "layers"
+        terms = tuple(term for term in self.objective.terms if not isinstance(term, InsideTerm))
+        return replace(
+            self,
+            student=StaticStudent("static", start=start, vocabulary=self.student.vocabulary),
+            assistant=(),
+            arms=("linear", base) if "linear" in self.arms else (base,),
+            objective=replace(self.objective, terms=terms, replacing=()),
+            train=replace(self.train, steps=STATIC_STEPS, learning_rates=STATIC_RATES),
+        )
 
     @property
     def assisted(self) -> tuple["Config", ...]:

@@ -165,7 +165,8 @@ class _Loading:
     def limited(self, transfer: list[Example], train: Sequence[Example]) -> list[Example]:
         """At most ``transfer_limit`` of them; of several sources the share of each is noted."""
         limit = self.config.transfer_limit
-        if limit is not None and limit < len(transfer):
+        chosen_later = self.config.transfer_choice == "unsure"
+        if limit is not None and limit < len(transfer) and not chosen_later:
             note = f"transfer: {limit} of {len(transfer)} texts without labels used"
             if self.config.transfer_choice == "close":
                 chosen = nearest_to(train, transfer, limit)
@@ -178,7 +179,7 @@ class _Loading:
             shares = Counter(self.origin.get(e.key, "train") for e in transfer)
             keys = ["train"] * ("train" in shares) + self.transfer_keys
             said = ", ".join(f"{shares[key]:,} texts of {describe(self.sources[key])}" for key in keys)
-            self.notes.append(f"transfer: {said}")
+            self.notes.append(f"transfer{', before the choice' * chosen_later}: {said}")
         return transfer
 
 

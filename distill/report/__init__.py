@@ -1,8 +1,8 @@
 """The report of a run: on the terminal, as HTML, as a model card. Reads results, computes none."""
 
-from distill.report.findings import losses_to_linear
+from distill.report.findings import losses_to_floors
 from distill.report.html import render_html
 from distill.report.model_card import render_card
 from distill.report.terminal import compare, print_table
 
-__all__ = ["compare", "losses_to_linear", "print_table", "render_card", "render_html"]
+__all__ = ["compare", "losses_to_floors", "print_table", "render_card", "render_html"]

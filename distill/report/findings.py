@@ -4,7 +4,18 @@ import math
 
 from distill.report.formatting import duration, number, p_value, percent, point_bounds, power_note, sentence_case
 from distill.report.legend import metric_in_words, metric_title, score_in_words
-from distill.results import ArmResult, Contrast, Ensemble, Figure, Gate, Report, Scale, SeedResult, VariantResult
+from distill.results import (
+    FLOORS,
+    ArmResult,
+    Contrast,
+    Ensemble,
+    Figure,
+    Gate,
+    Report,
+    Scale,
+    SeedResult,
+    VariantResult,
+)
 
 
 def arm_named(report: Report, name: str) -> ArmResult | None:
@@ -196,23 +207,22 @@ def out_of_scope(report: Report) -> str:
     return ", ".join(f"{name} {percent(auroc)}" for name, auroc in known)
 
 
-def losses_to_linear(report: Report) -> tuple[str, ...]:
-    """One sentence for the exported arm and for each shipped variant that scores below ``linear`` on test."""
-    linear = arm_named(report, "linear")
-    if linear is None:
-        return ()
+def losses_to_floors(report: Report) -> tuple[str, ...]:
+    """One sentence for the exported arm and for each shipped variant that scores below a floor on test."""
+    floors = [floor for name in FLOORS if (floor := arm_named(report, name)) is not None]
     shipped = [(f"{v.model} {v.variant}", v.score.value) for v in report.variants if v.shipped and v.score is not None]
     exported = arm_named(report, report.exported_arm)
-    if exported is not None and exported.name != "linear":
+    if exported is not None and exported.name not in FLOORS:
         shipped.insert(0, (f"{exported.name} (mean over seeds)", exported.score.value))
     return tuple(
-        f"{name} is shipped but loses to linear: "
-        f"{score_in_words(report, score)} against {score_in_words(report, linear.score.value)}."
+        f"{name} is shipped but loses to {floor.name}: "
+        f"{score_in_words(report, score)} against {score_in_words(report, floor.score.value)}."
+        for floor in floors
         for name, score in shipped
-        if score < linear.score.value
+        if score < floor.score.value
     )
 
 
 def all_warnings(report: Report) -> tuple[str, ...]:
-    """The run's warnings, and anything shipped that loses to ``linear``; each once."""
-    return tuple(dict.fromkeys((*report.warnings, *losses_to_linear(report))))
+    """The run's warnings, and anything shipped that loses to a floor; each once."""
+    return tuple(dict.fromkeys((*report.warnings, *losses_to_floors(report))))

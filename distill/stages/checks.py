@@ -49,6 +49,7 @@ def check_task(config: Config) -> None:
         check_writing(config, TASKS[name])
     check_static(config, TASKS[name])
     check_teaching(config, TASKS[name])
+    check_static_floor(config, TASKS[name])
     for i, assisted in enumerate(config.assisted):
         with about(f"assistant[{i}], as a student"):
             check_static(assisted, TASKS[name])
@@ -70,14 +71,31 @@ def check_task(config: Config) -> None:
             f"data.recombined is {data.recombined}, but there are no pairs to make in {name}"
             + ("" if data.pair else " without data.pair")
         )
-    if data.transfer_choice == "close" and (data.label is None or TASKS[name].label_free):
-        raise UserError(
-            "data.transfer_choice is 'close', but no training text has a label, to which others could be near; set it "
-            "to random"
-        )
+    check_choice_of_texts(config, TASKS[name])
     if isinstance(config.teacher, ProbabilitiesTeacher) and kind != "categorical":
         raise UserError(
             f"teacher=probabilities gives distributions over labels, which {name} does not have; give a model"
+        )
+
+
+def check_choice_of_texts(config: Config, task: type[Task]) -> None:
+    """Raises UserError where the texts without labels that students learn on cannot be chosen as asked for."""
+    choice, why = config.data.transfer_choice, ""
+    if choice == "random":
+        return
+    if config.data.label is None or task.label_free:
+        no = {"close": "to which others could be near", "unsure": "which a first student could learn on"}
+        why = f"no training text has a label, {no[choice]}"
+    elif choice == "unsure" and task.kind not in ("categorical", "bernoulli"):
+        why = f"the answers of {task.name} have no probability, by which the teacher would be surer than a student"
+    elif choice == "unsure" and config.augment.steps:
+        why = "texts are made of those without labels (augment) before any is chosen"
+    if why:
+        raise UserError(f"data.transfer_choice is '{choice}', but {why}; set it to random")
+    if choice == "unsure" and not any(arm in ON_TRANSFER for arm in config.arms):
+        raise UserError(
+            f"data.transfer_choice is 'unsure', but no arm of {list(config.arms)} learns on texts without labels; add "
+            "'soft+transfer', or set it to random"
         )
 
 
@@ -103,7 +121,7 @@ def check_arms(config: Config, task: type[Task]) -> None:
             "arms has 'gkd', whose students learn on what they write: that needs task=language_modelling and a teacher "
             "that is a model; leave it out"
         )
-    if task.label_free and not set(arms) <= {"linear", "soft"}:
+    if task.label_free and not set(arms) <= {"linear", "static", "soft"}:
         raise UserError(f"arms is {list(arms)}, but in {task.name} no text is labelled: set arms=[linear,soft]")
 
 
@@ -295,6 +313,19 @@ def check_static(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"student.start is '{student.start}', which takes token vectors of the teacher, but this teacher is a file "
             "of probabilities; set student.start=random"
+        )
+
+
+def check_static_floor(config: Config, task: type[Task]) -> None:
+    """Raises UserError where the task or the objective leaves the arm ``static`` nothing to learn."""
+    if config.static is None:
+        return
+    with about("arms has 'static', which trains a static student"):
+        check_static(config.static, task)
+    if not config.static.objective.terms:
+        raise UserError(
+            "arms has 'static', which learns from the teacher's answers alone, but all of objective.terms look inside "
+            "of the teacher; add one that does not, such as {name: kl}, or leave the arm out"
         )
 
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from distill.config.schema import ASSISTED
 from distill.results import ArmResult, Contrast, CurvePoint, SeedResult
 from distill.stages.artifacts import Artifact, load_units, save_units
-from distill.stages.context import Comparison, Lesson, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
+from distill.stages.context import (
+    Comparison,
+    Lesson,
+    Run,
+    Signal,
+    StaticFloor,
+    StudentTexts,
+    TrainedArm,
+    open_store,
+    units_of,
+)
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
@@ -114,7 +124,9 @@ class AnswerLearnt(Answer):
             save_units(folder / "answers.npz", units)
 
 
-def evaluate(this: Run, lesson: Lesson, linear: Artifact | None, arms: Sequence[TrainedArm]) -> Comparison:
+def evaluate(
+    this: Run, lesson: Lesson, linear: Artifact | None, static: StaticFloor | None, arms: Sequence[TrainedArm]
+) -> Comparison:
     """Test is read once, after every choice was made."""
     from distill.evaluation.summary import Reference, summarise
     from distill.evaluation.teacher import undertrained
@@ -124,6 +136,7 @@ def evaluate(this: Run, lesson: Lesson, linear: Artifact | None, arms: Sequence[
     task, test = texts.task, texts.dataset.test
     trained = [
         *([floor_on_test(texts, linear)] if linear is not None else []),
+        *([arm_on_test(this, static.texts, static.arm, DIFFERS_IN["static"])] if static is not None else []),
         teacher_on_test(this, texts, signal),
         *(arm_on_test(this, one.texts, one.arm, one.what) for chain in lesson.assistants.values() for one in chain),
         *(arm_on_test(this, texts, arm, DIFFERS_IN[arm.name], agreement_learnt(this, lesson, arm)) for arm in arms),
@@ -229,7 +242,7 @@ def arm_on_test(
         seeds=tuple(seed_result(s, r) for s, r in zip(seeds, arm.results, strict=True)),
         tasks=tuple(texts.task.with_thresholds(r["thresholds"]) for r in arm.results),
         units=tuple(one["test"] for one in answers),
-        budget=this.config.train.steps,
+        budget=arm.steps,
         out_of_scope=tuple(one["out_of_scope"] for one in answers) if texts.dataset.out_of_scope else (),
         agreement_learnt=learnt,
     )

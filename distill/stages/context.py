@@ -280,11 +280,23 @@ class Exported:
 
 
 @dataclass(frozen=True)
+class StaticFloor:
+    """The arm ``static``."""
+
+    arm: TrainedArm
+    texts: StudentTexts
+    """As it reads them."""
+    vectors: Artifact | None
+    """What it starts from."""
+
+
+@dataclass(frozen=True)
 class Findings:
     """Everything that a report tells of."""
 
     lesson: Lesson
     linear: Artifact | None
+    static: StaticFloor | None
     arms: tuple[TrainedArm, ...]
     comparison: Comparison
     chosen: Chosen

@@ -1,5 +1,6 @@
-"""The linear floor."""
+"""The floors: small models of another kind, that a student has to be worth more than."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import ClassVar
 
 from distill.data import Part
 from distill.stages.artifacts import Artifact, save_units
-from distill.stages.context import Run, Texts
+from distill.stages.context import Lesson, Run, Signal, StaticFloor, Texts
 from distill.stages.stage import Stage
+from distill.stages.students import train_arm
+from distill.stages.texts import prepare_student
+from distill.stages.vectors import make_vectors
 from distill.tasks import Task
 from distill.training.devices import Machine
 
@@ -55,3 +59,14 @@ def fit_floor(this: Run, texts: Texts) -> Artifact | None:
         return None
     train, validation = (texts.dataset.part(split) for split in ("train", "validation"))
     return this.artifacts.get(FitLinear(texts.task, train, validation, texts.held_out))
+
+
+def train_static(this: Run, texts: Texts, signal: Signal) -> StaticFloor | None:
+    """A static student, where the recipe has that arm."""
+    if this.config.static is None:
+        return None
+    aside = dataclasses.replace(this, config=this.config.static)
+    own = prepare_student(aside, texts, None)
+    vectors = make_vectors(aside, own, signal)
+    arm = train_arm(aside, Lesson(own, signal, None, vectors=vectors), aside.config.arms[-1], "static floor")
+    return StaticFloor(dataclasses.replace(arm, name="static"), own, vectors)

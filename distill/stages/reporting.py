@@ -142,6 +142,10 @@ def costs_of(findings: Findings) -> tuple[StageCost, ...]:
     more = (lesson.pretrained, lesson.vectors, lesson.importance, lesson.states, findings.linear)
     others = [artifact.cost for artifact in more if artifact is not None]
     trained = {model.identity for arm in findings.arms for model in arm.models}
+    if findings.static is not None:
+        made = findings.static.vectors
+        others += [] if made is None else [made.cost]
+        others.append(cost_of_arm(findings.static.arm, "static floor"))
     between = [
         cost for chain in lesson.assistants.values() for one in chain for cost in costs_of_assistant(one, trained)
     ]

@@ -21,6 +21,7 @@ from distill.config import (
 )
 from distill.config.schema import ASSISTED, NO_MATTER
 from distill.data import Part
+from distill.results import FLOORS
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Chosen, Lesson, Run, Signal, TrainedArm, kept_of, open_store
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
@@ -222,19 +223,19 @@ class TrainStudent(Stage):
 
 
 def train_arms(this: Run, lesson: Lesson) -> tuple[TrainedArm, ...]:
-    """All arms of the recipe but the floor."""
-    return tuple(train_arm(this, lesson, name) for name in this.config.arms if name != "linear")
+    """All arms of the recipe but the floors."""
+    return tuple(train_arm(this, lesson, name) for name in this.config.arms if name not in FLOORS)
 
 
 def train_arm(this: Run, lesson: Lesson, name: str, who: str = "") -> TrainedArm:
     """Chooses the learning rate on validation with the first seed, then trains the other seeds with it."""
     first, *others = this.config.seeds
     rates = this.config.train.learning_rates
-    asked = [dataclasses.replace(training_of(this, lesson, name, rate, first), who=who) for rate in rates]
+    asked = [training_of(this, lesson, name, rate, first, who) for rate in rates]
     tried = [this.artifacts.get(one) for one in asked]
     chosen = best_of(tried)
     rate = chosen.read("result.json")["learning_rate"]
-    more = [this.artifacts.get(training_of(this, lesson, name, rate, seed)) for seed in others]
+    more = [this.artifacts.get(training_of(this, lesson, name, rate, seed, who)) for seed in others]
     models = (chosen, *more)
     return TrainedArm(
         name,
@@ -248,7 +249,7 @@ def train_arm(this: Run, lesson: Lesson, name: str, who: str = "") -> TrainedArm
     )
 
 
-def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) -> TrainStudent:
+def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int, who: str = "") -> TrainStudent:
     """One training of an arm."""
     config, texts, signal = this.config, lesson.texts, lesson.signal
     answers = None if name in (*ON_LABELS, ON_POLICY) else answers_of(lesson, name)
@@ -274,6 +275,7 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) ->
         labelled=texts.dataset.part("train"),
         validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
+        who=who,
     )
 
 

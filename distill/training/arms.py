@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DIFFERS_IN = {
     "linear": "TF-IDF and logistic regression on the labelled texts: the honest floor",
+    "static": "a second floor: one vector a token, the teacher's at the start, averaged; it learns from the soft "
+    "labels on the texts of soft+transfer, or of soft where that is no arm",
     "teacher": "the model that is distilled",
     "hard": "the data's labels on the labelled texts",
     "hard+augmented": "the data's labels on the same texts, and on those made of them, each with the label of the text "

@@ -73,7 +73,7 @@ def test_every_recipe_composes_and_says_what_it_is(recipe: str) -> None:
 def test_the_rotten_tomatoes_recipe_is_what_it_promises() -> None:
     (config,) = _compose("rotten_tomatoes")
     assert config.seeds == (0, 1, 2, 3, 4)
-    assert config.arms == ("linear", "hard", "soft", "soft+transfer", "pseudo+transfer")
+    assert config.arms == ("linear", "static", "hard", "soft", "soft+transfer", "pseudo+transfer")
     assert config.data.labelled == 2000
     assert config.data.group == "movie_name"
 

@@ -3,12 +3,16 @@
 import itertools
 import json
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-LEVERS = runpy.run_path(str(BENCHMARKS / "levers.py"))
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(BENCHMARKS))
+    LEVERS = runpy.run_path(str(BENCHMARKS / "levers.py"))
+    sys.modules.pop("runs")
 
 
 def test_each_row_keeps_what_the_rows_above_it_set() -> None:
@@ -35,5 +39,5 @@ def test_a_row_shows_the_arm_that_it_is_about() -> None:
     of = {lever.arm: LEVERS["cells"](lever, report) for lever in LEVERS["LEVERS"][:3]}
     assert [row[1][:4] for row in of.values()] == ["72.9", "72.5", "76.0"]
     assert of["soft+transfer"][2] == "66 [44, 88]"
-    assert of["soft+transfer"][5] == "3.0 [1.9, 4.2]"
+    assert of["soft+transfer"][5] == "+3.0 [+1.9, +4.2]"
     assert (of["hard"][5], of["soft"][5].split()[0], of["soft"][6]) == ("–", "-0.5", "–")

@@ -605,7 +605,7 @@ def compared(now: Given, arms: list[TrainedArm]) -> Comparison:
     teacher = Teacher(now.signal.teacher.model, (), training(0.9, FAST)["result.json"], ())
     signal = ask_teacher(now.this, now.texts, teacher)
     arms = [dataclasses.replace(arm, part=now.texts.dataset.part("train")) for arm in arms]
-    return evaluate(now.this, Lesson(now.texts, signal, None), fit_floor(now.this, now.texts), arms)
+    return evaluate(now.this, Lesson(now.texts, signal, None), fit_floor(now.this, now.texts), None, arms)
 
 
 def test_each_seed_of_each_arm_is_scored_by_its_own_answers_on_test(

@@ -1,0 +1,69 @@
+"""Which texts without labels students learn on, where there are more than are asked for and the teacher has a say."""
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.stages.context import Lesson, Run, Signal, Texts, open_store, units_of
+from distill.stages.importance import rank_units
+from distill.stages.signal import LabelTexts
+from distill.stages.students import train_arm
+from distill.stages.texts import prepare_student
+from distill.stages.tokens import tokens_of
+from distill.stages.vectors import make_vectors
+from distill.tasks import Task
+from distill.tasks.task import Logits
+
+WHO = "first student"
+
+
+def choose_transfer(this: Run, texts: Texts, signal: Signal) -> Texts:
+    """With ``data.transfer_choice=unsure``, the ``data.transfer_limit`` texts without labels that a first student lacks
+    most: those whose answer the teacher is surer of than it is.
+
+    The first student is the recipe's own, trained on the soft labels of the labelled texts with the first seed. The
+    teacher labels all texts, of which students then learn on the chosen ones.
+    """
+    transfer, limit = texts.dataset.transfer, this.config.data.transfer_limit
+    if this.config.data.transfer_choice != "unsure" or limit is None or limit >= len(transfer):
+        return texts
+    aside = dataclasses.replace(this, config=dataclasses.replace(this.config, seeds=this.config.seeds[:1]))
+    own = prepare_student(aside, texts, None)
+    vectors, importance = make_vectors(aside, own, signal), rank_units(aside, texts, signal)
+    trained = train_arm(aside, Lesson(own, signal, None, vectors=vectors, importance=importance), "soft", WHO)
+    tokens = tokens_of(aside, own, own.dataset.part("transfer"))
+    asked = this.artifacts.get(LabelTexts(trained.models[0], own.reading, own.task, tokens, to_learn=True))
+    assert signal.answers is not None
+    teacher, student = (units_of(open_store(one), transfer) for one in (signal.answers, asked))
+    lack = lacking(texts.task, teacher, student)
+    chosen = set(np.argsort(-lack, kind="stable")[:limit].tolist())
+    note = (
+        f"transfer: {limit} of {len(transfer)} texts without labels used, those whose answer the teacher is surer of "
+        f"than a student of the labelled texts: by {100 * lack[sorted(chosen)].mean():.0f} points on average, by "
+        f"{100 * lack.mean():.0f} over all"
+    )
+    dataset = dataclasses.replace(
+        texts.dataset,
+        transfer=tuple(e for index, e in enumerate(transfer) if index in chosen),
+        notes=(*texts.dataset.notes, note),
+    )
+    costs = (*texts.costs, *trained.costs, dataclasses.replace(asked.cost, stage=f"what the {WHO} says of all texts"))
+    return dataclasses.replace(texts, dataset=dataset, costs=costs)
+
+
+def lacking(task: Task, teacher: list[Logits], student: list[Logits]) -> NDArray[np.float64]:
+    """[N]: the probability that the teacher gives to its answer minus what the student gives to that answer; where
+    several labels may hold, the mean over labels. ``teacher`` and ``student``: [1, C] of each text."""
+    own, other = (probabilities(task, np.concatenate(units).astype(np.float64)) for units in (student, teacher))
+    answer = other.argmax(-1)[..., None]
+    lack = np.take_along_axis(other, answer, -1) - np.take_along_axis(own, answer, -1)
+    return np.asarray(lack.reshape(len(lack), -1).mean(1), dtype=np.float64)
+
+
+def probabilities(task: Task, logits_NC: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N, C] of labels of which one holds, or [N, C, 2] of labels that do not hold or do."""
+    if task.kind == "bernoulli":
+        logits_NC = np.stack([np.zeros_like(logits_NC), logits_NC], axis=-1)
+    shifted = np.exp(logits_NC - logits_NC.max(-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(-1, keepdims=True))
