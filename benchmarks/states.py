@@ -50,15 +50,13 @@ def random_rows(tokens: int) -> Any:
 
 def keep(folder: Path, teacher: Any, compared: Any, rows: Any, machine: Any) -> float:
     """Asks the teacher about all texts, as the stage does. Returns seconds."""
-    from distill.text import pad
-    from distill.training.inside import states_of
+    from distill.training.inside import look_at, states_of
+    from distill.training.loop import TOKENS
     from distill.training.states import Sizes, write_index, write_shard
 
     before = time.perf_counter()
-    forward, of_texts = states_of(teacher, compared, None, machine), []
-    for one in rows.encoded:
-        states = forward(pad([one], 0))[0]
-        of_texts.append((states[:, : compared.of_token], states[:1, compared.of_token :]))
+    forward = states_of(teacher, compared, None, machine)
+    of_texts = look_at(rows.encoded, forward, compared, rows.reading.pad_id, TOKENS)
     lengths = np.append(0, [len(one.input_ids) for one in rows.encoded]).cumsum()
     write_shard(folder, 0, of_texts)
     write_index(folder, compared, rows.examples, Sizes(lengths, np.arange(TEXTS + 1)))

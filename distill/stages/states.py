@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,18 +10,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distill.config import LayersStudent, ObjectiveConfig, TransformerStudent
-from distill.progress import say, track
-from distill.results import from_plain
-from distill.runtime.forward import ALONE, Forward, batches_by_tokens
+from distill.progress import say
+from distill.results import FLOORS, from_plain
+from distill.runtime.forward import ALONE
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Lesson, Run, kept_of
 from distill.stages.signal import ON_TRANSFER, WITHOUT_ANSWERS
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
-from distill.text import Encoded, Reading, pad, rows_of
+from distill.text import Reading
 from distill.training.devices import Machine
-from distill.training.states import BYTES, Compared, Sizes, States, name_of, write_index, write_shard
+from distill.training.states import BYTES, Compared, Sizes, name_of, write_index, write_shard
 
 GB = 1e9
 ROOM = 1e9
@@ -127,13 +126,15 @@ class KeepStates(Stage):
     def ask(self, work: Path, sizes: Sizes, machine: Machine) -> None:
         """Asks the teacher about shards that no other process asks about."""
         from distill.models import load_model
-        from distill.training.inside import shape_of, states_of
+        from distill.training.inside import look_at, shape_of, states_of
+        from distill.training.loop import TOKENS
         from distill.training.shards import work_off
 
         teacher = load_model(self.model.directory / "model", self.task).model
         if machine.is_main:
             (work.parent / "shape.json").write_text(json.dumps(dataclasses.asdict(shape_of(teacher, self.task))))
         forward = states_of(teacher, self.compared, kept_of(self.vocabulary), machine)
+        alone = bool(self.model.read("result.json").get("padding"))  # what happens inside it depends on padding
         shards = {name_of(first): (first, end) for first, end in sizes.shards(self.compared)}
         encoded, places = self.texts.encoded, self.places
         numbers = {shard: number for number, shard in enumerate(shards, start=1)}
@@ -142,7 +143,9 @@ class KeepStates(Stage):
             first, end = shards[shard]
             what = self.what + (f", shard {numbers[shard]} of {len(shards)}" if len(shards) > 1 else "")
             if not (work / BEYOND).exists():
-                states = self.answers(forward, [encoded[int(place)] for place in places[first:end]], what)
+                texts = [encoded[int(place)] for place in places[first:end]]
+                tokens = ALONE if alone else TOKENS
+                states = look_at(texts, forward, self.compared, self.reading.pad_id, tokens, what)
                 if all(np.isfinite(part).all() for text in states for part in text):
                     write_shard(work, first, states)
                     return
@@ -151,32 +154,12 @@ class KeepStates(Stage):
 
         work_off(work, list(shards), keep, len(shards) * machine.rank // machine.processes, machine.is_main)
 
-    def answers(self, forward: Forward, texts: Sequence[Encoded], what: str) -> list[tuple[States, States]]:
-        """Of each text what :meth:`StateStore.at` is to give."""
-        from distill.training.loop import TOKENS
-
-        alone = bool(self.model.read("result.json").get("padding"))  # what happens inside it depends on padding
-        windows = [one.windows for one in texts]
-        longest = [max(len(row.input_ids) for row in rows_of([one])) for one in texts]
-        found: dict[int, tuple[States, States]] = {}
-        for batch in track(batches_by_tokens(windows, longest, ALONE if alone else TOKENS), what):
-            arrays = pad(rows_of([texts[i] for i in batch]), self.reading.pad_id)
-            states_RLC: Any = forward(arrays)
-            assert states_RLC.shape[-1] == self.compared.of_token + self.compared.of_row
-            mask = arrays["attention_mask"].astype(bool)
-            ends = np.cumsum([windows[i] for i in batch])
-            for i, end in zip(batch, ends, strict=True):
-                own = slice(end - windows[i], end)
-                tokens = states_RLC[own, :, : self.compared.of_token][mask[own]]
-                found[i] = tokens, states_RLC[own, 0, self.compared.of_token :].copy()
-        return [found[i] for i in range(len(texts))]
-
 
 def keep_states(this: Run, lesson: Lesson) -> Lesson:
     """The lesson with what happens inside the teacher, where terms look there and it is to be kept and fits; else the
     teacher runs beside the students. A line says which, and why."""
     config, texts, model = this.config, lesson.texts, lesson.signal.teacher.model
-    arms = [arm for arm in config.arms if arm not in WITHOUT_ANSWERS]
+    arms = [arm for arm in config.arms if arm not in (*FLOORS, *WITHOUT_ANSWERS)]
     if not (config.objective.states_gb and config.objective.looks_inside and arms):
         return lesson
     assert model is not None

@@ -1,6 +1,6 @@
 """What happens inside a Transformer: queries, keys and values of its layers, and its sizes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -18,12 +18,14 @@ from distill.models.answers import model_inputs
 from distill.models.students import chosen_layers
 from distill.objectives import Objective, Shape
 from distill.objectives.inside import OnAttention, OnFirstTokens, OnStates
-from distill.runtime.forward import Forward
+from distill.progress import track
+from distill.runtime.forward import Forward, batches_by_tokens
 from distill.tasks import Task
+from distill.text import Encoded, pad, rows_of
 from distill.text.encoding import Ids
 from distill.training.devices import Machine
 from distill.training.memory import halving
-from distill.training.states import Compared
+from distill.training.states import Compared, States
 
 PROJECTIONS = (
     ("query", "key", "value"),  # BERT and its kin, and the encoders here
@@ -125,6 +127,27 @@ def projections(model: nn.Module) -> list[list[nn.Linear]]:
             "'attention' and 'relations' read; leave them out, or choose 'hidden'"
         )
     return found  # type: ignore[return-value]
+
+
+def look_at(  # as many parameters as :func:`distill.runtime.respond`
+    texts: Sequence[Encoded], forward: Forward, compared: Compared, pad_id: int, tokens: int, what: str = ""
+) -> list[tuple[States, States]]:
+    """Of each text what :meth:`distill.training.states.StateStore.at` is to give, by :func:`states_of` in batches of at
+    most so many padded ``tokens``. With ``what``, progress is shown under this name."""
+    windows = [one.windows for one in texts]
+    longest = [max(len(row.input_ids) for row in rows_of([one])) for one in texts]
+    found: dict[int, tuple[States, States]] = {}
+    batches = batches_by_tokens(windows, longest, tokens)
+    for batch in track(batches, what) if what else batches:
+        arrays = pad(rows_of([texts[i] for i in batch]), pad_id)
+        states_RLC: Any = forward(arrays)
+        assert states_RLC.shape[-1] == compared.of_token + compared.of_row
+        mask, ends = arrays["attention_mask"].astype(bool), np.cumsum([windows[i] for i in batch])
+        for i, end in zip(batch, ends, strict=True):
+            own = slice(end - windows[i], end)
+            tokens_TC = states_RLC[own, :, : compared.of_token][mask[own]]
+            found[i] = tokens_TC, states_RLC[own, 0, compared.of_token :].copy()
+    return [found[i] for i in range(len(texts))]
 
 
 @contextmanager

@@ -319,6 +319,24 @@ def test_what_does_not_fit_is_not_kept_and_the_teacher_runs_beside(
     assert training_of(this, lesson, "soft", 1e-3, 0).beside == lesson.signal.teacher.model
 
 
+def test_nothing_is_kept_where_no_arm_looks_inside(kept_run: tuple[SmallRun, list[str]]) -> None:
+    now, _ = kept_run
+    this = open_run(dataclasses.replace(now.config, arms=("linear", "static", "hard")))
+    lesson = beside(now)[1]
+    assert keep_states(this, lesson) is lesson
+
+
+def test_only_labelled_texts_are_asked_about_where_no_arm_learns_on_others(
+    kept_run: tuple[SmallRun, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, _ = kept_run
+    monkeypatch.setattr(states, "ROOM", 0)
+    this, lesson = open_run(dataclasses.replace(now.config, arms=("linear", "soft"))), beside(now)[1]
+    kept = keep_states(this, lesson).states
+    assert kept is not None
+    assert len(StateStore(kept.directory / "store")) == len(now.values["read_data"].train)
+
+
 def test_what_is_on_the_disk_already_needs_no_room(kept_run: tuple[SmallRun, list[str]]) -> None:
     now, _ = kept_run
     ((stage, artifact),) = now.of(KeepStates)
