@@ -22,6 +22,7 @@ from distill.stages.looking import look_inside
 from distill.stages.pretraining import pretrain_student
 from distill.stages.reporting import make_report
 from distill.stages.signal import ask_teacher, label_by_teacher, write_by_teacher
+from distill.stages.streaming import label_stream
 from distill.stages.students import choose, train_arms
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
@@ -46,8 +47,9 @@ def run(config: Config) -> Outcome:
     written = write_by_teacher(this, texts, teacher)
     own = prepare_student(this, texts, written)
     pretrained, vectors = pretrain_student(this, texts), make_vectors(this, own, signal)
+    streamed = label_stream(this, texts, own, signal)
     importance, assistants = rank_units(this, texts, signal), train_assistants(this, texts, signal)
-    lesson = Lesson(own, signal, pretrained, written, vectors, importance, assistants)
+    lesson = Lesson(own, signal, pretrained, written, vectors, importance, assistants, streamed)
     arms = train_arms(this, lesson)
     linear = fit_floor(this, texts)
     comparison = evaluate(this, lesson, linear, arms)

@@ -23,6 +23,7 @@ from distill.config import (
     TransformerStudent,
     TransformerTeacher,
 )
+from distill.config.schema import ASSISTED
 from distill.errors import UserError, about, nearest
 from distill.export.bundle import check_place
 from distill.sources import locate, validate
@@ -49,6 +50,7 @@ def check_task(config: Config) -> None:
         check_writing(config, TASKS[name])
     check_static(config, TASKS[name])
     check_teaching(config, TASKS[name])
+    check_stream(config, TASKS[name])
     for i, assisted in enumerate(config.assisted):
         with about(f"assistant[{i}], as a student"):
             check_static(assisted, TASKS[name])
@@ -170,6 +172,28 @@ def check_objective(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"objective.terms has only 'hard', but no text of {task.name} is labelled; choose objective=cosine"
         )
+
+
+def check_stream(config: Config, task: type[Task]) -> None:
+    """Raises UserError where texts are streamed for a task, a teacher or arms that cannot learn on them."""
+    if config.data.stream is None:
+        return
+    said = f"data.stream is {config.data.stream.path}"
+    if task.kind not in ("categorical", "bernoulli", "number") or task.words or config.data.pair:
+        what = "pairs" if config.data.pair else task.name
+        raise UserError(
+            f"{said}, but streamed are single texts each with one answer, not those of {what}; give data.transfer"
+        )
+    arms = [arm for arm in config.arms if arm in ON_TRANSFER]
+    if not arms:
+        raise UserError(f"{said}, but no arm of {list(config.arms)} learns on it; add 'soft+transfer', or leave it out")
+    if assisted := next((arm for arm in arms if arm.endswith(ASSISTED)), None):
+        raise UserError(f"{said}, but no assistant is asked about a stream, as '{assisted}' needs; leave that arm out")
+    if isinstance(config.teacher, ProbabilitiesTeacher):
+        raise UserError(f"{said}, but no file of probabilities is looked up for a stream; give a model as teacher")
+    if config.folds > 1 or config.ensemble.teachers:
+        several = "ensemble.teachers" if config.ensemble.teachers else "teacher.folds"
+        raise UserError(f"{said}, and one teacher alone is asked about a stream; leave {several} out")
 
 
 def check_augment(config: Config, task: type[Task]) -> None:

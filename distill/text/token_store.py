@@ -123,6 +123,11 @@ class TokenStore(Sequence[Encoded]):
         )
 
     @property
+    def truncated(self) -> int:
+        """Rows that lost a part of their text."""
+        return int(np.count_nonzero(self._arrays["truncated"]))
+
+    @property
     def windows(self) -> NDArray[np.int64]:
         """[N], the rows of each example."""
         return np.diff(self._arrays["rows_until"])

@@ -41,12 +41,14 @@ from distill.config import (
     WordStep,
 )
 from distill.data import Dataset, Part
+from distill.data.stream import Known, ParquetFile, Stream
 from distill.measure import EnergyMeter
 from distill.results import Figure, StageCost
 from distill.stages import stage as stage_file
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.augmentation import MakeTexts
 from distill.stages.comparison import AnswerHeldOut, AnswerLearnt
+from distill.stages.context import Streamed
 from distill.stages.cross_fitting import MixLabels
 from distill.stages.exporting import AnswerByGraph, ExportModel
 from distill.stages.floor import FitLinear
@@ -56,6 +58,7 @@ from distill.stages.measuring import MeasureVariant
 from distill.stages.pretraining import PretrainStudent
 from distill.stages.signal import ContinueTexts, LabelTexts, ReadLabels, WriteTexts
 from distill.stages.stage import Stage, identity
+from distill.stages.streaming import LabelStream, ReadStream
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
 from distill.stages.texts import MakeReading, MakeVocabulary
@@ -71,6 +74,7 @@ ON_DEVICE = {
     TrainTeacher,
     PretrainStudent,
     LabelTexts,
+    LabelStream,
     WriteTexts,
     ContinueTexts,
     MakeVectors,
@@ -79,7 +83,7 @@ ON_DEVICE = {
     AnswerHeldOut,
     AnswerLearnt,
 }
-DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds"}
+DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds", "place"}
 """Names of settings that change no result, wherever they stand."""
 CHECKED_ALONE = {
     *((TrainTeacher, name) for name in ("students", "objective", "augment", "without")),
@@ -137,6 +141,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
     def read(part: Part) -> Tokens:
         return Tokens(part, artifact("tokens"))
 
+    stream = Stream("here", "text", (ParquetFile("here/1", ("1", 9, "now"), 2), ParquetFile("here/2", ("2", 9, ""), 3)))
     teacher = PretrainedTeacher("pretrained", source("teacher"), label_map={"LABEL_0": "bad"})
     student = LayersStudent("layers", (1,), pretraining=PretrainingConfig((source("corpus"),), limit=5))
     made_texts = AugmentConfig((MaskStep("mask"), WordStep("words"), MaskedLmStep("masked_lm")))
@@ -169,6 +174,8 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             "fold 1",
         ),
         LabelTexts(artifact("teacher"), reading, task, read(training), True),
+        LabelStream(artifact("teacher"), reading, task, stream, Known.of(dataset)),
+        ReadStream(stream, artifact("labels"), reading, task),
         MixLabels((artifact("one"), artifact("other")), task, training, (2.0, 1.0), True),
         WriteTexts(artifact("teacher"), reading, task, read(training)),
         ContinueTexts(artifact("teacher"), reading, task, read(training), 0),
@@ -199,6 +206,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             labelled=train,
             validation=read(validation),
             paired=False,
+            streamed=Streamed(stream, artifact("labels"), artifact("tokens")),
             who="assistant",
         ),
         FitLinear(task, train, validation, held_out),
@@ -243,6 +251,9 @@ def changes(value: Any) -> Iterator[tuple[str, Any]]:
         yield "path", dataclasses.replace(value, path=str(Path(str(value.path)).parent))
     elif isinstance(value, Artifact):
         yield "identity", dataclasses.replace(value, identity=value.identity + " of another stage")
+    elif isinstance(value, Known):
+        yield "more", Known(value.keys | {b"another"})
+        yield "fewer", Known(frozenset(sorted(value.keys)[1:]))
     elif isinstance(value, Part):
         yield from changes_of_part(value)
     elif isinstance(value, Reading):
@@ -360,6 +371,8 @@ def test_splits_that_a_stage_is_not_given_do_not_change_it(table: dict[type[Stag
     for stage in table.values():
         values = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
         parts = {name: value for name, value in values.items() if isinstance(value, (Part, Tokens))}
+        if not parts:
+            continue
         given = {split for one in parts.values() for split in part_of(one).splits}
         whole = part_of(next(iter(parts.values()))).whole
         others = dict.fromkeys(("train", "transfer", "validation", "test", "out_of_scope"), ())
