@@ -16,7 +16,7 @@ FLAT = ("input_ids", "token_type_ids", "word_starts", "word_ends", "word_rows", 
 OFFSETS = ("tokens_until", "words_until", "targets_until", "rows_until")
 """Where tokens, words and target of each row [R + 1], and the rows of each example [N + 1], begin and end."""
 FILES = (*FLAT, *OFFSETS, "truncated")
-CHUNK = 1 << 20
+CHUNK = 1 << 16
 """Numbers that are looked at at a time."""
 
 

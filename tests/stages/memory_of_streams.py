@@ -1,9 +1,8 @@
-"""Labels a stream and learns on it in a process of its own, and prints the most memory that it took, in bytes.
+"""Labels a stream and learns on it in a process of its own, and prints the most memory that it took, in MB.
 
 Arguments: the teacher's folder, that of the stream, and an empty one.
 """
 
-import resource
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from distill import tasks
 from distill.config import Architecture, KlTerm, StreamConfig, TrainConfig
 from distill.data.stream import Known, open_stream
 from distill.measure import EnergyMeter
+from distill.measure.memory import peak_resident_set
 from distill.models import build_transformer, save_model
 from distill.objectives import Objective
 from distill.results import Figure, StageCost
@@ -43,10 +43,7 @@ def main(teacher: Path, place: Path, work: Path) -> None:
     budget = TrainConfig(steps=60, batch_size=32, evaluations=1)
     objective = Objective.of([KlTerm("kl")], TASK.kind)
     train(Problem(model.model, objective, signal, rows, None, budget, 1e-3, 0, "student"), None, CPU)
-    print(
-        len(rows.lengths),
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-    )
+    print(len(rows.lengths), peak_resident_set().value)
 
 
 if __name__ == "__main__":
