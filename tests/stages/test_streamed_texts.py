@@ -218,6 +218,7 @@ def test_a_student_with_other_tokens_reads_the_texts_that_its_teacher_labelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sharding, "SHARD", 9)
+    monkeypatch.setattr("distill.data.stream.BATCH", 4)
     now = prepared(streamed_config(reviews, encoder, tmp_path, shards, **changes))
     reading, teacher = now.own.reading, now.lesson.signal.teacher.model
     assert reading.identity != now.texts.reading.identity
