@@ -157,7 +157,7 @@ def open_stream(config: StreamConfig) -> Stream:
     Raises UserError where there is none, where one cannot be read, or has no such column of texts.
     """
     system, root = file_system(config.path)
-    with reading(config.path):
+    with telling(config.path, "cannot be listed", "check its name, and that it can be reached and read from here"):
         found = {place: state for place, state in system.find(root, detail=True).items() if place.endswith(".parquet")}
     if not found:
         raise UserError(
@@ -217,17 +217,17 @@ def opened(path: str, place: str) -> Iterator[Any]:
     from pyarrow import parquet
 
     system, _ = file_system(path)
-    with reading(place), system.open(place, "rb") as handle:
+    with telling(place, "cannot be read as Parquet", "mend it, or take it away"), system.open(place, "rb") as handle:
         yield parquet.ParquetFile(handle, buffer_size=BUFFER)
 
 
 @contextmanager
-def reading(place: str) -> Iterator[None]:
-    """Raises UserError for what goes wrong with a file."""
+def telling(place: str, what: str, mend: str) -> Iterator[None]:
+    """Raises UserError for what goes wrong there."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # of a dozen kinds: of the network, of rights, of damaged files
         said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"{place} cannot be read as Parquet: {said}; mend it, or take it away") from error
+        raise UserError(f"{place} {what}: {said}; {mend}") from error

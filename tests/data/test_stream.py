@@ -96,6 +96,16 @@ def test_a_bucket_without_its_package_names_it(monkeypatch: pytest.MonkeyPatch) 
         open_stream(StreamConfig("s3://x/y"))
 
 
+def test_a_bucket_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
+    def refused(*given: Any, **named: Any) -> None:
+        raise PermissionError("Access Denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(fsspec.filesystem("memory")), "find", refused)
+        with pytest.raises(UserError, match=r"memory://bucket/of cannot be listed: Access Denied; check its name, and"):
+            open_stream(StreamConfig(bucket))
+
+
 def test_where_files_lie_does_not_matter_and_what_they_hold_does(folder: Path, tmp_path: Path) -> None:
     from distill.stages.stage import identity
 
