@@ -24,6 +24,7 @@ from distill.stages.pretraining import pretrain_student
 from distill.stages.reporting import make_report
 from distill.stages.signal import ask_teacher, label_by_teacher, write_by_teacher
 from distill.stages.states import keep_states
+from distill.stages.streaming import label_stream
 from distill.stages.students import choose, train_arms
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
@@ -48,10 +49,12 @@ def run(config: Config) -> Outcome:
     written = write_by_teacher(this, texts, teacher)
     own = prepare_student(this, texts, written)
     pretrained, vectors = pretrain_student(this, texts), make_vectors(this, own, signal)
+    streamed = label_stream(this, texts, own, signal)
     importance, assistants = rank_units(this, texts, signal), train_assistants(this, texts, signal)
-    lesson = keep_states(this, Lesson(own, signal, pretrained, written, vectors, importance, assistants))
+    lesson = Lesson(own, signal, pretrained, written, vectors, importance, assistants, streamed)
+    lesson = keep_states(this, lesson)
     arms = train_arms(this, lesson)
-    linear, static = fit_floor(this, texts), train_static(this, texts, signal)
+    linear, static = fit_floor(this, texts), train_static(this, texts, signal, streamed)
     comparison = evaluate(this, lesson, linear, static, arms)
     chosen = choose(arms)
     exported = export_student(this, lesson, chosen)

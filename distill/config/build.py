@@ -226,6 +226,8 @@ def check_data(config: Config, require: Callable[[bool, str], None]) -> None:
     for key, least in (("labelled", 1), ("transfer_limit", 0)):
         value = getattr(config.data, key)
         require(value is None or value >= least, f"data.{key} is {value}; give at least {least}, or null for all")
+    limit = None if config.data.stream is None else config.data.stream.limit
+    require(limit is None or limit > 0, f"data.stream.limit is {limit}; give at least 1, or null for all")
     for share in ("validation_share", "test_share"):
         value = getattr(config.data, share)
         require(0 <= value < 1, f"data.{share} is {value}; it is a share, from 0 to below 1")

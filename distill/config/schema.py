@@ -49,6 +49,21 @@ class TaskConfig:
 
 
 @dataclass(frozen=True)
+class StreamConfig:
+    """Texts without labels in Parquet files, too many for memory: read, cleaned and labelled shard by shard."""
+
+    path: str
+    """A folder, of which every file that ends with ``.parquet`` is read, in the order of their names, those in folders
+    of it too; one such file; or such a place in a bucket or on the hub: ``s3://…``, ``gs://…``, ``hf://datasets/…``."""
+    text: str = "text"
+    """The column of texts."""
+    limit: int | None = None
+    """At most this many rows are read, the first ones. None: all."""
+    licence: str = field(default="", metadata=NO_MATTER)
+    """Licence of the texts; reaches the bundle."""
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Labelled and unlabelled texts."""
 
@@ -57,6 +72,8 @@ class DataConfig:
     test: Source | None = None
     transfer: tuple[Source, ...] | None = None
     """More texts without labels, from one source or a list of them."""
+    stream: StreamConfig | None = None
+    """More of them than memory holds, for the arms with +transfer."""
     splits: dict[str, str] = field(default_factory=dict)
     """Names of the splits of a hub data set or a ``save_to_disk`` folder, such as ``validation: dev``."""
     text: str = "text"

@@ -4,8 +4,12 @@ import hashlib
 import json
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from distill.text.example import Example
+
+if TYPE_CHECKING:
+    from distill.data.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Dataset:
     """Texts made of those of train and transfer, without labels."""
     inherited: tuple[Example, ...] = ()
     """Those of them that were made of a text with a label, with this label."""
+    stream: "Stream | None" = None
+    """Further texts without labels, which are read shard by shard."""
 
     @cached_property
     def digests(self) -> dict[str, str]:

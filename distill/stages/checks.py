@@ -23,6 +23,7 @@ from distill.config import (
     TransformerStudent,
     TransformerTeacher,
 )
+from distill.config.schema import ASSISTED
 from distill.errors import UserError, about, nearest
 from distill.export.bundle import check_place
 from distill.sources import locate, validate
@@ -50,6 +51,7 @@ def check_task(config: Config) -> None:
     check_static(config, TASKS[name])
     check_teaching(config, TASKS[name])
     check_static_floor(config, TASKS[name])
+    check_stream(config, TASKS[name])
     for i, assisted in enumerate(config.assisted):
         with about(f"assistant[{i}], as a student"):
             check_static(assisted, TASKS[name])
@@ -132,6 +134,11 @@ def check_inside(config: Config, task: type[Task]) -> None:
     if most and (term is None or replacing):
         why = "no term looks inside of the teacher" if term is None else "objective.replacing runs the teacher itself"
         raise UserError(f"objective.states_gb is {most:g}, but {why}, so there is nothing to keep; set it to 0")
+    if most and config.data.stream is not None:
+        raise UserError(
+            f"objective.states_gb is {most:g}, but the teacher's states on streamed texts (data.stream) are not kept; "
+            "set it to 0, and the teacher runs beside the students"
+        )
     if term is None and not replacing:
         return
     what = f"objective.terms has '{term}', which looks inside teacher and student"
@@ -191,6 +198,28 @@ def check_objective(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"objective.terms has only 'hard', but no text of {task.name} is labelled; choose objective=cosine"
         )
+
+
+def check_stream(config: Config, task: type[Task]) -> None:
+    """Raises UserError where texts are streamed for a task, a teacher or arms that cannot learn on them."""
+    if config.data.stream is None:
+        return
+    said = f"data.stream is {config.data.stream.path}"
+    if task.kind not in ("categorical", "bernoulli", "number") or task.words or config.data.pair:
+        what = "pairs" if config.data.pair else task.name
+        raise UserError(
+            f"{said}, but streamed are single texts each with one answer, not those of {what}; give data.transfer"
+        )
+    arms = [arm for arm in config.arms if arm in ON_TRANSFER]
+    if not arms:
+        raise UserError(f"{said}, but no arm of {list(config.arms)} learns on it; add 'soft+transfer', or leave it out")
+    if assisted := next((arm for arm in arms if arm.endswith(ASSISTED)), None):
+        raise UserError(f"{said}, but no assistant is asked about a stream, as '{assisted}' needs; leave that arm out")
+    if isinstance(config.teacher, ProbabilitiesTeacher):
+        raise UserError(f"{said}, but no file of probabilities is looked up for a stream; give a model as teacher")
+    if config.folds > 1 or config.ensemble.teachers:
+        several = "ensemble.teachers" if config.ensemble.teachers else "teacher.folds"
+        raise UserError(f"{said}, and one teacher alone is asked about a stream; leave {several} out")
 
 
 def check_augment(config: Config, task: type[Task]) -> None:

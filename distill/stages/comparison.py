@@ -235,7 +235,7 @@ def arm_on_test(
     return Trained(
         arm.name,
         differs_in,
-        len(arm.part.examples),
+        len(arm.part.examples) + arm.streamed,
         parameters=arm.results[0]["parameters"],
         candidates=arm.candidates,
         learning_rate=arm.learning_rate,

@@ -10,6 +10,7 @@ import numpy as np
 
 from distill.config import Config
 from distill.data import Dataset, Part
+from distill.data.stream import Stream
 from distill.metrics import Statistics
 from distill.results import (
     ArmResult,
@@ -27,7 +28,8 @@ from distill.runtime import graph_file, stored
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.stage import Stage
 from distill.tasks import Task
-from distill.text import Example, Reading
+from distill.tasks.task import Logits
+from distill.text import Example, Reading, TokenStore
 from distill.training.devices import Machine, find_machine
 
 
@@ -161,6 +163,39 @@ class Written:
 
 
 @dataclass(frozen=True)
+class Streamed:
+    """Texts without labels that no memory holds."""
+
+    stream: Stream
+    labels: Artifact
+    """What the teacher says of them."""
+    read: Artifact
+    """What the student reads of them: the same artifact where it has the teacher's tokens."""
+
+    @property
+    def encoded(self) -> TokenStore:
+        """The ids."""
+        return TokenStore(self.read.directory / "tokens")
+
+    @property
+    def logits(self) -> Logits:
+        """[M, C], mapped into memory."""
+        found: Logits = np.load(self.labels.directory / "logits.npy", mmap_mode="r", allow_pickle=False)
+        return found
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Rows that were left out, by reason."""
+        found: dict[str, int] = self.labels.read("dropped.json")
+        return found
+
+    @property
+    def costs(self) -> tuple[StageCost, ...]:
+        """Of labelling, and of reading once more where that was needed."""
+        return (self.labels.cost,) if self.read is self.labels else (self.labels.cost, self.read.cost)
+
+
+@dataclass(frozen=True)
 class Lesson:
     """What students learn from."""
 
@@ -176,6 +211,8 @@ class Lesson:
     """Of the teacher's feed-forward units, where a student of its layers keeps a part of them."""
     assistants: Mapping[str, tuple["Assistant", ...]] = field(default_factory=dict)
     """For each arm that has some, from the one that the teacher taught to the one that teaches the arm."""
+    streamed: Streamed | None = None
+    """What arms with +transfer learn on, too."""
     states: Artifact | None = None
     """What happens inside the teacher, where it is kept."""
 
@@ -186,7 +223,7 @@ class TrainedArm:
 
     name: str
     part: Part
-    """What it learnt on."""
+    """What it learnt on, but for texts that were streamed."""
     learning_rate: float
     steps: int
     """Budget of each of its trainings."""
@@ -195,6 +232,8 @@ class TrainedArm:
     """One a seed."""
     results: tuple[dict[str, Any], ...]
     costs: tuple[StageCost, ...]
+    streamed: int = 0
+    """Streamed texts that it learnt on, too."""
 
     @property
     def validation(self) -> float:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from distill.data import Part
 from distill.stages.artifacts import Artifact, save_units
-from distill.stages.context import Lesson, Run, Signal, StaticFloor, Texts
+from distill.stages.context import Lesson, Run, Signal, StaticFloor, Streamed, Texts
 from distill.stages.stage import Stage
 from distill.stages.students import train_arm
 from distill.stages.texts import prepare_student
@@ -61,12 +61,13 @@ def fit_floor(this: Run, texts: Texts) -> Artifact | None:
     return this.artifacts.get(FitLinear(texts.task, train, validation, texts.held_out))
 
 
-def train_static(this: Run, texts: Texts, signal: Signal) -> StaticFloor | None:
+def train_static(this: Run, texts: Texts, signal: Signal, streamed: Streamed | None) -> StaticFloor | None:
     """A static student, where the recipe has that arm."""
     if this.config.static is None:
         return None
     aside = dataclasses.replace(this, config=this.config.static)
     own = prepare_student(aside, texts, None)
     vectors = make_vectors(aside, own, signal)
-    arm = train_arm(aside, Lesson(own, signal, None, vectors=vectors), aside.config.arms[-1], "static floor")
+    lesson = Lesson(own, signal, None, vectors=vectors, streamed=streamed)
+    arm = train_arm(aside, lesson, aside.config.arms[-1], "static floor")
     return StaticFloor(dataclasses.replace(arm, name="static"), own, vectors)

@@ -7,9 +7,10 @@ from typing import Any
 
 from distill.config import Config, Source
 from distill.results import SCHEMA_VERSION, DataSummary, Provenance, Report, StageCost
-from distill.stages.context import Assistant, Findings, Run, TrainedArm
+from distill.stages.context import Assistant, Findings, Run, Streamed, TrainedArm
 from distill.stages.costs import added
 from distill.stages.pretraining import in_words
+from distill.stages.sharding import SHARD
 from distill.tasks import Task
 from distill.text import Example, Label, Span, Target, rows_of
 
@@ -71,20 +72,46 @@ def data_summary(config: Config, findings: Findings) -> DataSummary:
         for split in splits
         if (examples := dataset.part(split).examples)
     }
+    if lesson.streamed is not None:
+        truncated["stream"] = lesson.streamed.encoded.truncated
     unlabelled = config.data.label is None
+    streamed_count = 0 if lesson.streamed is None else len(lesson.streamed.encoded)
     return DataSummary(
         source=dataset.source,
         licence=dataset.licence or "not stated",
         labelled=0 if unlabelled else len(dataset.train),
-        transfer=len(dataset.train) if unlabelled else len(dataset.transfer),
+        transfer=(len(dataset.train) if unlabelled else len(dataset.transfer)) + streamed_count,
         validation=len(dataset.validation),
         test=len(dataset.test),
         majority_share=majority_share(task, task.gold(dataset.test)),
         truncated=truncated,
-        dropped=dataset.dropped,
+        dropped={**dataset.dropped, **({} if lesson.streamed is None else lesson.streamed.dropped)},
         max_length=reading.max_length,
-        notes=(*dataset.notes, *task.counted, *(() if lesson.pretrained is None else (in_words(lesson.pretrained),))),
+        notes=(
+            *dataset.notes,
+            *(
+                ()
+                if lesson.streamed is None
+                else streamed_in_words(config, lesson.streamed, len(lesson.texts.learnt.examples))
+            ),
+            *task.counted,
+            *(() if lesson.pretrained is None else (in_words(lesson.pretrained),)),
+        ),
     )
+
+
+def streamed_in_words(config: Config, streamed: Streamed, others: int) -> Iterator[str]:
+    """What was streamed, and how much of it a training saw; ``others`` are the texts in memory that it learns on."""
+    stream, count = streamed.stream, len(streamed.encoded)
+    yield (
+        f"transfer: {count:,} texts of {stream.rows:,} rows streamed from {len(stream.files)} files of {stream.place}; "
+        f"duplicates were looked for among {SHARD:,} neighbouring rows alone"
+    )
+    drawn, total = config.train.steps * config.train.batch_size, count + others
+    if drawn < total:
+        yield f"transfer: a training draws {drawn:,} texts, {drawn / total:.1%} of the {total:,} that it learns on"
+    if config.data.group:
+        yield f"transfer: streamed texts have no {config.data.group}, so their texts alone keep them apart from others"
 
 
 def majority_share(task: Task, gold: Sequence[Any]) -> float | None:
@@ -150,7 +177,8 @@ def costs_of(findings: Findings) -> tuple[StageCost, ...]:
         cost for chain in lesson.assistants.values() for one in chain for cost in costs_of_assistant(one, trained)
     ]
     students = (cost_of_arm(arm, f"student {arm.name}") for arm in findings.arms)
-    return (*lesson.texts.costs, *lesson.signal.costs, *written, *others, *between, *students)
+    streamed = () if lesson.streamed is None else lesson.streamed.costs
+    return (*lesson.texts.costs, *lesson.signal.costs, *streamed, *written, *others, *between, *students)
 
 
 def costs_of_assistant(one: Assistant, trained: set[str]) -> Iterator[StageCost]:

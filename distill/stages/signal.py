@@ -1,11 +1,10 @@
 """What the teacher says of every text, computed once."""
 
-import contextlib
 import dataclasses
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,9 @@ from distill.data import Part
 from distill.errors import UserError
 from distill.report.legend import metric_title
 from distill.results import scale_of
-from distill.runtime.forward import ALONE, in_order, respond
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Run, Signal, Teacher, Texts, Written, open_store, units_of
+from distill.stages.sharding import SHARD, InShards, asker
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
@@ -36,8 +35,6 @@ ON_AUGMENTED = "hard+augmented"
 """The arm that learns from labels that texts which were made take over."""
 WITHOUT_ANSWERS = ("linear", "hard", ON_AUGMENTED, "pretrained", "gkd", *ON_WRITTEN)
 """Arms that do not read what the teacher says of the training texts."""
-SHARD = 2**15
-"""Texts that are labelled before they are kept, and that one of several processes takes at a time."""
 TOGETHER = 1024
 """Texts that are written before they are kept."""
 OVERFIT_POINTS = 0.10
@@ -46,14 +43,12 @@ better, by more than this share."""
 
 
 @dataclass(frozen=True)
-class LabelTexts(Stage):
+class LabelTexts(InShards):
     """A model's logits on texts, kept by their content."""
 
     name: ClassVar[str] = "soft-labels"
-    rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
+    rooms: ClassVar[tuple[str, ...]] = (*TRAINING_ROOMS, "stages/sharding.py")
     libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
-    together: ClassVar[bool] = True
-    shared: ClassVar[bool] = True
     on_device: ClassVar[bool] = True
 
     model: Artifact
@@ -68,57 +63,36 @@ class LabelTexts(Stage):
         """In words."""
         return f"soft labels of {' and '.join(self.texts.splits)}"
 
-    def compute(self, folder: Path, machine: Machine) -> None:
-        """Leaves ``store``. Every process takes shards, and the main one those that another left unfinished."""
-        from distill.training import SoftLabelStore
+    def shards(self, machine: Machine) -> Sequence[str]:
+        """Of neighbouring texts."""
+        return list(self.slices(machine))
 
-        work, used = folder / "work", folder / "used"
-        if not machine.decide(used.exists()):  # else it was stopped after the store was written
-            self.label(work, machine, wait=machine.is_main)
-            machine.barrier()
-            if machine.is_main:
-                labelled = (unit for shard in self.shards(machine) for unit in load_units(work / shard))
-                SoftLabelStore.write(folder / "store", self.texts.examples, labelled)
-                work.rename(used)  # at once: a helper that is late finds no folder to work in
-        if machine.is_main:
-            shutil.rmtree(used)
-
-    def help_out(self, folder: Path, machine: Machine) -> None:
-        """Labels shards that are free."""
-        self.label(folder / "work", machine, wait=False)
-
-    def shards(self, machine: Machine) -> dict[str, slice]:
-        """Neighbouring texts: at most :data:`SHARD`, and a shard for every process at least."""
+    def slices(self, machine: Machine) -> dict[str, slice]:
+        """By name: at most :data:`SHARD` texts, and a shard for every process at least."""
         count = len(self.texts.encoded)
         size = math.ceil(count / max(math.ceil(count / SHARD), machine.processes)) or 1
         return {f"{start:012}-{size}.npz": slice(start, start + size) for start in range(0, count, size)}
 
-    def label(self, work: Path, machine: Machine, wait: bool) -> None:
-        """Labels shards that nobody else labels, and keeps them in a folder."""
-        from distill.models import load_model
-        from distill.models.answers import check_finite, most_likely, outcome
-        from distill.training import Answers, forward_on, tokens_of_answers
-        from distill.training.shards import work_off
-
-        model = load_model(self.model.directory / "model", self.task).model
-        encoded, shards = self.texts.encoded, self.shards(machine)
-        of_tokens = most_likely if self.to_learn else outcome
-        forward = forward_on(machine, model, of_tokens if self.task.writes else None)
-        alone = bool(self.model.read("result.json").get("padding"))  # its answers depend on padding
-        tokens = ALONE if alone else tokens_of_answers(self.reading, self.task)
-        numbers = {shard: number for number, shard in enumerate(shards, start=1)}
+    def maker(self, work: Path, machine: Machine) -> Callable[[str], None]:
+        """Labels a shard."""
+        ask = asker(self.model, self.reading, self.task, machine, self.to_learn)
+        encoded, slices = self.texts.encoded, self.slices(machine)
+        numbers = {shard: number for number, shard in enumerate(slices, start=1)}
 
         def label_shard(shard: str) -> None:
-            part, kept = encoded[shards[shard]], work / f"{shard}.answers"
-            what = self.what + (f", shard {numbers[shard]} of {len(shards)}" if len(shards) > 1 else "")
-            units = in_order(respond(Answers(forward, kept), self.reading, self.task, part, tokens, what))
-            check_finite(units, part, self.task, "the teacher")
-            save_units_aside(work / shard, units)
+            kept = work / f"{shard}.answers"
+            what = self.what + (f", shard {numbers[shard]} of {len(slices)}" if len(slices) > 1 else "")
+            save_units_aside(work / shard, ask(encoded[slices[shard]], kept, what))
             shutil.rmtree(kept)
 
-        with contextlib.suppress(FileNotFoundError):  # another run has just finished
-            work.mkdir(exist_ok=True)
-        work_off(work, list(shards), label_shard, len(shards) * machine.rank // machine.processes, wait)
+        return label_shard
+
+    def store(self, folder: Path, shards: Sequence[Path], machine: Machine) -> None:
+        """Leaves ``store``."""
+        from distill.training import SoftLabelStore
+
+        labelled = (unit for shard in shards for unit in load_units(shard))
+        SoftLabelStore.write(folder / "store", self.texts.examples, labelled)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from distill.config.schema import ASSISTED, NO_MATTER
 from distill.data import Part
 from distill.results import FLOORS
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Chosen, Lesson, Run, Signal, TrainedArm, kept_of, open_store
+from distill.stages.context import Chosen, Lesson, Run, Signal, Streamed, TrainedArm, kept_of, open_store
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.teacher import StudentConfig, best_of, candidate_of
@@ -76,6 +76,8 @@ class TrainStudent(Stage):
     """Those that the output layer's first bias is made of."""
     validation: Tokens
     paired: bool
+    streamed: Streamed | None = None
+    """Further texts, behind the others."""
     who: str = field(default="", metadata=NO_MATTER)
     """What it is trained for, where that is not the arm."""
 
@@ -103,7 +105,7 @@ class TrainStudent(Stage):
             student.model,
             objective,
             self.teaching(student.model, store, teacher, objective.needs, machine),
-            self.texts.rows(self.task, self.reading),
+            self.texts.rows(self.task, self.reading, None if self.streamed is None else self.streamed.encoded),
             self.validation.rows(self.task, self.reading),
             self.budget,
             self.rate,
@@ -154,13 +156,13 @@ class TrainStudent(Stage):
             return OnPolicy(teacher, self.objective.on_policy, kept_of(self.vocabulary), machine.autocast)
         if self.states is not None:
             return StoredInside(store, self.texts.examples, StateStore(self.states.directory / "store"))
-        kept = kept_of(self.vocabulary)
+        kept, streamed = kept_of(self.vocabulary), None if self.streamed is None else self.streamed.logits
         if teacher is not None and self.objective.looks_inside:
-            return Along(store, self.texts.examples, Beside(teacher, needs, machine.autocast, kept))
+            return Along(store, self.texts.examples, Beside(teacher, needs, machine.autocast, kept), streamed)
         if store is None:
             return None
         if not self.task.writes:
-            return Stored(store, self.texts.examples)
+            return Stored(store, self.texts.examples, streamed=streamed)
         counts = self.texts.encoded.counts(student.config.vocab_size)
         return Stored(store, self.texts.examples, Tokens(counts, kept))
 
@@ -236,7 +238,7 @@ def train_arm(this: Run, lesson: Lesson, name: str, who: str = "") -> TrainedArm
     chosen = best_of(tried)
     rate = chosen.read("result.json")["learning_rate"]
     more = [this.artifacts.get(training_of(this, lesson, name, rate, seed, who)) for seed in others]
-    models = (chosen, *more)
+    models, streamed = (chosen, *more), asked[0].streamed
     return TrainedArm(
         name,
         part_of(lesson, name),
@@ -246,6 +248,7 @@ def train_arm(this: Run, lesson: Lesson, name: str, who: str = "") -> TrainedArm
         models,
         tuple(one.read("result.json") for one in models),
         tuple(one.cost for one in (*tried, *more)),
+        0 if streamed is None else len(streamed.encoded),
     )
 
 
@@ -276,6 +279,7 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int, wh
         validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
         who=who,
+        streamed=streamed_for(lesson, name),
     )
 
 
@@ -295,6 +299,11 @@ def part_of(lesson: Lesson, arm: str) -> Part:
     if arm == ON_AUGMENTED:
         return lesson.texts.dataset.part("train", "inherited")
     return lesson.texts.learnt if arm in ON_TRANSFER else lesson.texts.dataset.part("train")
+
+
+def streamed_for(lesson: Lesson, arm: str) -> Streamed | None:
+    """What an arm learns on beside the texts in memory."""
+    return lesson.streamed if arm in ON_TRANSFER else None
 
 
 def answers_of(lesson: Lesson, arm: str) -> Artifact | None:

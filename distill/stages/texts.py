@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +17,7 @@ from distill.config import (
     PretrainedTeacher,
     Source,
     SourceTokenizer,
+    StreamConfig,
     TeacherTokenizer,
     TrainedTokenizer,
 )
@@ -23,6 +25,7 @@ from distill.config import Vocabulary as VocabularyConfig
 from distill.data import Dataset, Part, load_data
 from distill.data.examples import single_texts
 from distill.data.folds import assign_folds
+from distill.data.stream import Stream, open_stream
 from distill.errors import UserError, nearest
 from distill.progress import say
 from distill.sources import describe
@@ -45,7 +48,11 @@ MEASURED = 100_000
 def read_data(this: Run) -> Dataset:
     """Reads, cleans and splits. Raises UserError for anything that is wrong with the data."""
     config = this.config
+    streamed = config.data.stream
+    stream = None if streamed is None else this.machine.main_first(partial(open_stream, streamed))
     dataset = this.machine.main_first(lambda: load_data(config.data, config.task))
+    if streamed is not None:
+        dataset = with_stream(dataset, streamed, stream)
     for warning in dataset.warnings:
         say(f"warning: {warning}")
     task = tasks.find(config.task.name)
@@ -53,7 +60,7 @@ def read_data(this: Run) -> Dataset:
         dataset = dataclasses.replace(dataset, train=dataset.transfer, transfer=())
     if not dataset.test:
         raise UserError("there are no test texts; set data.test, or data.test_share above 0")
-    unlabelled = dataset.transfer or config.augment.steps
+    unlabelled = dataset.transfer or config.augment.steps or dataset.stream
     if not unlabelled and any(arm in ON_TRANSFER for arm in config.arms):
         raise UserError(
             "there are no texts without labels, so the arms with +transfer would repeat the others; set data.labelled "
@@ -71,6 +78,13 @@ def read_data(this: Run) -> Dataset:
     if config.data.label is None and "hard" in config.arms:
         raise UserError("data.label is null, so there are no labels for the arm hard; set arms=[linear,soft]")
     return dataset
+
+
+def with_stream(dataset: Dataset, config: StreamConfig, stream: Stream | None) -> Dataset:
+    """The data with a stream behind it."""
+    licence = "; ".join(dict.fromkeys(one for one in (dataset.licence, config.licence) if one))
+    source = f"{dataset.source}; streamed from {config.path}"
+    return dataclasses.replace(dataset, stream=stream, licence=licence, source=source)
 
 
 @dataclass(frozen=True)

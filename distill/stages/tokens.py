@@ -61,11 +61,13 @@ class Tokens:
         """The ids, in the order of the texts."""
         return TokenStore(self.read.directory / "tokens")
 
-    def rows(self, task: Task, reading: Reading) -> "Rows":
-        """What a training takes."""
-        from distill.training import Rows
+    def rows(self, task: Task, reading: Reading, streamed: TokenStore | None = None) -> "Rows":
+        """What a training takes; ``streamed`` texts stand behind the others."""
+        from distill.training import Rows, StreamedRows
 
-        return Rows(task, reading, self.examples, self.encoded)
+        if streamed is None:
+            return Rows(task, reading, self.examples, self.encoded)
+        return StreamedRows(task, reading, self.examples, self.encoded, streamed)
 
 
 def tokens_of(this: Run, texts: Texts, part: Part) -> Tokens:

@@ -16,6 +16,8 @@ FLAT = ("input_ids", "token_type_ids", "word_starts", "word_ends", "word_rows", 
 OFFSETS = ("tokens_until", "words_until", "targets_until", "rows_until")
 """Where tokens, words and target of each row [R + 1], and the rows of each example [N + 1], begin and end."""
 FILES = (*FLAT, *OFFSETS, "truncated")
+CHUNK = 1 << 16
+"""Numbers that are looked at at a time."""
 
 
 class TokenStore(Sequence[Encoded]):
@@ -65,6 +67,14 @@ class TokenStore(Sequence[Encoded]):
             np.save(folder / f"{name}.npy", np.frombuffer(ends, dtype=np.int64))
         np.save(folder / "truncated.npy", np.array(truncated, dtype=np.bool_))
 
+    @staticmethod
+    def join(folder: Path, parts: Sequence[Path]) -> None:
+        """Writes the store of all texts of several stores (their folders), one array of one of them in memory at a
+        time."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            join_arrays(folder / f"{name}.npy", [part / f"{name}.npy" for part in parts], offsets=name in OFFSETS)
+
     def __len__(self) -> int:
         return len(self._arrays["rows_until"]) - 1
 
@@ -89,8 +99,8 @@ class TokenStore(Sequence[Encoded]):
         """[V], how often each of ``size`` pieces stands in what is written, or read where nothing is to be written."""
         ids = self._arrays["target_ids"] if len(self._arrays["target_ids"]) else self._arrays["input_ids"]
         counts = np.zeros(size, dtype=np.int64)
-        for start in range(0, len(ids), 1 << 20):
-            counts += np.bincount(ids[start : start + (1 << 20)], minlength=size)
+        for start in range(0, len(ids), CHUNK):
+            counts += np.bincount(ids[start : start + CHUNK], minlength=size)
         return counts
 
     def _row(self, row: int, more: tuple[Encoded, ...]) -> Encoded:
@@ -113,6 +123,11 @@ class TokenStore(Sequence[Encoded]):
         )
 
     @property
+    def truncated(self) -> int:
+        """Rows that lost a part of their text."""
+        return int(np.count_nonzero(self._arrays["truncated"]))
+
+    @property
     def windows(self) -> NDArray[np.int64]:
         """[N], the rows of each example."""
         return np.diff(self._arrays["rows_until"])
@@ -124,9 +139,13 @@ class TokenStore(Sequence[Encoded]):
         return found
 
     @property
-    def first_lengths(self) -> NDArray[np.int64]:
-        """[N], the tokens of the first row of each example."""
-        found: NDArray[np.int64] = np.diff(self._arrays["tokens_until"])[self._arrays["rows_until"][:-1]]
+    def first_lengths(self) -> NDArray[np.int32]:
+        """[N], the tokens of the first row of each example, found in little more memory than that."""
+        found = np.empty(len(self), dtype=np.int32)
+        for start in range(0, len(self), CHUNK):
+            rows = self._arrays["rows_until"][:-1][start : start + CHUNK]
+            until = self._arrays["tokens_until"]
+            found[start : start + CHUNK] = until[rows + 1] - until[rows]
         return found
 
     @property
@@ -142,6 +161,29 @@ class TokenStore(Sequence[Encoded]):
     def lengths(self) -> NDArray[np.int64]:
         """[N], the tokens that each example takes in a batch of its own: its rows, all padded to the longest."""
         return self.windows * self.longest
+
+
+def join_arrays(file: Path, parts: Sequence[Path], offsets: bool = False) -> None:
+    """Writes one ``.npy`` file of several, one behind another along the first axis, in the smallest type that holds
+    them. ``offsets`` begin with 0, and each part's where those of the part before it end."""
+    heads = []
+    for part in parts:
+        array = np.load(part, mmap_mode="r", allow_pickle=False)
+        heads.append((len(array) - offsets, array.shape[1:], array.dtype))
+    kind = np.result_type(*([dtype for count, _, dtype in heads if count] or [heads[0][2]]))
+    shape = (sum(count for count, _, _ in heads) + offsets, *heads[0][1])
+    end = np.zeros(1, dtype=kind)
+    with file.open("wb") as out:
+        described = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(out, described)
+        if offsets:
+            out.write(end.tobytes())
+        for part in parts:
+            array = np.load(part, allow_pickle=False).astype(kind)
+            if offsets:
+                array = array[1:] + end
+                end = array[-1:] if len(array) else end
+            out.write(array.tobytes())
 
 
 def _narrowed(values: NDArray[np.int32]) -> NDArray[Any]:

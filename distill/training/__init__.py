@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         tokens_of_answers,
         train,
     )
-    from distill.training.problem import Problem, Rows
+    from distill.training.problem import Problem, Rows, StreamedRows
     from distill.training.signal import Beside, Stored
     from distill.training.soft_labels import SoftLabelStore
     from distill.training.state import Answers, State
@@ -29,7 +29,7 @@ _FILES = {
     "devices": ("Machine", "find_machine", "make_accelerator", "resolve_device"),
     "linear": ("LinearFloor", "fit_linear"),
     "loop": ("TrainingResult", "answer_texts", "continue_texts", "forward_on", "predict", "tokens_of_answers", "train"),
-    "problem": ("Problem", "Rows"),
+    "problem": ("Problem", "Rows", "StreamedRows"),
     "signal": ("Beside", "Stored"),
     "soft_labels": ("SoftLabelStore",),
     "state": ("Answers", "State"),
@@ -54,6 +54,7 @@ __all__ = [
     "SoftLabelStore",
     "State",
     "Stored",
+    "StreamedRows",
     "TrainingResult",
     "answer_texts",
     "continue_texts",

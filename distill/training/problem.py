@@ -8,6 +8,7 @@ from typing import Protocol, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.config import TrainConfig
@@ -18,15 +19,18 @@ from distill.text import Encoded, Example, Reading, TokenStore, rows_of
 from distill.training.batching import Batch, each_tensor, make_batch
 from distill.training.devices import Machine
 from distill.training.memory import MEND, Room
-from distill.training.planning import Index, cut, plan_epoch
+from distill.training.planning import Epoch, Index, cut
 from distill.training.signal import Signal, Stored, StoredInside
+
+WITHOUT_LABEL = Example("")
+"""Stands for a text of which no label and no words are kept."""
 
 
 class Material(Protocol):
     """N texts that batches are made of."""
 
     @property
-    def lengths(self) -> Sequence[int]:
+    def lengths(self) -> Sequence[int] | NDArray[np.int32]:
         """[N] tokens, which the order of an epoch is planned by."""
 
     def sizes(self, rows: Index) -> tuple[list[int], list[int]]:
@@ -54,15 +58,19 @@ class Rows:
         return cls(task, reading, examples, task.encode(reading, examples))
 
     @cached_property
-    def lengths(self) -> Sequence[int]:
+    def lengths(self) -> NDArray[np.int32]:
         """[N], of the first window."""
         if isinstance(self.encoded, TokenStore):
-            return list(self.encoded.first_lengths.tolist())
-        return [len(e.input_ids) for e in self.encoded]
+            return self.encoded.first_lengths
+        return np.array([len(e.input_ids) for e in self.encoded], dtype=np.int32)
+
+    def at(self, row: int) -> tuple[Encoded, Example]:
+        """What was read of a text, and the text."""
+        return self.encoded[row], self.examples[row]
 
     def sizes(self, rows: Index) -> tuple[list[int], list[int]]:
         """Windows of these texts, and tokens of the longest window of each."""
-        asked = [self.encoded[i] for i in rows]
+        asked = [self.at(int(i))[0] for i in rows]
         return [e.windows for e in asked], [max(len(row.input_ids) for row in rows_of([e])) for e in asked]
 
     def batches(
@@ -73,10 +81,27 @@ class Rows:
         for part in parts:
             own = [int(i) for i in rows[part]]
             soft = [signal[i] for i in own] if isinstance(signal, Stored) else None
-            encoded, examples = [self.encoded[i] for i in own], [self.examples[i] for i in own]
+            encoded, examples = zip(*map(self.at, own), strict=True)
             batch = make_batch(encoded, examples, self.task, self.reading.pad_id, soft)
             made.append(replace(batch, states=signal.states_of(own)) if isinstance(signal, StoredInside) else batch)
         return made
+
+
+@dataclass(frozen=True)
+class StreamedRows(Rows):
+    """The same, and behind them M texts without labels that lie in files."""
+
+    streamed: TokenStore
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """[N + M], of the first window."""
+        return np.concatenate([super().lengths, self.streamed.first_lengths])
+
+    def at(self, row: int) -> tuple[Encoded, Example]:
+        """What was read of a text; of one that was streamed nothing else is known."""
+        behind = row - len(self.examples)
+        return super().at(row) if behind < 0 else (self.streamed[behind], WITHOUT_LABEL)
 
 
 @dataclass(frozen=True)
@@ -149,11 +174,11 @@ def steps_of(
     budget, texts = problem.budget, problem.texts
     room = room or Room(budget.tokens)
     per_epoch = math.ceil(len(texts.lengths) / budget.batch_size)
-    plan: list[Index] = []
+    plan: Epoch | None = None
     for step in range(first, budget.steps):
         epoch, in_epoch = divmod(step, per_epoch)
-        if not plan or in_epoch == 0:
-            plan = plan_epoch(texts.lengths, budget.batch_size, problem.seed, epoch)
+        if plan is None or in_epoch == 0:
+            plan = Epoch(texts.lengths, budget.batch_size, problem.seed, epoch)
         rows = plan[in_epoch]
         own = np.arange(machine.rank, len(rows), machine.processes)
         cut_again = partial(batches_of, problem, step, rows, own)

@@ -51,16 +51,26 @@ class Stored(Signal):
 
     needs = frozenset({"units"})
 
-    def __init__(self, store: SoftLabelStore, texts: Sequence[Example], tokens: Tokens | None = None) -> None:
-        """``tokens``: the store holds the most likely ones alone. Raises KeyError for a text that the teacher never
-        saw."""
+    def __init__(
+        self,
+        store: SoftLabelStore,
+        texts: Sequence[Example],
+        tokens: Tokens | None = None,
+        streamed: Logits | None = None,
+    ) -> None:
+        """``tokens``: the store holds the most likely ones alone. ``streamed`` [M, C]: of M whole texts behind the N
+        ``texts``. Raises KeyError for a text that the teacher never saw."""
         self.store = store
         self.tokens = tokens
+        self.streamed = streamed
         self.rows = store.rows_of(texts)
 
     def __getitem__(self, row: int) -> Logits:
         """[U, C] of the text with this number."""
-        return self.store.at(int(self.rows[row]))
+        if row < len(self.rows) or self.streamed is None:
+            return self.store.at(int(self.rows[row]))
+        further: Logits = self.streamed[row - len(self.rows)][None]
+        return further
 
     def of(self, batch: Batch) -> Seen:
         """What was laid beside the labels."""
@@ -129,8 +139,10 @@ class Beside(Signal):
 class Along(Stored):
     """Logits that were computed once, and beside them what happens inside a teacher that runs along."""
 
-    def __init__(self, store: SoftLabelStore, texts: Sequence[Example], beside: Beside) -> None:
-        super().__init__(store, texts)
+    def __init__(
+        self, store: SoftLabelStore, texts: Sequence[Example], beside: Beside, streamed: Logits | None = None
+    ) -> None:
+        super().__init__(store, texts, streamed=streamed)
         self.beside = beside
         self.needs = beside.needs  # type: ignore[misc]
 

@@ -246,6 +246,7 @@ def test_more_values_that_cannot_be_are_refused(changes: dict[str, Any]) -> None
         {"data": {"train": {"path": "x"}, "labelled": 0}},
         {"data": {"train": {"path": "x"}, "labelled": -5}},
         {"data": {"train": {"path": "x"}, "transfer_limit": -1}},
+        {"data": {"train": {"path": "x"}, "stream": {"path": "y", "limit": 0}}},
         {"data": {"train": {"path": "x"}, "pair": "b", "recombined": -1}},
         {"objective": {"terms": [{"name": "hard", "weight": "inf"}]}},
     ],

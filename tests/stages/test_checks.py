@@ -17,6 +17,7 @@ THESEUS = {"terms": [{"name": "hard"}], "replacing": [[0, 0.3], [0.7, 1]]}
 INSIDE = {"terms": [{"name": "kl"}, {"name": "hidden"}]}
 ASSISTED: dict[str, Any] = {"arms": ["linear", "soft", "soft+assistant"], "assistant": OF_ITS_OWN}
 TWO: dict[str, Any] = {"teachers": [{"name": "pretrained", "source": {"path": "another"}}]}
+STREAM: dict[str, Any] = {"data": {"train": {"path": "x.csv"}, "stream": {"path": "shards"}}}
 FOLDS: dict[str, Any] = {"teacher": {"name": "pretrained", "source": {"path": "folder"}, "folds": 3}}
 
 
@@ -323,6 +324,15 @@ def _recipe(task: str, /, **changes: Any) -> Config:
         ),
         (
             "text-classification",
+            {
+                "objective": {**INSIDE, "states_gb": 1},
+                "student": OF_ITS_OWN,
+                "data": {"train": {"path": "x"}, "stream": {"path": "y"}},
+            },
+            r"objective\.states_gb is 1, but the teacher's states on streamed texts",
+        ),
+        (
+            "text-classification",
             {**ASSISTED, "objective": THESEUS, "student": {"name": "layers"}},
             r"objective\.replacing look inside of the teacher",
         ),
@@ -362,6 +372,39 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             {"arms": ["linear", "soft", "soft+assistant"], "assistant": OF_ITS_OWN, "objective": MSE},
             r"no text is labelled: set arms=\[linear,soft\]",
         ),
+        (
+            "token-classification",
+            STREAM,
+            r"data\.stream is shards, but .* not those of token-classification; give data\.transfer",
+        ),
+        ("text-classification", {"data": {**STREAM["data"], "pair": "b"}}, "data.stream is .* not those of pairs"),
+        ("sentence-embedding", {**STREAM, "arms": ["linear", "soft"], "objective": MSE}, "of sentence-embedding"),
+        (
+            "language-modelling",
+            {**STREAM, "arms": ["hard", "soft"]},
+            "data.stream is .* not those of language-modelling",
+        ),
+        (
+            "text-classification",
+            {**STREAM, "arms": ["linear", "soft"]},
+            r"no arm of \['linear', 'soft'\] learns on it; add 'soft\+transfer', or leave it out",
+        ),
+        (
+            "text-classification",
+            {**STREAM, **ASSISTED, "arms": ["linear", "soft+transfer", "soft+transfer+assistant"]},
+            r"no assistant is asked about a stream, as 'soft\+transfer\+assistant' needs; leave that arm out",
+        ),
+        (
+            "text-classification",
+            {**STREAM, "teacher": {"name": "probabilities", "source": {"path": "x"}}, "tokenizer": {"name": "trained"}},
+            "no file of probabilities is looked up for a stream; give a model as teacher",
+        ),
+        (
+            "text-classification",
+            {**STREAM, **FOLDS},
+            r"one teacher alone is asked about a stream; leave teacher\.folds out",
+        ),
+        ("text-classification", {**STREAM, "ensemble": TWO}, r"leave ensemble\.teachers out"),
     ],
 )
 def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any], message: str) -> None:
@@ -397,6 +440,10 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("question-answering", {"arms": ["hard", "soft+assistant"], "assistant": OF_ITS_OWN}),
         ("language-modelling", {"arms": ["hard", "soft", "soft+assistant"], "assistant": OF_ITS_OWN}),
         ("text-to-text", {"arms": ["hard", "soft+assistant"], "assistant": OF_ITS_OWN}),
+        ("text-classification", {**STREAM, "objective": INSIDE, "student": OF_ITS_OWN}),
+        ("multi-label-classification", {**STREAM, "augment": {"steps": [{"name": "splice"}]}}),
+        ("regression", {**STREAM, "arms": ["linear", "hard", "soft+transfer"], "objective": MSE}),
+        ("text-classification", {**STREAM, **ASSISTED, "arms": ["linear", "soft+transfer", "soft+assistant"]}),
     ],
 )
 def test_what_a_task_has_is_taken(task: str, changes: dict[str, Any]) -> None:

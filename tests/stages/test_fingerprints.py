@@ -41,12 +41,14 @@ from distill.config import (
     WordStep,
 )
 from distill.data import Dataset, Part
+from distill.data.stream import Known, ParquetFile, Stream
 from distill.measure import EnergyMeter
 from distill.results import Figure, StageCost
 from distill.stages import stage as stage_file
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.augmentation import MakeTexts
 from distill.stages.comparison import AnswerHeldOut, AnswerLearnt
+from distill.stages.context import Streamed
 from distill.stages.cross_fitting import MixLabels
 from distill.stages.exporting import AnswerByGraph, ExportModel
 from distill.stages.floor import FitLinear
@@ -57,6 +59,7 @@ from distill.stages.pretraining import PretrainStudent
 from distill.stages.signal import ContinueTexts, LabelTexts, ReadLabels, WriteTexts
 from distill.stages.stage import Stage, identity
 from distill.stages.states import CompareLayers, KeepStates
+from distill.stages.streaming import LabelStream, ReadStream
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
 from distill.stages.texts import MakeReading, MakeVocabulary
@@ -74,6 +77,7 @@ ON_DEVICE = {
     PretrainStudent,
     LabelTexts,
     KeepStates,
+    LabelStream,
     WriteTexts,
     ContinueTexts,
     MakeVectors,
@@ -82,7 +86,7 @@ ON_DEVICE = {
     AnswerHeldOut,
     AnswerLearnt,
 }
-DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds", "states_gb"}
+DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds", "states_gb", "place"}
 """Names of settings that change no result, wherever they stand."""
 CHECKED_ALONE = {
     *((TrainTeacher, name) for name in ("students", "objective", "augment", "without")),
@@ -140,6 +144,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
     def read(part: Part) -> Tokens:
         return Tokens(part, artifact("tokens"))
 
+    stream = Stream("here", "text", (ParquetFile("here/1", ("1", 9, "now"), 2), ParquetFile("here/2", ("2", 9, ""), 3)))
     teacher = PretrainedTeacher("pretrained", source("teacher"), label_map={"LABEL_0": "bad"})
     student = LayersStudent("layers", (1,), pretraining=PretrainingConfig((source("corpus"),), limit=5))
     made_texts = AugmentConfig((MaskStep("mask"), WordStep("words"), MaskedLmStep("masked_lm")))
@@ -181,6 +186,8 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             task,
             read(training),
         ),
+        LabelStream(artifact("teacher"), reading, task, stream, Known.of(dataset)),
+        ReadStream(stream, artifact("labels"), reading, task),
         MixLabels((artifact("one"), artifact("other")), task, training, (2.0, 1.0), True),
         WriteTexts(artifact("teacher"), reading, task, read(training)),
         ContinueTexts(artifact("teacher"), reading, task, read(training), 0),
@@ -212,6 +219,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             labelled=train,
             validation=read(validation),
             paired=False,
+            streamed=Streamed(stream, artifact("labels"), artifact("tokens")),
             who="assistant",
         ),
         FitLinear(task, train, validation, held_out),
@@ -256,6 +264,9 @@ def changes(value: Any) -> Iterator[tuple[str, Any]]:
         yield "path", dataclasses.replace(value, path=str(Path(str(value.path)).parent))
     elif isinstance(value, Artifact):
         yield "identity", dataclasses.replace(value, identity=value.identity + " of another stage")
+    elif isinstance(value, Known):
+        yield "more", Known(value.keys | {b"another"})
+        yield "fewer", Known(frozenset(sorted(value.keys)[1:]))
     elif isinstance(value, Part):
         yield from changes_of_part(value)
     elif isinstance(value, Reading):
@@ -374,8 +385,8 @@ def test_splits_that_a_stage_is_not_given_do_not_change_it(table: dict[type[Stag
     for stage in table.values():
         values = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
         parts = {name: value for name, value in values.items() if isinstance(value, (Part, Tokens))}
-        if not parts:  # it reads no texts
-            assert isinstance(stage, CompareLayers)
+        if not parts:  # it reads no texts, or those of files
+            assert isinstance(stage, CompareLayers | LabelStream | ReadStream)
             continue
         given = {split for one in parts.values() for split in part_of(one).splits}
         whole = part_of(next(iter(parts.values()))).whole

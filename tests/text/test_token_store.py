@@ -11,6 +11,7 @@ from distill import tasks
 from distill.errors import UserError
 from distill.tasks import Task, Windows
 from distill.text import Encoded, Example, Reading, Target, TokenStore, train_tokenizer
+from distill.text.token_store import FILES
 
 LONG = "the unbelievable cat sat on the gorgeous mat and a dog on the log . " * 60
 TEXTS = [
@@ -118,6 +119,22 @@ def test_an_empty_store_has_no_examples(tmp_path: Path) -> None:
     TokenStore.write(tmp_path, [])
     store = TokenStore(tmp_path)
     assert (len(store), store.lengths.tolist(), list(store)) == (0, [], [])
+
+
+def test_joined_stores_are_the_store_of_all_texts(reading: Reading, tmp_path: Path) -> None:
+    small = tasks.build("question-answering", (), windows=Windows(4)).encode(Reading(reading.tokenizer, 24), QUESTIONS)
+    parts = [[], small[:1], odd(), [], small[1:]]
+    for i, part in enumerate(parts):
+        TokenStore.write(tmp_path / f"{i}", part)
+    TokenStore.join(tmp_path / "joined", [tmp_path / f"{i}" for i in range(len(parts))])
+    TokenStore.write(tmp_path / "whole", [e for part in parts for e in part])
+    for file in FILES:
+        one, other = (np.load(tmp_path / which / f"{file}.npy") for which in ("joined", "whole"))
+        assert (one.dtype.itemsize, one.tolist()) == (other.dtype.itemsize, other.tolist()), file
+    for i in (0, 3):
+        assert len(TokenStore(tmp_path / f"{i}")) == 0
+    TokenStore.join(tmp_path / "nothing", [tmp_path / "0", tmp_path / "3"])
+    assert len(TokenStore(tmp_path / "nothing")) == 0
 
 
 def test_it_is_asked_as_a_list_is(tmp_path: Path) -> None:

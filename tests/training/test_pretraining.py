@@ -26,7 +26,7 @@ from distill.errors import UserError
 from distill.models.masked import answers_at
 from distill.text import Example, Reading, train_tokenizer
 from distill.training import Problem, State, find_machine, train
-from distill.training.planning import plan_epoch
+from distill.training.planning import Epoch
 from distill.training.pretraining import Corpus, masked_problem, masked_score
 
 TEXTS = [Example(f"the {a} {b} sat on the {c}") for a in ("cat", "dog") for b in ("and", "or") for c in ("mat", "log")]
@@ -97,7 +97,7 @@ def test_the_first_step_minimises_the_three_losses_added_up(encoder: Reading) ->
     assert not teacher.training
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
 
-    inputs, asked, original = corpus.masked_rows(plan_epoch(corpus.lengths, 8, 0, 0)[0], np.random.default_rng([0, 0]))
+    inputs, asked, original = corpus.masked_rows(Epoch(corpus.lengths, 8, 0, 0)[0], np.random.default_rng([0, 0]))
     known = {name: inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     with torch.no_grad():
         of_student = fresh(**known, output_hidden_states=True)

@@ -207,14 +207,14 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(
     torch.manual_seed(99)
     second = setting.model(seed=5)  # its own weights play no part
     made: list[int] = []
-    plan = problems.plan_epoch
+    plan = problems.Epoch
 
     def spy(lengths: Any, batch_size: int, seed: int, epoch: int) -> Any:
         made.append(epoch)
         return plan(lengths, batch_size, seed, epoch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(problems, "plan_epoch", spy)
+        patch.setattr(problems, "Epoch", spy)
         result = setting.run(second, config, terms=SOFT, store=store, directory=tmp_path / "work")
     assert made == list(range(step // 3, 4))  # earlier epochs are not gone through again
     assert largest_difference(weights(whole), weights(second)) == 0

@@ -1,0 +1,104 @@
+"""Stages that are computed shard by shard, by all processes and runs that need them."""
+
+import contextlib
+import os
+import shutil
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from distill.stages.artifacts import Artifact
+from distill.stages.stage import Stage
+from distill.tasks import Task
+from distill.tasks.task import Logits
+from distill.text import Encoded, Reading
+from distill.training.devices import Machine
+
+SHARD = 2**15
+"""Texts that are labelled before they are kept, and that one of several processes takes at a time."""
+
+Ask = Callable[[Sequence[Encoded], Path, str], list[Logits]]
+"""What a model says of texts, [U, C] each, as it is told what they are; what it said is kept in a folder meanwhile."""
+
+
+class InShards(Stage):
+    """Every process takes shards, of other runs too, and the main one those that another left unfinished."""
+
+    together: ClassVar[bool] = True
+    shared: ClassVar[bool] = True
+
+    @abstractmethod
+    def shards(self, machine: Machine) -> Sequence[str]:
+        """The name of each."""
+
+    @abstractmethod
+    def maker(self, work: Path, machine: Machine) -> Callable[[str], None]:
+        """What computes a shard, and leaves it in ``work`` under its name by a rename."""
+
+    @abstractmethod
+    def store(self, folder: Path, shards: Sequence[Path], machine: Machine) -> None:
+        """Puts all shards together."""
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves what :meth:`store` makes."""
+        work, used = folder / "work", folder / "used"
+        if not machine.decide(used.exists()):  # else it was stopped after the shards were stored
+            self.make(work, machine, wait=machine.is_main)
+            machine.barrier()
+            if machine.is_main:
+                self.store(folder, [work / shard for shard in self.shards(machine)], machine)
+                work.rename(used)  # at once: a helper that is late finds no folder to work in
+        if machine.is_main:
+            shutil.rmtree(used)
+
+    def help_out(self, folder: Path, machine: Machine) -> None:
+        """Computes shards that are free."""
+        self.make(folder / "work", machine, wait=False)
+
+    def make(self, work: Path, machine: Machine, wait: bool) -> None:
+        """Computes shards that nobody else computes, and keeps them in a folder."""
+        from distill.training.shards import work_off
+
+        shards, make = list(self.shards(machine)), self.maker(work, machine)
+        with contextlib.suppress(FileNotFoundError):  # another run has just finished
+            work.mkdir(exist_ok=True)
+        work_off(work, shards, make, len(shards) * machine.rank // machine.processes, wait)
+
+
+def asker(model: Artifact, reading: Reading, task: Task, machine: Machine, to_learn: bool = True) -> Ask:
+    """A model that is ready to say something of one shard after the other."""
+    from distill.models import load_model
+    from distill.models.answers import check_finite, most_likely, outcome
+    from distill.runtime.forward import ALONE, in_order, respond
+    from distill.training import Answers, forward_on, tokens_of_answers
+
+    loaded, of_tokens = load_model(model.directory / "model", task).model, most_likely if to_learn else outcome
+    forward = forward_on(machine, loaded, of_tokens if task.writes else None)
+    alone = bool(model.read("result.json").get("padding"))  # its answers depend on padding
+    tokens = ALONE if alone else tokens_of_answers(reading, task)
+
+    def ask(encoded: Sequence[Encoded], kept: Path, what: str) -> list[Logits]:
+        units = in_order(respond(Answers(forward, kept), reading, task, encoded, tokens, what))
+        check_finite(units, encoded, task, "the teacher")
+        return units
+
+    return ask
+
+
+def keep_folder(aside: Path, folder: Path) -> None:
+    """Gives a folder that is whole its name, where no other process has done so."""
+    try:
+        aside.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(aside)
+
+
+def new_folder(beside: Path) -> Path:
+    """A folder of this process, to be filled and then renamed."""
+    aside = beside.with_name(f"new-{os.getpid()}-{beside.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    return aside
