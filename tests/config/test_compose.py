@@ -141,6 +141,12 @@ def test_a_teacher_from_nothing_brings_a_trained_tokenizer_unless_another_is_cho
     assert _compose("quickstart")[0].tokenizer == TeacherTokenizer("teacher")
 
 
+def test_the_language_modelling_recipe_fine_tunes_smollm2_and_takes_a_teacher_from_nothing() -> None:
+    assert _compose("wikitext2")[0].teacher.fine_tune == "always"
+    from_nothing = _compose("wikitext2", "teacher=transformer", "tokenizer=trained", "tokenizer.model=bpe")[0].teacher
+    assert (from_nothing.name, from_nothing.train.steps) == ("transformer", 120)
+
+
 def test_a_value_that_a_choice_leaves_open_is_asked_for() -> None:
     with pytest.raises(UserError, match=r"data\.train\.path"):
         _compose("quickstart", "data=files")
