@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from distill.report.findings import arm_named, fell, file_size
 from distill.report.formatting import number, sentence_case, shorten, with_unit
 from distill.report.legend import metric_title, score_unit
-from distill.results import ArmResult, AttentionMap, Estimate, Figure, Report, Scale, VariantResult
+from distill.results import FLOORS, ArmResult, AttentionMap, Estimate, Figure, Report, Scale, VariantResult
 
 # Matplotlib wants colours, the page has variables for light and dark: each of these stands for one of them.
 INK, MUTED, GRID, SURFACE = "#010101", "#020202", "#030303", "#040404"
@@ -305,7 +305,7 @@ def _score_label(report: Report, split: str) -> str:
 
 
 def _colour(arm: str) -> str:
-    return {"linear": LINEAR, "teacher": TEACHER}.get(arm, STUDENT)
+    return {**dict.fromkeys(FLOORS, LINEAR), "teacher": TEACHER}.get(arm, STUDENT)
 
 
 def _svg(canvas: Canvas, title: str) -> str:
