@@ -165,8 +165,9 @@ class _Loading:
     def limited(self, transfer: list[Example], train: Sequence[Example]) -> list[Example]:
         """At most ``transfer_limit`` of them; of several sources the share of each is noted."""
         limit = self.config.transfer_limit
-        chosen_later = self.config.transfer_choice == "unsure"
-        if limit is not None and limit < len(transfer) and not chosen_later:
+        too_many = limit is not None and limit < len(transfer)
+        chosen_later = too_many and self.config.transfer_choice == "unsure"
+        if limit is not None and too_many and not chosen_later:
             note = f"transfer: {limit} of {len(transfer)} texts without labels used"
             if self.config.transfer_choice == "close":
                 chosen = nearest_to(train, transfer, limit)

@@ -13,7 +13,7 @@ from distill.stages.texts import prepare_student
 from distill.stages.tokens import tokens_of
 from distill.stages.vectors import make_vectors
 from distill.tasks import Task
-from distill.tasks.task import Logits
+from distill.tasks.task import Logits, softmax
 
 WHO = "first student"
 
@@ -55,15 +55,12 @@ def choose_transfer(this: Run, texts: Texts, signal: Signal) -> Texts:
 def lacking(task: Task, teacher: list[Logits], student: list[Logits]) -> NDArray[np.float64]:
     """[N]: the probability that the teacher gives to its answer minus what the student gives to that answer; where
     several labels may hold, the mean over labels. ``teacher`` and ``student``: [1, C] of each text."""
-    own, other = (probabilities(task, np.concatenate(units).astype(np.float64)) for units in (student, teacher))
+    own, other = (softmax(either_or(task, np.concatenate(units))) for units in (student, teacher))
     answer = other.argmax(-1)[..., None]
     lack = np.take_along_axis(other, answer, -1) - np.take_along_axis(own, answer, -1)
-    return np.asarray(lack.reshape(len(lack), -1).mean(1), dtype=np.float64)
+    return np.asarray(lack.reshape(len(lack), -1).mean(1))
 
 
-def probabilities(task: Task, logits_NC: NDArray[np.float64]) -> NDArray[np.float64]:
+def either_or(task: Task, logits_NC: Logits) -> Logits:
     """[N, C] of labels of which one holds, or [N, C, 2] of labels that do not hold or do."""
-    if task.kind == "bernoulli":
-        logits_NC = np.stack([np.zeros_like(logits_NC), logits_NC], axis=-1)
-    shifted = np.exp(logits_NC - logits_NC.max(-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(-1, keepdims=True))
+    return np.stack([np.zeros_like(logits_NC), logits_NC], axis=-1) if task.kind == "bernoulli" else logits_NC

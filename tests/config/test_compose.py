@@ -147,6 +147,14 @@ def test_the_language_modelling_recipe_fine_tunes_smollm2_and_takes_a_teacher_fr
     assert (from_nothing.name, from_nothing.train.steps) == ("transformer", 120)
 
 
+def test_the_arm_static_has_the_budget_of_the_choice() -> None:
+    chosen = _compose("quickstart", "student=static")[0]
+    floor = _compose("quickstart", "arms=[linear,static,hard]")[0].static
+    assert floor is not None
+    assert (floor.train.steps, floor.train.learning_rates) == (chosen.train.steps, chosen.train.learning_rates)
+    assert floor.student == chosen.student
+
+
 def test_a_value_that_a_choice_leaves_open_is_asked_for() -> None:
     with pytest.raises(UserError, match=r"data\.train\.path"):
         _compose("quickstart", "data=files")
