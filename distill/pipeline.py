@@ -18,7 +18,7 @@ from distill.stages.delivery import Outcome, deliver
 from distill.stages.ensemble import mix_teachers
 from distill.stages.exporting import export_student, export_teacher, variant_results
 from distill.stages.floor import fit_floor, train_static
-from distill.stages.importance import rank_units
+from distill.stages.importance import rank_parts
 from distill.stages.looking import look_inside
 from distill.stages.pretraining import pretrain_student
 from distill.stages.reporting import make_report
@@ -50,7 +50,7 @@ def run(config: Config) -> Outcome:
     own = prepare_student(this, texts, written)
     pretrained, vectors = pretrain_student(this, texts), make_vectors(this, own, signal)
     streamed = label_stream(this, texts, own, signal)
-    importance, assistants = rank_units(this, texts, signal), train_assistants(this, texts, signal)
+    importance, assistants = rank_parts(this, texts, signal), train_assistants(this, texts, signal)
     lesson = Lesson(own, signal, pretrained, written, vectors, importance, assistants, streamed)
     lesson = keep_states(this, lesson)
     arms = train_arms(this, lesson)

@@ -386,16 +386,17 @@ def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
             pretraining.kl + pretraining.mlm + pretraining.cosine > 0,
             "student.pretraining has only weights of 0; raise kl, mlm or cosine",
         )
-        share = student.feed_forward_share
-        require(
-            0 < share <= 1,
-            f"student.feed_forward_share is {share}; it is a share of the units, above 0 and up to 1, such as 0.5",
-        )
-        require(
-            share == 1 or "pretrained" not in config.arms,
-            f"student.feed_forward_share is {share}, which is chosen by the task, but arms has 'pretrained', whose "
-            "students learn before they see the task; set it to 1, or leave the arm out",
-        )
+        for key, of_what in (("feed_forward_share", "units"), ("width_share", "heads")):
+            share = getattr(student, key)
+            require(
+                0 < share <= 1,
+                f"student.{key} is {share}; it is a share of the {of_what}, above 0 and up to 1, such as 0.5",
+            )
+            require(
+                share == 1 or "pretrained" not in config.arms,
+                f"student.{key} is {share}, which is chosen by the task, but arms has 'pretrained', whose students "
+                "learn before they see the task; set it to 1, or leave the arm out",
+            )
         require(
             student.count >= -1,
             f"student.count is {student.count}; give at least 1, or 0 for half of the teacher's, or -1 for all of them",

@@ -392,9 +392,17 @@ class LayersStudent:
     feed_forward_share: float = 1.0
     """Share of the feed-forward units of each layer that is kept: those that the loss on labelled texts depends on
     most."""
+    width_share: float = 1.0
+    """Share of the attention heads of each layer that is kept, and with them of the hidden size: those that the loss on
+    labelled texts depends on most."""
     pretraining: PretrainingConfig = PretrainingConfig()
     """What the arm ``pretrained`` does before it sees the task."""
     vocabulary: Vocabulary = Vocabulary()
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether parts of its layers are left out."""
+        return self.feed_forward_share < 1 or self.width_share < 1
 
 
 @dataclass(frozen=True)

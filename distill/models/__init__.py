@@ -32,6 +32,7 @@ from distill.models.transformer import (
     TransformerForSeq2SeqLM,
     TransformerSeq2SeqConfig,
 )
+from distill.models.width import keep_width
 
 __all__ = [
     "DecoderConfig",
@@ -63,6 +64,7 @@ __all__ = [
     "build_transformer",
     "frequency_weights",
     "keep_units",
+    "keep_width",
     "load_model",
     "load_teacher",
     "load_with_new_head",

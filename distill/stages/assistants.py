@@ -5,7 +5,7 @@ import dataclasses
 from distill.config.schema import ASSISTED
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Assistant, Lesson, Run, Signal, Texts
-from distill.stages.importance import rank_units
+from distill.stages.importance import rank_parts
 from distill.stages.signal import LabelTexts
 from distill.stages.students import part_of, train_arm
 from distill.stages.texts import prepare_student
@@ -33,7 +33,7 @@ def chain_of(this: Run, texts: Texts, signal: Signal, arm: str) -> tuple[Assista
         aside = dataclasses.replace(this, config=config)
         name = f"assistant {number} {base}" if len(this.config.assisted) > 1 else f"assistant {base}"
         own = prepare_student(aside, texts, None)
-        vectors, importance = make_vectors(aside, own, signal), rank_units(aside, texts, signal)
+        vectors, importance = make_vectors(aside, own, signal), rank_parts(aside, texts, signal)
         lesson = Lesson(own, signal, None, vectors=vectors, importance=importance)
         trained = dataclasses.replace(train_arm(aside, lesson, base, name), name=name)
         what = (

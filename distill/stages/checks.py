@@ -57,11 +57,12 @@ def check_task(config: Config) -> None:
             check_static(assisted, TASKS[name])
             if TASKS[name].writes:
                 check_writing(assisted, TASKS[name])
-    if TASKS[name].label_free and getattr(config.student, "feed_forward_share", 1) < 1:
-        raise UserError(
-            "student.feed_forward_share is below 1, and which units matter is told by the loss on labels, but in "
-            f"{name} no text is labelled; set it to 1"
-        )
+    for key in ("feed_forward_share", "width_share"):
+        if TASKS[name].label_free and getattr(config.student, key, 1) < 1:
+            raise UserError(
+                f"student.{key} is below 1, and what matters is told by the loss on labels, but in {name} no text is "
+                "labelled; set it to 1"
+            )
     data, kind = config.data, TASKS[name].kind
     if data.out_of_scope is not None and (kind != "categorical" or TASKS[name].words):
         raise UserError(
@@ -154,7 +155,7 @@ def check_inside(config: Config, task: type[Task]) -> None:
         raise UserError(
             f"{what}, but the student is no Transformer; choose objective=kl or mse, or student=layers or transformer"
         )
-    if replacing and not (isinstance(config.student, LayersStudent) and config.student.feed_forward_share == 1):
+    if replacing and not (isinstance(config.student, LayersStudent) and not config.student.narrowed):
         raise UserError(
             f"{what}, but only layers of the teacher, not narrowed, fit between its own; choose student=layers"
         )

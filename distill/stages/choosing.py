@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.stages.context import Lesson, Run, Signal, Texts, open_store, units_of
-from distill.stages.importance import rank_units
+from distill.stages.importance import rank_parts
 from distill.stages.signal import LabelTexts
 from distill.stages.students import train_arm
 from distill.stages.texts import prepare_student
@@ -30,7 +30,7 @@ def choose_transfer(this: Run, texts: Texts, signal: Signal) -> Texts:
         return texts
     aside = dataclasses.replace(this, config=dataclasses.replace(this.config, seeds=this.config.seeds[:1]))
     own = prepare_student(aside, texts, None)
-    vectors, importance = make_vectors(aside, own, signal), rank_units(aside, texts, signal)
+    vectors, importance = make_vectors(aside, own, signal), rank_parts(aside, texts, signal)
     trained = train_arm(aside, Lesson(own, signal, None, vectors=vectors, importance=importance), "soft", WHO)
     tokens = tokens_of(aside, own, own.dataset.part("transfer"))
     asked = this.artifacts.get(LabelTexts(trained.models[0], own.reading, own.task, tokens, to_learn=True))

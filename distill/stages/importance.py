@@ -1,10 +1,8 @@
-"""Which of the teacher's feed-forward units matter, found once for all arms and seeds."""
+"""Which parts of the teacher matter, found once for all arms and seeds."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
-
-import numpy as np
 
 from distill.config import LayersStudent
 from distill.stages.artifacts import Artifact
@@ -17,8 +15,8 @@ from distill.training.devices import Machine
 
 
 @dataclass(frozen=True)
-class RankUnits(Stage):
-    """How much the loss on labelled texts depends on each unit of the teacher."""
+class RankParts(Stage):
+    """How much the loss on labelled texts depends on each part of the teacher."""
 
     name: ClassVar[str] = "importance"
     rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
@@ -29,25 +27,31 @@ class RankUnits(Stage):
     reading: Reading
     task: Task
     texts: Tokens
+    units: bool
+    """Whether of feed-forward units."""
+    width: bool
+    """Whether of attention heads and states."""
 
     @property
     def what(self) -> str:
         """In words."""
-        return "importance of the teacher's feed-forward units"
+        return "importance of the teacher's parts"
 
     def compute(self, folder: Path, machine: Machine) -> None:
-        """Leaves ``importance.npy``, [layers, units]."""
+        """Leaves ``importance.npz``."""
         from distill.models import load_model
-        from distill.training.importance import unit_importance
+        from distill.training.importance import importance_of
 
         teacher = load_model(self.teacher.directory / "model", self.task).model.to(machine.place)
-        np.save(folder / "importance.npy", unit_importance(teacher, self.texts.rows(self.task, self.reading)))
+        rows = self.texts.rows(self.task, self.reading)
+        importance_of(teacher, rows, self.units, self.width).save(folder / "importance.npz")
 
 
-def rank_units(this: Run, texts: Texts, signal: Signal) -> Artifact | None:
-    """What a student of the teacher's layers chooses its units by; None where it keeps all of them."""
+def rank_parts(this: Run, texts: Texts, signal: Signal) -> Artifact | None:
+    """What a student of the teacher's layers chooses its parts by; None where it keeps all of them."""
     student, teacher = this.config.student, signal.teacher.model
-    if not isinstance(student, LayersStudent) or student.feed_forward_share == 1 or teacher is None:
+    if not isinstance(student, LayersStudent) or not student.narrowed or teacher is None:
         return None
     tokens = tokens_of(this, texts, texts.dataset.part("train"))
-    return this.artifacts.get(RankUnits(teacher, texts.reading, texts.task, tokens))
+    units, width = student.feed_forward_share < 1, student.width_share < 1
+    return this.artifacts.get(RankParts(teacher, texts.reading, texts.task, tokens, units, width))

@@ -54,7 +54,7 @@ class TrainStudent(Stage):
     """What it takes weights from: a model that was trained here, token vectors, or a checkpoint as it is; None: random
     weights."""
     importance: Artifact | None
-    """Of the teacher's feed-forward units, where the student keeps a part of them."""
+    """Of the teacher's parts, where the student keeps some of them."""
     objective: ObjectiveConfig
     """Read by the arms that read the teacher."""
     signal: Artifact | None
@@ -198,20 +198,27 @@ class TrainStudent(Stage):
             self.paired,
         )
         if self.importance is not None:
-            self.narrow(student.model)
+            student = dataclasses.replace(student, model=self.narrowed(student.model))
         if new_head:
             start_at_the_mean(student.model, self.task, self.labelled.examples)
         return student
 
-    def narrow(self, model: Any) -> None:
-        """Keeps the feed-forward units that matter most, in place."""
-        from distill.models import keep_units
+    def narrowed(self, model: Any) -> Any:
+        """The student with the parts that matter most."""
+        from distill.models import keep_units, keep_width
         from distill.models.students import chosen_layers
+        from distill.training.importance import Importance
 
-        assert isinstance(self.student, LayersStudent)
+        config = self.student
+        assert isinstance(config, LayersStudent)
         assert self.importance is not None
-        found = np.load(self.importance.directory / "importance.npy", allow_pickle=False)
-        keep_units(model, found[chosen_layers(self.student, len(found))], self.student.feed_forward_share)
+        found = Importance.load(self.importance.directory / "importance.npz")
+        layers = chosen_layers(config, max(len(found.units_KF), len(found.heads_KH)))
+        if config.feed_forward_share < 1:
+            keep_units(model, found.units_KF[layers], config.feed_forward_share)
+        if config.width_share < 1:
+            model = keep_width(model, found.heads_KH[layers], found.states_D, config.width_share)
+        return model
 
     def first_vectors(self, config: StaticStudent) -> Any:
         """The same of a static student."""

@@ -96,9 +96,9 @@ class TrainTeacher(Stage):
         from distill.models import save_model, start_at_the_mean
         from distill.models.answers import fault_of_padding
         from distill.models.masked import check_masked_lm
-        from distill.models.narrowing import feed_forwards
         from distill.models.students import check_layers
         from distill.models.teachers import renew_pooler
+        from distill.models.width import check_narrowed
         from distill.objectives import Objective
         from distill.training import Problem, State, train
         from distill.training.inside import check_inside
@@ -111,8 +111,7 @@ class TrainTeacher(Stage):
             with about(f"assistant[{i - 1}], as a student" if i else ""):
                 if isinstance(student, LayersStudent):
                     check_layers(student, loaded.model)
-                    if student.feed_forward_share < 1:
-                        feed_forwards(loaded.model)
+                    check_narrowed(student, loaded.model)
                 if isinstance(student, LayersStudent | TransformerStudent):
                     check_inside(self.objective, student, loaded.model, self.task)
         known = self.texts.encoded or self.validation.encoded  # without labels there is no training text

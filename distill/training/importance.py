@@ -1,19 +1,22 @@
-"""How much each feed-forward unit of a model matters to its task.
+"""How much each part of a model matters to its task.
 
-Shape suffixes: K layers, R rows, L length, F units.
+Shape suffixes: K layers, R rows, L length, F feed-forward units, H attention heads, D hidden size.
 """
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill.config import HardTerm
 from distill.models.narrowing import feed_forwards
-from distill.objectives import Objective
+from distill.models.width import attentions
+from distill.objectives import Objective, Seen
 from distill.training.batching import each_tensor
 from distill.training.problem import Rows
 from distill.training.signal import look
@@ -22,44 +25,84 @@ TEXTS, BATCH = 512, 16
 """Labelled texts that are looked at, drawn at random; so many at once."""
 
 
-def unit_importance(model: Any, rows: Rows, seed: int = 0) -> NDArray[np.float32]:
-    """[K, F], how much the loss on labels would change, to first order, were a unit left out.
+@dataclass(frozen=True)
+class Importance:
+    """How much the loss on labels would change, to first order, were a part left out."""
 
-    Gradient times activation, added up over the tokens of a text; its absolute value, added up over texts (Michel, Levy
-    and Neubig 2019, equation 2; Molchanov et al. 2017).
+    units_KF: NDArray[np.float32]
+    heads_KH: NDArray[np.float32]
+    states_D: NDArray[np.float32]
+    """Of each number of the hidden states, over all layers."""
+
+    def save(self, file: Path) -> None:
+        """Writes a ``.npz`` file."""
+        np.savez(file, units=self.units_KF, heads=self.heads_KH, states=self.states_D)
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Reads what :meth:`save` wrote."""
+        with np.load(file, allow_pickle=False) as kept:
+            return cls(kept["units"], kept["heads"], kept["states"])
+
+
+def importance_of(model: Any, rows: Rows, units: bool = True, width: bool = True, seed: int = 0) -> Importance:
+    """Of feed-forward ``units``, and of the heads and states that make up the ``width``; empty where not asked for.
+
+    Gradient times activation, added up over the tokens of a text, and over the numbers of a head; its absolute value,
+    added up over texts, and of states over the layers (Michel, Levy and Neubig 2019, equation 2; Molchanov et al.
+    2017).
     """
     model.eval()
-    seen: list[Tensor] = []
+    given: dict[nn.Module, Tensor] = {}
 
-    def keep(_module: Any, given: tuple[Tensor]) -> None:
-        given[0].retain_grad()
-        seen.append(given[0])
+    def keep(linear: nn.Module, arguments: tuple[Tensor]) -> None:
+        arguments[0].retain_grad()
+        given[linear] = arguments[0]
 
-    parts = feed_forwards(model)
-    hooks = [part.out.register_forward_pre_hook(keep) for part in parts]
-    importance = np.zeros((len(parts), parts[0].out.in_features), dtype=np.float64)
+    of_units = [part.out for part in feed_forwards(model)] if units else []
+    of_heads = [part.out for part in attentions(model)] if width else []
+    hooks = [linear.register_forward_pre_hook(keep) for linear in (*of_units, *of_heads)]
+    heads = int(model.config.num_attention_heads) if width else 0
+    units_KF = np.zeros((len(of_units), of_units[0].in_features if units else 0))
+    heads_KH = np.zeros((len(of_heads), heads))
+    states_D = np.zeros(of_heads[0].out_features if width else 0)
     chosen = np.random.default_rng(seed).permutation(len(rows.examples))[:TEXTS]
-    loss_of = loss_on_labels(model, rows)
+    loss_of = loss_on_labels(model, rows, frozenset({"hidden"}) if width else frozenset())
     for start in range(0, len(chosen), BATCH):
-        seen.clear()
-        loss_of(chosen[start : start + BATCH]).backward()  # type: ignore[no-untyped-call]
-        for layer, x_RLF in enumerate(seen):
-            assert x_RLF.grad is not None
-            importance[layer] += (x_RLF * x_RLF.grad).sum(1).abs().sum(0).detach().double().cpu().numpy()
+        loss, seen = loss_of(chosen[start : start + BATCH])
+        for state_RLD in seen.hidden:
+            state_RLD.retain_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for layer, linear in enumerate(of_units):
+            units_KF[layer] += mattered(given[linear], linear.in_features)
+        for layer, linear in enumerate(of_heads):
+            heads_KH[layer] += mattered(given[linear], heads)
+        for state_RLD in seen.hidden:
+            states_D += mattered(state_RLD, len(states_D))
         model.zero_grad(set_to_none=True)
     for hook in hooks:
         hook.remove()
-    return importance.astype(np.float32)
+    return Importance(*(found.astype(np.float32) for found in (units_KF, heads_KH, states_D)))
 
 
-def loss_on_labels(model: Any, rows: Rows) -> Callable[[NDArray[np.int64]], Tensor]:
-    """The sum of the losses of texts, by their numbers."""
+def mattered(x_RLD: Tensor, parts: int) -> NDArray[np.float64]:
+    """[parts], of neighbouring numbers of an activation whose gradient is known."""
+    assert x_RLD.grad is not None
+    found_RD = (x_RLD * x_RLD.grad).sum(1).detach().double()
+    found: NDArray[np.float64] = found_RD.reshape(len(found_RD), parts, -1).sum(2).abs().sum(0).cpu().numpy()
+    return found
+
+
+def loss_on_labels(
+    model: Any, rows: Rows, needs: frozenset[str] = frozenset()
+) -> Callable[[NDArray[np.int64]], tuple[Tensor, Seen]]:
+    """The sum of the losses of texts, by their numbers, and what was seen of the model."""
     objective = Objective.of([HardTerm("hard")], rows.task.kind)
 
-    def loss(texts: NDArray[np.int64]) -> Tensor:
+    def loss(texts: NDArray[np.int64]) -> tuple[Tensor, Seen]:
         (batch,) = rows.batches(texts, [np.arange(len(texts))], np.random.default_rng(0), None)
         batch = each_tensor(batch, lambda tensor: tensor.to(model.device))
-        found: Tensor = objective(look(model, batch, objective.needs, nullcontext), None, batch, [1.0])
-        return found
+        seen = look(model, batch, objective.needs | needs, nullcontext)
+        return objective(seen, None, batch, [1.0]), seen
 
     return loss

@@ -15,7 +15,9 @@ from distill.config import LayersStudent, ObjectiveConfig, TransformerStudent
 from distill.errors import UserError
 from distill.models import vector_size
 from distill.models.answers import model_inputs
+from distill.models.projections import projections_of
 from distill.models.students import chosen_layers
+from distill.models.width import kept_heads
 from distill.objectives import Objective, Shape
 from distill.objectives.inside import OnAttention, OnFirstTokens, OnStates
 from distill.progress import track
@@ -26,13 +28,6 @@ from distill.text.encoding import Ids
 from distill.training.devices import Machine
 from distill.training.memory import halving
 from distill.training.states import Compared, States
-
-PROJECTIONS = (
-    ("query", "key", "value"),  # BERT and its kin, and the encoders here
-    ("q_lin", "k_lin", "v_lin"),  # DistilBERT
-    ("q", "k", "v"),  # MPNet
-)
-"""Names of the linear maps that make queries, keys and values."""
 
 
 def shape_of(model: Any, task: Task) -> Shape:
@@ -56,7 +51,9 @@ def compared_in(
     """The layers of the teacher that terms compare with the student's. Raises UserError for terms that do not fit."""
     other = shape_of(teacher, task)
     if isinstance(student, LayersStudent):
-        own = replace(other, layers=len(chosen_layers(student, other.layers)))
+        layers = len(chosen_layers(student, other.layers))
+        heads = kept_heads(student.width_share, other.heads)
+        own = replace(other, layers=layers, hidden=other.hidden // other.heads * heads, heads=heads)
     else:
         sizes = student.architecture
         own = Shape(other.vector, sizes.layers, sizes.hidden_size, sizes.heads)
@@ -114,19 +111,13 @@ def states_of(teacher: nn.Module, compared: Compared, kept: NDArray[np.int64] | 
 def projections(model: nn.Module) -> list[list[nn.Linear]]:
     """The linear maps that make queries, keys and values, of each layer that has its own. Raises UserError for a model
     in which they are not found."""
-    found = []
-    for module in model.modules():
-        children = dict(module.named_children())
-        for names in PROJECTIONS:
-            own = [children.get(name) for name in names]
-            if all(isinstance(one, nn.Linear) for one in own):
-                found.append(own)
+    found = projections_of(model)
     if not found:
         raise UserError(
             f"the queries, keys and values of {type(model).__name__} were not found, which the objective's terms "
             "'attention' and 'relations' read; leave them out, or choose 'hidden'"
         )
-    return found  # type: ignore[return-value]
+    return found
 
 
 def look_at(  # as many parameters as :func:`distill.runtime.respond`

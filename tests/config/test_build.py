@@ -75,6 +75,10 @@ def test_layers_and_schedules_are_pairs() -> None:
         ),
         ({"student": {"name": "layers", "feed_forward_share": 1.5}}, r"student\.feed_forward_share is 1\.5"),
         (
+            {"student": {"name": "layers", "width_share": 0}},
+            r"student\.width_share is 0\.0; it is a share of the heads, above 0 and up to 1",
+        ),
+        (
             {
                 "student": {"name": "layers", "feed_forward_share": 0.5, "start": "checkpoint"},
                 "arms": ["linear", "hard", "pretrained"],

@@ -97,6 +97,7 @@ def _columns(task: str) -> list[str]:
         pytest.param("question-answering", ["student.count=1", "objective=hidden"], marks=pytest.mark.slow),
         ("regression", ["student=static"]),
         ("multi-label-classification", ["student=narrow"]),
+        pytest.param("token-classification", ["student=thin", "objective=minilmv2"], marks=pytest.mark.slow),
         pytest.param(
             "multi-label-classification", ["student=static", "student.start=embeddings"], marks=pytest.mark.slow
         ),

@@ -34,6 +34,7 @@ def test_recipe_composes_with_each_teacher_and_student(recipe: str) -> None:
         expected = {
             "half": "layers",
             "narrow": "layers",
+            "thin": "layers",
             "same": "layers",
             "layers_quick": "layers",
             "lstm": "recurrent",

@@ -89,6 +89,11 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             r"student\.feed_forward_share is below 1, .* in sentence-embedding no text is labelled; set it to 1",
         ),
         (
+            "sentence-embedding",
+            {"student": {"name": "layers", "width_share": 0.5}, "arms": ["linear", "soft"], "objective": MSE},
+            r"student\.width_share is below 1, .* in sentence-embedding no text is labelled; set it to 1",
+        ),
+        (
             "language-modelling",
             {"student": {"name": "transformer", "architecture": {"embedding_size": 8}}, "arms": ["hard", "soft"]},
             r"student\.architecture\.embedding_size is 8, .* not factorised here; set it to 0",

@@ -52,7 +52,7 @@ from distill.stages.context import Streamed
 from distill.stages.cross_fitting import MixLabels
 from distill.stages.exporting import AnswerByGraph, ExportModel
 from distill.stages.floor import FitLinear
-from distill.stages.importance import RankUnits
+from distill.stages.importance import RankParts
 from distill.stages.looking import LookInside
 from distill.stages.measuring import MeasureVariant
 from distill.stages.pretraining import PretrainStudent
@@ -81,7 +81,7 @@ ON_DEVICE = {
     WriteTexts,
     ContinueTexts,
     MakeVectors,
-    RankUnits,
+    RankParts,
     TrainStudent,
     AnswerHeldOut,
     AnswerLearnt,
@@ -198,7 +198,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             training,
         ),
         MakeVectors(artifact("teacher"), "layers", 8, reading, task, read(training)),
-        RankUnits(artifact("teacher"), reading, task, read(train)),
+        RankParts(artifact("teacher"), reading, task, read(train), True, False),
         PretrainStudent(teacher, student, 0, reading, training, validation),
         TrainStudent(
             arm="soft",

@@ -1,4 +1,4 @@
-"""Feed-forward units: how much each matters, and a model without those that matter least."""
+"""Parts of a model: how much each matters, and a model without those that matter least."""
 
 import copy
 from pathlib import Path
@@ -21,16 +21,21 @@ from transformers import (
     GPT2ForSequenceClassification,
     ModernBertConfig,
     ModernBertForSequenceClassification,
+    MPNetConfig,
+    MPNetForSequenceClassification,
     RobertaConfig,
     RobertaForSequenceClassification,
 )
 
 from distill import tasks
+from distill.config import LayersStudent
 from distill.errors import UserError
 from distill.models import EncoderConfig, EncoderForSequenceClassification
 from distill.models.narrowing import feed_forwards, keep_units
+from distill.models.students import layers_of
+from distill.models.width import attentions, check_narrowed, keep_width
 from distill.text import Example, Reading
-from distill.training.importance import loss_on_labels, unit_importance
+from distill.training.importance import Importance, importance_of, loss_on_labels
 from distill.training.problem import Rows
 
 LABELS = ("a", "b", "c")
@@ -38,12 +43,12 @@ TEXTS = ["a gorgeous witty film", "the cast is dull", "a film", "the film is a f
 READING = Reading(word_pieces(TEXTS), 16)
 TASK = tasks.build("text-classification", LABELS)
 ROWS = Rows.read(TASK, READING, [Example(text, None, LABELS[i % 3]) for i, text in enumerate(TEXTS)])
-LAYERS, UNITS = 2, 24
+LAYERS, UNITS, HEADS = 2, 24, 4
 SIZES: dict[str, Any] = {
     "vocab_size": READING.vocabulary_size,
     "num_hidden_layers": LAYERS,
     "hidden_size": 16,
-    "num_attention_heads": 2,
+    "num_attention_heads": HEADS,
     "intermediate_size": UNITS,
     "num_labels": 3,
 }
@@ -62,7 +67,7 @@ def roberta() -> Any:
 
 
 def distilbert() -> Any:
-    sizes: Any = {"n_layers": LAYERS, "dim": 16, "n_heads": 2, "hidden_dim": UNITS, "num_labels": 3}
+    sizes: Any = {"n_layers": LAYERS, "dim": 16, "n_heads": HEADS, "hidden_dim": UNITS, "num_labels": 3}
     return DistilBertForSequenceClassification(DistilBertConfig(vocab_size=READING.vocabulary_size, **sizes))
 
 
@@ -97,6 +102,10 @@ def _logits(model: Any) -> Tensor:
     return logits
 
 
+def unit_importance(model: Any, rows: Rows) -> Any:
+    return importance_of(model, rows, width=False).units_KF
+
+
 def _scaled(part: nn.Linear, scale_F: Tensor) -> Any:
     return part.register_forward_pre_hook(lambda _module, given: (given[0] * scale_F,))
 
@@ -109,7 +118,7 @@ def test_importance_is_how_the_loss_changes_with_a_unit(teacher: Any) -> None:
     hooks = [_scaled(part.out, scale_F) for part, scale_F in zip(feed_forwards(teacher), scales, strict=True)]
     expected = np.zeros((LAYERS, UNITS))
     for text in range(len(TEXTS)):
-        gradients = torch.autograd.grad(loss_of(np.array([text])), scales)
+        gradients = torch.autograd.grad(loss_of(np.array([text]))[0], scales)
         expected += np.stack([gradient.abs().numpy() for gradient in gradients])
     for hook in hooks:
         hook.remove()
@@ -181,3 +190,127 @@ def test_the_answer_without_labels_is_left_out() -> None:
 def test_other_feed_forwards_are_refused_with_the_reason(model: Any, message: str) -> None:
     with pytest.raises(UserError, match=message + ".*set student.feed_forward_share=1"):
         feed_forwards(model())
+
+
+def _only(part: nn.Linear, scale_H: Tensor) -> Any:
+    def scaled(_module: Any, given: tuple[Tensor]) -> tuple[Tensor]:
+        return ((given[0].unflatten(-1, (len(scale_H), -1)) * scale_H[:, None]).flatten(-2),)
+
+    return part.register_forward_pre_hook(scaled)
+
+
+def test_importance_of_heads_is_how_the_loss_changes_with_a_mask_over_them(teacher: Any) -> None:
+    """Against the gradient by a factor at each head, text by text (Michel, Levy and Neubig 2019)."""
+    found = importance_of(teacher, ROWS, units=False).heads_KH
+    loss_of = loss_on_labels(teacher, ROWS)
+    masks = [torch.ones(HEADS, requires_grad=True) for _ in range(LAYERS)]
+    hooks = [_only(part.out, mask_H) for part, mask_H in zip(attentions(teacher), masks, strict=True)]
+    expected = np.zeros((LAYERS, HEADS))
+    for text in range(len(TEXTS)):
+        gradients = torch.autograd.grad(loss_of(np.array([text]))[0], masks)
+        expected += np.stack([gradient.abs().numpy() for gradient in gradients])
+    for hook in hooks:
+        hook.remove()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    assert (found > 0).all()
+
+
+def test_importance_of_states_is_how_the_loss_changes_with_them(teacher: Any) -> None:
+    """Against the gradient by a factor at each number of the states, layer by layer and text by text."""
+    found = importance_of(teacher, ROWS, units=False).states_D
+    layers, loss_of = layers_of(teacher), loss_on_labels(teacher, ROWS)
+    scales = [torch.ones(SIZES["hidden_size"], requires_grad=True) for _ in range(LAYERS + 1)]
+    hooks = [_state_scaled(layers[0], scales[0], into=True)]
+    hooks += [_state_scaled(layer, scale_D) for layer, scale_D in zip(layers, scales[1:], strict=True)]
+    expected = np.zeros(SIZES["hidden_size"])
+    for text in range(len(TEXTS)):
+        gradients = torch.autograd.grad(loss_of(np.array([text]))[0], scales)
+        expected += sum(gradient.abs().numpy() for gradient in gradients)
+    for hook in hooks:
+        hook.remove()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    assert (found > 0).all()
+
+
+def _state_scaled(layer: nn.Module, scale_D: Tensor, into: bool = False) -> Any:
+    if into:
+        return layer.register_forward_pre_hook(lambda _module, given: (given[0] * scale_D, *given[1:]))
+
+    def scaled(_module: Any, _given: Any, output: Any) -> Any:
+        return (output[0] * scale_D, *output[1:]) if isinstance(output, tuple) else output * scale_D
+
+    return layer.register_forward_hook(scaled)
+
+
+def test_what_was_found_is_kept(tmp_path: Path) -> None:
+    found = importance_of(bert(), ROWS)
+    found.save(tmp_path / "importance.npz")
+    again = Importance.load(tmp_path / "importance.npz")
+    for name in ("units_KF", "heads_KH", "states_D"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+
+
+def test_half_the_width_of_bert_is_cut_out_of_its_weights() -> None:
+    """Each kind of weight, by hand: heads of four numbers, each layer keeps others, and eight of 16 states."""
+    teacher = _shaken(bert())
+    heads_KH, states_D = np.array([[1, 2, 3, 0], [3, 0, 1, 2]], np.float32), np.zeros(16, np.float32)
+    states = [0, 3, 4, 7, 8, 9, 14, 15]
+    states_D[states] = np.arange(1, 9)
+    found, old = keep_width(teacher, heads_KH, states_D, 0.5).state_dict(), teacher.state_dict()
+    of_heads = ([4, 5, 6, 7, 8, 9, 10, 11], [0, 1, 2, 3, 12, 13, 14, 15])
+
+    for name in ("word", "position", "token_type"):
+        key = f"bert.embeddings.{name}_embeddings.weight"
+        torch.testing.assert_close(found[key], old[key][:, states])
+    torch.testing.assert_close(found["bert.embeddings.LayerNorm.bias"], old["bert.embeddings.LayerNorm.bias"][states])
+    for layer, heads in enumerate(of_heads):
+        key = f"bert.encoder.layer.{layer}."
+        for name in ("query", "key", "value"):
+            linear = f"{key}attention.self.{name}."
+            torch.testing.assert_close(found[linear + "weight"], old[linear + "weight"][heads][:, states])
+            torch.testing.assert_close(found[linear + "bias"], old[linear + "bias"][heads])
+        linear = f"{key}attention.output.dense."
+        torch.testing.assert_close(found[linear + "weight"], old[linear + "weight"][states][:, heads])
+        torch.testing.assert_close(found[linear + "bias"], old[linear + "bias"][states])
+        torch.testing.assert_close(
+            found[f"{key}intermediate.dense.weight"], old[f"{key}intermediate.dense.weight"][:, states]
+        )
+        torch.testing.assert_close(found[f"{key}output.dense.weight"], old[f"{key}output.dense.weight"][states])
+    torch.testing.assert_close(found["classifier.weight"], old["classifier.weight"][:, states])
+    torch.testing.assert_close(found["classifier.bias"], old["classifier.bias"])
+
+
+@pytest.mark.parametrize(("share", "heads"), [(0.5, 2), (0.01, 1), (1.0, 4)])
+def test_a_thin_model_is_one_of_its_class(share: float, heads: int, teacher: Any, tmp_path: Path) -> None:
+    found = importance_of(teacher, ROWS)
+    before = _logits(teacher)
+    check_narrowed(LayersStudent("layers", width_share=share, feed_forward_share=0.5), teacher)
+    thin = keep_width(teacher, found.heads_KH, found.states_D, share).eval()
+    torch.testing.assert_close(_logits(teacher), before)
+    if share == 1:
+        torch.testing.assert_close(_logits(thin), before)
+    assert thin.num_parameters() < teacher.num_parameters() or share == 1
+    thin.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert type(again) is type(teacher)
+    torch.testing.assert_close(_logits(again), _logits(thin))
+    sizes = [tuple(linear.weight.shape) for part in attentions(again) for linear in (*part.into, part.out)]
+    assert sizes == [(4 * heads, 4 * heads)] * 4 * LAYERS
+
+
+def test_of_pairs_read_apart_each_state_of_both_is_cut_alike() -> None:
+    teacher = EncoderForSequenceClassification(EncoderConfig(**SIZES, pairs="apart", pair_opening=1))
+    states_D = np.arange(16, dtype=np.float32)
+    thin = keep_width(teacher, np.ones((LAYERS, HEADS), np.float32), states_D, 0.25)
+    kept = [place * 16 + state for place in range(4) for state in range(12, 16)]
+    torch.testing.assert_close(thin.classifier.weight, teacher.classifier.weight[:, kept])
+
+
+def test_sizes_that_follow_from_the_heads_are_refused_with_the_reason() -> None:
+    sizes = {**SIZES, "vocab_size": 50}
+    model = MPNetForSequenceClassification(MPNetConfig(**sizes))
+    with pytest.raises(UserError, match=r"relative_attention_bias.* of \[32, 4\] numbers.*set student.width_share=1"):
+        check_narrowed(LayersStudent("layers", width_share=0.5), model)
+    model = GPT2ForSequenceClassification(GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=2, num_labels=3))
+    with pytest.raises(UserError, match=r"heads of GPT2ForSequenceClassification cannot be told.*width_share=1"):
+        check_narrowed(LayersStudent("layers", width_share=0.5), model)
