@@ -411,6 +411,9 @@ class TransformerStudent:
 
     name: Literal["transformer"]
     architecture: Architecture = Architecture()
+    embeddings: Literal["random", "teacher"] = "random"
+    """``teacher``: the teacher's word embeddings, reduced to ``architecture.embedding_size`` (to the hidden size where
+    that is 0) by a singular value decomposition."""
     vocabulary: Vocabulary = Vocabulary()
 
 

@@ -1,7 +1,6 @@
 """Students: layers of the teacher, the in-repo transformer, or a recurrent network."""
 
 import copy
-import json
 import re
 from typing import Any
 
@@ -9,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from tokenizers.decoders import ByteLevel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -30,6 +28,7 @@ from distill.models.recurrent_encoder_decoder import RecurrentSeq2SeqConfig
 from distill.models.transformer import EncoderConfig
 from distill.models.transformer.decoder import DecoderConfig
 from distill.models.transformer.encoder_decoder import TransformerSeq2SeqConfig
+from distill.models.word_embeddings import plain_embeddings, start_embeddings, teacher_embeddings
 from distill.tasks import Task
 from distill.text import Reading
 
@@ -62,9 +61,12 @@ def build_student(
         if kept is not None:
             keep_vocabulary(model, kept)
         return LoadedModel(model, tokenizer, special_tokens)
-    if isinstance(config, TransformerStudent):
-        return build_transformer(config.architecture, tokenizer, special_tokens, task, max_length, seed, paired)
     embeddings = None if config.embeddings == "random" else teacher_embeddings(teacher, tokenizer, special_tokens)
+    if isinstance(config, TransformerStudent):
+        student = build_transformer(config.architecture, tokenizer, special_tokens, task, max_length, seed, paired)
+        if embeddings is not None:
+            start_embeddings(student.model, embeddings)
+        return student
     return build_recurrent(config.architecture, tokenizer, special_tokens, task, max_length, seed, paired, embeddings)
 
 
@@ -82,49 +84,6 @@ def pair_settings(
     if opening is None:
         raise ValueError("the tokenizer does not tell the two texts of a pair apart")
     return {"pairs": "apart", "pair_opening": opening}
-
-
-def teacher_embeddings(teacher: LoadedModel | None, tokenizer: Tokenizer, special_tokens: dict[str, str]) -> Tensor:
-    """[V, D], the teacher's word embedding of each piece of ``tokenizer``, NaN where the teacher has no such piece.
-
-    Raises UserError where there is no teacher to take them from.
-    """
-    if teacher is None:
-        raise UserError("student.embeddings=teacher takes word embeddings, but the teacher is no model; choose random")
-    old: Tensor = teacher.model.get_input_embeddings().weight.detach()
-    ids = torch.from_numpy(teacher_ids(teacher, tokenizer, special_tokens))
-    return old[ids.clamp(min=0)].masked_fill(ids.unsqueeze(1) < 0, torch.nan)
-
-
-def teacher_ids(teacher: LoadedModel, tokenizer: Tokenizer, special_tokens: dict[str, str]) -> NDArray[np.int64]:
-    """[V], the teacher's id of each piece of ``tokenizer``, -1 where the teacher has no such piece."""
-    theirs = ids_by_piece(teacher.tokenizer, teacher.special_tokens)
-    own = ids_by_piece(tokenizer, special_tokens)
-    ids = np.full(max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1, -1, dtype=np.int64)
-    for piece, index in own.items():
-        ids[index] = theirs.get(piece, -1)
-    return ids
-
-
-def ids_by_piece(tokenizer: Tokenizer, special_tokens: dict[str, str]) -> dict[str, int]:
-    """The id of each piece, written alike for all kinds of tokenizers, with ``▁`` where a word begins; of special
-    tokens by their roles."""
-    settings = json.loads(tokenizer.to_str())
-    bytewise = '"ByteLevel"' in json.dumps([settings["pre_tokenizer"], settings["decoder"]])
-    inner = settings["model"].get("continuing_subword_prefix") if settings["model"]["type"] == "WordPiece" else None
-    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    roles = special_tokens or special_tokens_of(tokenizer)
-    found = {role: vocabulary[token] for role, token in roles.items() if token in vocabulary}
-    for piece in vocabulary.keys() - set(roles.values()):
-        index = vocabulary[piece]
-        if bytewise:
-            text = ByteLevel().decode([piece])
-            if "\ufffd" not in text:  # else a part of a character
-                piece = f"▁{text[1:]}" if text.startswith(" ") else text
-        elif inner is not None:
-            piece = piece.removeprefix(inner) if piece.startswith(inner) else f"▁{piece}"
-        found[piece] = index
-    return found
 
 
 def build_recurrent(
@@ -293,17 +252,6 @@ def _layer_prefix(model: PreTrainedModel) -> str:
             f"the layers of {type(model).__name__} were not found; choose student=transformer or student=lstm"
         )
     return min(lists, key=len)
-
-
-def plain_embeddings(model: PreTrainedModel) -> nn.Embedding:
-    """The word embeddings. Raises UserError where they are no plain table, as in I-BERT."""
-    found = model.get_input_embeddings()
-    if not isinstance(found, nn.Embedding):
-        raise UserError(
-            f"the word embeddings of {type(model).__name__} are no plain table ({type(found).__name__}), so that its "
-            "vocabulary cannot be trimmed; set student.vocabulary.trim=false"
-        )
-    return found
 
 
 def check_layers(config: LayersStudent, teacher: PreTrainedModel) -> None:

@@ -18,7 +18,8 @@ from distill.config import StaticArchitecture
 from distill.models.answers import model_inputs
 from distill.models.loading import LoadedModel, auto_class, label_settings, special_tokens_of
 from distill.models.static import StaticConfig
-from distill.models.students import pair_settings, teacher_ids
+from distill.models.students import pair_settings
+from distill.models.word_embeddings import teacher_ids
 from distill.tasks import Task
 from distill.text import Encoded, Reading, rows_of
 

@@ -315,6 +315,11 @@ def check_writing(config: Config, task: type[Task]) -> None:
                 f"{who}.architecture.embedding_size is {size}, but the word embeddings of a model that writes score "
                 "its words, too, and are not factorised here; set it to 0"
             )
+    if isinstance(config.student, TransformerStudent) and config.student.embeddings == "teacher":
+        raise UserError(
+            "student.embeddings=teacher starts an encoder of the student's own, but in "
+            f"{task.name} it writes; set student.embeddings=random"
+        )
     vocabulary, stored = config.student.vocabulary, set(config.arms) - {"hard", "sequence", "gkd"}
     if vocabulary.trim and vocabulary.min_count > 1 and stored:
         raise UserError(
@@ -428,6 +433,11 @@ def check_choices(config: Config) -> None:
         raise UserError(
             "student=layers takes the teacher's word embeddings with its layers, so it reads with the teacher's "
             "tokenizer; choose tokenizer=teacher, or student=transformer or student=lstm"
+        )
+    if isinstance(config.teacher, ProbabilitiesTeacher) and getattr(config.student, "embeddings", "") == "teacher":
+        raise UserError(
+            "student.embeddings=teacher takes word embeddings, but this teacher is a file of probabilities; set "
+            "student.embeddings=random"
         )
     from_checkpoint = isinstance(config.student, LayersStudent) and config.student.start == "checkpoint"
     if from_checkpoint and not isinstance(config.teacher, PretrainedTeacher):

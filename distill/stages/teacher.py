@@ -99,6 +99,7 @@ class TrainTeacher(Stage):
         from distill.models.students import check_layers
         from distill.models.teachers import renew_pooler
         from distill.models.width import check_narrowed
+        from distill.models.word_embeddings import check_embeddings
         from distill.objectives import Objective
         from distill.training import Problem, State, train
         from distill.training.inside import check_inside
@@ -112,6 +113,8 @@ class TrainTeacher(Stage):
                 if isinstance(student, LayersStudent):
                     check_layers(student, loaded.model)
                     check_narrowed(student, loaded.model)
+                if isinstance(student, TransformerStudent):
+                    check_embeddings(student, loaded.model)
                 if isinstance(student, LayersStudent | TransformerStudent):
                     check_inside(self.objective, student, loaded.model, self.task)
         known = self.texts.encoded or self.validation.encoded  # without labels there is no training text

@@ -8,24 +8,30 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
 
 from distill import tasks
-from distill.config import Architecture
+from distill.config import Architecture, TransformerStudent
 from distill.config.schema import ExportConfig
+from distill.errors import UserError
 from distill.export.onnx_export import export_onnx
 from distill.models import (
     EncoderConfig,
     EncoderForMaskedLM,
     EncoderForSequenceClassification,
     EncoderForTokenClassification,
+    LoadedModel,
+    build_student,
     build_transformer,
     parameter_count,
 )
 from distill.models.graphs import graphs_of
 from distill.models.students import keep_vocabulary
+from distill.models.word_embeddings import check_embeddings
 from distill.text import Example, train_tokenizer
 
 V, E, D = 50, 5, 16
+TASK = tasks.build("text-classification", ("a", "b"))
 SIZES: dict[str, Any] = {"vocab_size": V, "hidden_size": D, "intermediate_size": 24, "num_hidden_layers": 1}
 IDS = torch.tensor([[2, 7, 9, 3], [2, 11, 3, 0]])
 MASK = (IDS != 0).long()
@@ -100,3 +106,54 @@ def test_a_recipe_says_the_size() -> None:
     tables = [model.get_input_embeddings() for model in built]
     assert [table.embedding_dim for table in tables] == [128, 6]
     assert isinstance(built[1].encoder.embeddings.widen, nn.Linear)
+
+
+def _teacher(texts: list[Example]) -> LoadedModel:
+    tokenizer = train_tokenizer(texts * 3, 60)
+    sizes: dict[str, Any] = {"hidden_size": D, "num_attention_heads": 2, "num_hidden_layers": 1, "num_labels": 2}
+    torch.manual_seed(3)
+    model = BertForSequenceClassification(BertConfig(vocab_size=tokenizer.get_vocab_size(), **sizes))
+    torch.nn.init.normal_(model.get_input_embeddings().weight)
+    return LoadedModel(model, tokenizer, {})
+
+
+@pytest.mark.parametrize(("hidden", "embedding"), [(D, E), (D, 0), (8, 0), (8, 6)])
+def test_a_student_starts_from_the_closest_table_of_its_rank(hidden: int, embedding: int) -> None:
+    texts = [Example("the cat sat on the mat"), Example("a dog sat")]
+    teacher = _teacher(texts)
+    rank = embedding or hidden
+    config = TransformerStudent("transformer", Architecture(1, hidden, embedding, 2, 16), embeddings="teacher")
+    student = build_student(config, teacher, teacher.tokenizer, {}, TASK, None, 16, 0).model
+    old = teacher.model.get_input_embeddings().weight.detach().numpy().astype(np.float64)
+    left, values, right = np.linalg.svd(old, full_matrices=False)
+    best = (left[:, :rank] * values[:rank]) @ right[:rank]  # Eckart and Young
+    found = student.get_input_embeddings().weight.detach().numpy()
+    assert found.shape == (len(old), rank)
+    np.testing.assert_allclose(found @ found.T, best @ best.T, atol=1e-4)  # whichever way the axes are turned
+    if embedding and hidden == D:
+        table = student.encoder.embeddings.widen(student.get_input_embeddings().weight)
+        np.testing.assert_allclose(table.detach().numpy(), best, atol=1e-4)
+
+
+def test_pieces_that_the_teacher_lacks_keep_their_random_weights() -> None:
+    texts = [Example("the cat sat on the mat"), Example("a dog sat")]
+    teacher, own = _teacher(texts), train_tokenizer([*texts, Example("zebra zebra zebra")] * 3, 80)
+    teacher_less = TransformerStudent("transformer", Architecture(1, 8, 0, 2, 16))
+    config = TransformerStudent("transformer", Architecture(1, 8, 0, 2, 16), embeddings="teacher")
+    random, found = (
+        build_student(one, teacher, own, {}, TASK, None, 16, 0).model.get_input_embeddings().weight
+        for one in (teacher_less, config)
+    )
+    lacking = [i for piece, i in own.get_vocab().items() if teacher.tokenizer.token_to_id(piece) is None]
+    assert 0 < len(lacking) < len(found)
+    same = (random == found).all(1).nonzero().flatten().tolist()
+    assert set(same) == set(lacking)
+
+
+def test_a_table_wider_than_the_teachers_is_refused_with_the_width_it_has() -> None:
+    teacher = _teacher([Example("the cat sat")])
+    config = TransformerStudent("transformer", Architecture(1, 32, 0, 2, 16), embeddings="teacher")
+    with pytest.raises(UserError, match=r"to 32 numbers, but those of this teacher have 16; set .*embedding_size=16"):
+        check_embeddings(config, teacher.model)
+    check_embeddings(TransformerStudent("transformer", Architecture(1, 32, 16, 2, 16), "teacher"), teacher.model)
+    check_embeddings(TransformerStudent("transformer", Architecture(1, 32, 0, 2, 16)), teacher.model)

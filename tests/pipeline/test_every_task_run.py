@@ -87,7 +87,12 @@ def _columns(task: str) -> list[str]:
         pytest.param("multi-label-classification", ["student=rnn"], marks=pytest.mark.slow),
         pytest.param(
             "regression",
-            ["student=transformer", "student.architecture.positions=rotary"],
+            [
+                "student=transformer",
+                "student.architecture.positions=rotary",
+                "student.embeddings=teacher",
+                "student.architecture.embedding_size=8",
+            ],
             marks=pytest.mark.slow,
         ),
         ("token-classification", ["student=gru", "student.embeddings=teacher"]),

@@ -98,6 +98,11 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             {"student": {"name": "transformer", "architecture": {"embedding_size": 8}}, "arms": ["hard", "soft"]},
             r"student\.architecture\.embedding_size is 8, .* not factorised here; set it to 0",
         ),
+        (
+            "language-modelling",
+            {"student": {"name": "transformer", "embeddings": "teacher"}, "arms": ["hard", "soft"]},
+            r"student\.embeddings=teacher starts an encoder .* in language-modelling it writes; set .*=random",
+        ),
         ("question-answering", {}, "arms has 'linear', but a linear model finds no spans"),
         ("language-modelling", {}, "arms has 'linear', but a linear model writes no text"),
         (
@@ -463,6 +468,14 @@ def test_a_student_that_starts_from_the_checkpoint_needs_a_teacher_that_has_one(
         UserError, match=r"student\.start is 'checkpoint', .* choose student=transformer with the teach"
     ):
         check_choices(_recipe("text-classification", student=start, **nothing))
+
+
+def test_word_embeddings_are_taken_from_no_file_of_probabilities() -> None:
+    file = {"teacher": {"name": "probabilities", "source": {"path": "x"}}, "tokenizer": {"name": "trained"}}
+    for student in ("recurrent", "transformer"):
+        check_choices(_recipe("text-classification", student={"name": student}, **file))
+        with pytest.raises(UserError, match=r"file of probabilities; set student\.embeddings=random"):
+            check_choices(_recipe("text-classification", student={"name": student, "embeddings": "teacher"}, **file))
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
