@@ -24,7 +24,7 @@ from distill.stages.pretraining import pretrain_student
 from distill.stages.reporting import make_report
 from distill.stages.signal import ask_teacher, label_by_teacher, write_by_teacher
 from distill.stages.states import keep_states
-from distill.stages.streaming import label_stream
+from distill.stages.streaming import label_stream, sieve_stream
 from distill.stages.students import choose, train_arms
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
@@ -39,7 +39,7 @@ def run(config: Config) -> Outcome:
     check_before(config)
     this = open_run(config)
     dataset = read_data(this)
-    texts = read_texts(this, dataset)
+    texts, sieved = read_texts(this, dataset), sieve_stream(this, dataset)
     teacher = prepare_teacher(this, texts)
     texts = augment_texts(this, texts, teacher)
     signal = cross_fit(this, texts, ask_teacher(this, texts, teacher))
@@ -49,7 +49,7 @@ def run(config: Config) -> Outcome:
     written = write_by_teacher(this, texts, teacher)
     own = prepare_student(this, texts, written)
     pretrained, vectors = pretrain_student(this, texts), make_vectors(this, own, signal)
-    streamed = label_stream(this, texts, own, signal)
+    streamed = label_stream(this, texts, own, signal, sieved)
     importance, assistants = rank_parts(this, texts, signal), train_assistants(this, texts, signal)
     lesson = Lesson(own, signal, pretrained, written, vectors, importance, assistants, streamed)
     lesson = keep_states(this, lesson)

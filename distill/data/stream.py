@@ -7,18 +7,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from distill.config.schema import NO_MATTER, Source, StreamConfig
 from distill.data.dataset import Dataset
 from distill.data.examples import LONGEST
 from distill.data.variants import normal_form, pieces_of
 from distill.errors import UserError, nearest
 from distill.sources import locate
-from distill.text.example import Example
+
+Keys = NDArray[np.uint64]
+Rows = NDArray[np.int64]
 
 BUCKETS = ("s3", "gs", "gcs", "az", "abfs", "hf")
 """Protocols of places that are not on a disk; ``hf`` is the hub."""
 BATCH = 1024
 """Texts that are unfolded at a time."""
+KEYS = 1 << 20
+"""Keys of texts that are compared at a time."""
 BUFFER = 1 << 20
 """Bytes of a file that are fetched at a time."""
 STATES = ("mtime", "ETag", "etag", "md5Hash", "blob_id", "LastModified", "last_modified", "updated", "created")
@@ -109,41 +116,62 @@ class Known:
 
 
 class Sieve:
-    """Leaves out of a shard what cannot be learnt from. A text in another case or with other blanks is the same."""
+    """Which rows of a shard can be learnt from. A text in another case or with other blanks is the same."""
 
     def __init__(self, known: Known) -> None:
         self.known = known.keys
-        self.seen: set[bytes] = set()
         self.kept: list[bool] = []
         """Of each row so far."""
+        self.keys: list[int] = []
+        """Of 8 bytes, of the rows that stay."""
         self.dropped: Counter[str] = Counter()
         """Rows that were left out, by reason."""
 
-    def __call__(self, texts: Sequence[str | None]) -> list[Example]:
-        """Those of the next rows that stay."""
-        found = []
+    def see(self, texts: Sequence[str | None]) -> None:
+        """Looks at the next rows."""
         for text in texts:
-            reason = self.reason(text or "")
+            key = key_of(text or "")
+            reason = self.reason(text or "", key)
             self.kept.append(not reason)
             if reason:
                 self.dropped[f"stream: {reason}"] += 1
             else:
-                found.append(Example(text or ""))
-        return found
+                self.keys.append(int.from_bytes(key[:8], "big"))
 
-    def reason(self, text: str) -> str:
-        """Why a text is left out; empty where it is not."""
+    def reason(self, text: str, key: bytes) -> str:
+        """Why a text is left out; empty where it is not, but for what other rows say."""
         if not text.strip():
             return "empty text"
         if len(text) > LONGEST:
             return f"text of more than {LONGEST:,} characters"
-        key = key_of(text)
-        if key in self.known:
-            return "also in train, transfer, validation or test"
-        if key in self.seen:
-            return "duplicate in its shard"
-        self.seen.add(key)
-        return ""
+        return "also in train, transfer, validation or test" if key in self.known else ""
+
+    def in_order(self) -> tuple[Keys, Rows]:
+        """The keys in order, and the row of each."""
+        keys, rows = np.array(self.keys, dtype=np.uint64), np.flatnonzero(self.kept)
+        order = np.argsort(keys, kind="stable")
+        return keys[order], rows[order]
+
+
+def repeats(shards: Sequence[tuple[Keys, Rows]]) -> Iterator[Rows]:
+    """The rows whose text an earlier row has, in parts. ``shards``: the keys of each in order, and the row of each key
+    among those of all shards.
+
+    About :data:`KEYS` keys are in memory at a time: keys are digests, spread evenly, and a part is a range of them. Two
+    different texts have one key of 8 bytes with a probability of 3 in 10,000 among 10⁸ texts; then one is left out.
+    """
+    parts = -(-sum(len(keys) for keys, _ in shards) // KEYS)
+    edges = [2**64 * part // parts for part in range(parts)]
+    for part, low in enumerate(edges):
+        found = []
+        for keys, rows in shards:
+            start = np.searchsorted(keys, np.uint64(low))
+            stop = np.searchsorted(keys, np.uint64(edges[part + 1])) if part + 1 < parts else len(keys)
+            found.append((keys[start:stop], rows[start:stop]))
+        keys, rows = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        order = np.lexsort((rows, keys))
+        keys, rows = keys[order], rows[order]
+        yield rows[1:][keys[1:] == keys[:-1]]
 
 
 def key_of(text: str) -> bytes:

@@ -167,6 +167,8 @@ class Streamed:
     """Texts without labels that no memory holds."""
 
     stream: Stream
+    sieved: Artifact
+    """Which of them are learnt on."""
     labels: Artifact
     """What the teacher says of them."""
     read: Artifact
@@ -186,13 +188,14 @@ class Streamed:
     @property
     def dropped(self) -> dict[str, int]:
         """Rows that were left out, by reason."""
-        found: dict[str, int] = self.labels.read("dropped.json")
+        found: dict[str, int] = self.sieved.read("dropped.json")
         return found
 
     @property
     def costs(self) -> tuple[StageCost, ...]:
-        """Of labelling, and of reading once more where that was needed."""
-        return (self.labels.cost,) if self.read is self.labels else (self.labels.cost, self.read.cost)
+        """Of cleaning, labelling, and reading once more where that was needed."""
+        read = () if self.read is self.labels else (self.read.cost,)
+        return (self.sieved.cost, self.labels.cost, *read)
 
 
 @dataclass(frozen=True)

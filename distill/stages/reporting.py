@@ -10,7 +10,6 @@ from distill.results import SCHEMA_VERSION, DataSummary, Provenance, Report, Sta
 from distill.stages.context import Assistant, Findings, Run, Streamed, TrainedArm
 from distill.stages.costs import added
 from distill.stages.pretraining import in_words
-from distill.stages.sharding import SHARD
 from distill.tasks import Task
 from distill.text import Example, Label, Span, Target, rows_of
 
@@ -104,8 +103,7 @@ def streamed_in_words(config: Config, streamed: Streamed, others: int) -> Iterat
     """What was streamed, and how much of it a training saw; ``others`` are the texts in memory that it learns on."""
     stream, count = streamed.stream, len(streamed.encoded)
     yield (
-        f"transfer: {count:,} texts of {stream.rows:,} rows streamed from {len(stream.files)} files of {stream.place}; "
-        f"duplicates were looked for among {SHARD:,} neighbouring rows alone"
+        f"transfer: {count:,} texts of {stream.rows:,} rows streamed from {len(stream.files)} files of {stream.place}"
     )
     drawn, total = config.train.steps * config.train.batch_size, count + others
     if drawn < total:

@@ -1,11 +1,13 @@
 """Texts that are read shard by shard, from Parquet files in a folder and in a bucket."""
 
+import random
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pyarrow
 import pytest
 from pyarrow import parquet
@@ -158,14 +160,41 @@ def test_a_sieve_leaves_out_what_cannot_be_learnt_from(monkeypatch: pytest.Monke
     known = Known.of(Dataset(*splits, (), {}, "", "", (), out_of_scope=(Example("odd text"),)))
     sieve = Sieve(known)
     given = ["new", None, "  ", "TRAIN\ttext", "transfer text", "val text", "Test  text", "odd text", "NEW ", "x" * 14]
-    assert [e.text for e in (*sieve(given), *sieve(["newer", "new"]))] == ["new", "newer"]
-    assert sieve.kept == [True, *[False] * 9, True, False]
+    for part in (given, ["newer", "new"]):
+        sieve.see(part)
+    assert sieve.kept == [True, *[False] * 7, True, False, True, True]  # what is there twice is found later
     assert sieve.dropped == {
         "stream: empty text": 2,
         "stream: also in train, transfer, validation or test": 5,
-        "stream: duplicate in its shard": 2,
         "stream: text of more than 13 characters": 1,
     }
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 40, 10_000])
+def test_of_texts_in_several_shards_the_first_row_stays(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against a set that is asked row by row."""
+    monkeypatch.setattr(of_streams, "KEYS", at_once)
+    generator = random.Random(0)
+    shards = [
+        [f"text {generator.randrange(60)}{' ' * generator.randrange(2)}" for _ in range(n)] for n in (50, 0, 31, 1)
+    ]
+    found, start = [], 0
+    for texts in shards:
+        sieve = Sieve(Known(frozenset()))
+        sieve.see(texts)
+        keys, rows = sieve.in_order()
+        assert (np.diff(keys.astype(object)) >= 0).all()
+        found.append((keys, start + rows))
+        start += len(texts)
+    seen, wanted = set(), []
+    for row, text in enumerate(text.strip() for texts in shards for text in texts):
+        if text in seen:
+            wanted.append(row)
+        seen.add(text)
+    parts = list(of_streams.repeats(found))
+    assert sorted(row for part in parts for row in part.tolist()) == wanted
+    assert len(parts) == -(-82 // at_once)
+    assert list(of_streams.repeats([])) == []
 
 
 def test_known_texts_are_told_apart_by_what_they_say_alone() -> None:

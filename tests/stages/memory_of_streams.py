@@ -18,7 +18,7 @@ from distill.objectives import Objective
 from distill.results import Figure, StageCost
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.context import Streamed
-from distill.stages.streaming import LabelStream
+from distill.stages.streaming import LabelStream, SieveStream
 from distill.text import Example, Reading
 from distill.training import Machine, Problem, SoftLabelStore, Stored, StreamedRows, train
 
@@ -35,8 +35,9 @@ def main(teacher: Path, place: Path, work: Path) -> None:
     asked = Artifact(work / "teacher", "teacher", StageCost("", 0.0, Figure(0.0, "J", "estimated", "")))
     stream = open_stream(StreamConfig(str(place)))
     artifacts = Artifacts(work, CPU, lambda: EnergyMeter("cpu", 1.0))
-    labels = artifacts.get(LabelStream(asked, reading, TASK, stream, Known(frozenset())))
-    streamed, others = Streamed(stream, labels, labels), [Example("a film"), Example("a story")]
+    sieved = artifacts.get(SieveStream(stream, Known(frozenset())))
+    labels = artifacts.get(LabelStream(stream, sieved, reading, TASK, asked))
+    streamed, others = Streamed(stream, sieved, labels, labels), [Example("a film"), Example("a story")]
     SoftLabelStore.write(work / "store", others, (streamed.logits[:1] for _ in others))
     rows = StreamedRows(TASK, reading, others, TASK.encode(reading, others), streamed.encoded)
     signal = Stored(SoftLabelStore(work / "store"), others, streamed=streamed.logits)

@@ -59,7 +59,7 @@ from distill.stages.pretraining import PretrainStudent
 from distill.stages.signal import ContinueTexts, LabelTexts, ReadLabels, WriteTexts
 from distill.stages.stage import Stage, identity
 from distill.stages.states import CompareLayers, KeepStates
-from distill.stages.streaming import LabelStream, ReadStream
+from distill.stages.streaming import LabelStream, ReadStream, SieveStream
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
 from distill.stages.texts import MakeReading, MakeVocabulary
@@ -186,8 +186,9 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             task,
             read(training),
         ),
-        LabelStream(artifact("teacher"), reading, task, stream, Known.of(dataset)),
-        ReadStream(stream, artifact("labels"), reading, task),
+        SieveStream(stream, Known.of(dataset)),
+        LabelStream(stream, artifact("sieved"), reading, task, artifact("teacher")),
+        ReadStream(stream, artifact("sieved"), reading, task),
         MixLabels((artifact("one"), artifact("other")), task, training, (2.0, 1.0), True),
         WriteTexts(artifact("teacher"), reading, task, read(training)),
         ContinueTexts(artifact("teacher"), reading, task, read(training), 0),
@@ -219,7 +220,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             labelled=train,
             validation=read(validation),
             paired=False,
-            streamed=Streamed(stream, artifact("labels"), artifact("tokens")),
+            streamed=Streamed(stream, artifact("sieved"), artifact("labels"), artifact("tokens")),
             who="assistant",
         ),
         FitLinear(task, train, validation, held_out),
@@ -386,7 +387,7 @@ def test_splits_that_a_stage_is_not_given_do_not_change_it(table: dict[type[Stag
         values = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
         parts = {name: value for name, value in values.items() if isinstance(value, (Part, Tokens))}
         if not parts:  # it reads no texts, or those of files
-            assert isinstance(stage, CompareLayers | LabelStream | ReadStream)
+            assert isinstance(stage, CompareLayers | SieveStream | LabelStream | ReadStream)
             continue
         given = {split for one in parts.values() for split in part_of(one).splits}
         whole = part_of(next(iter(parts.values()))).whole
