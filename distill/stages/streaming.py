@@ -66,8 +66,8 @@ class SieveStream(InShards):
         return make
 
     def store(self, folder: Path, shards: Sequence[Path], machine: Machine) -> None:
-        """Leaves ``kept.npy``, of each row, and ``dropped.json``, rows by reason. Of rows with one text the first is kept,
-        whichever shards they are in."""
+        """Leaves ``kept.npy``, of each row, and ``dropped.json``, rows by reason. The first row with a text keeps it,
+        whichever shards the others are in."""
         dropped: Counter[str] = Counter()
         for shard in shards:
             dropped.update(json.loads((shard / "dropped.json").read_text()))
