@@ -15,6 +15,8 @@ from distill.text.encoding import Ids
 
 NEVER = -1e9
 """The score of a beam that cannot win, as in transformers."""
+COLUMN = 64
+"""Scores of which the largest alone is looked at, at first."""
 Finish = Literal["end", "stop", "length"]
 """Why a text ends: an end-of-text token, a stop string, or no room for more."""
 
@@ -68,36 +70,35 @@ class BeamSearch:
         # As many as leave a beam for each that ends here.
         parents, places, scores = self._best(logits_KV, max(2, 1 + len(ends)) * beams)
         tokens = places if self._tokens is None else self._tokens[places]
-        candidates = [
-            self._longer(self.running[parent], token, score)
-            for parent, token, score in zip(parents.tolist(), tokens.tolist(), scores.tolist(), strict=True)
-        ]
+        candidates, going = list[Hypothesis](), 0
+        for parent, token, score in zip(parents.tolist(), tokens.tolist(), scores.tolist(), strict=True):
+            if going == beams:  # the others are worse, and nobody goes on with them
+                break
+            candidates.append(self._longer(self.running[parent], token, score))
+            going += candidates[-1].finish is None
         self._end([candidate for candidate in candidates[:beams] if candidate.finish is not None])
         order = sorted(range(len(candidates)), key=lambda i: candidates[i].finish is not None)[:beams]
         running = [candidates[i] for i in order]
         self.running = [c if c.finish is None else replace(c, score=NEVER, finish=None) for c in running]
         full = len(self._ended) == beams
         self._can_improve = self._can_improve and self._improvable(full)
-        all_ended = all(candidate.finish is not None for candidate in candidates)
-        self.done = all_ended or not self._can_improve or (full and self.settings.early_stopping is True)
+        self.done = not going or not self._can_improve or (full and self.settings.early_stopping is True)
         return [int(parents[i]) for i in order]
 
     def _best(self, logits_KV: NDArray[np.float32], count: int) -> tuple[Ids, Ids, NDArray[np.float32]]:
         """The ``count`` best texts that are a token longer: beam, place of the token among the logits, score; the best
         first, of equal ones the first."""
-        peaks_K1 = logits_KV.max(axis=-1, keepdims=True)
-        shifted_KV = logits_KV - peaks_K1
-        sums_K1 = np.log(np.exp(shifted_KV, out=shifted_KV).sum(axis=-1, keepdims=True))
+        scores_KV = logits_KV - logits_KV.max(axis=-1, keepdims=True)
+        scores_KV -= np.log(np.exp(scores_KV).sum(axis=-1, keepdims=True))
         penalty = self.settings.repetition_penalty
         if penalty != 1:
-            rows = zip(logits_KV - peaks_K1 - sums_K1, self.running, strict=True)
-            logits_KV = np.stack([penalised(row_V, self._seen + h.ids, penalty, self._tokens) for row_V, h in rows])
-            peaks_K1 = sums_K1 = np.zeros_like(peaks_K1)
-        parents, places = largest(logits_KV, count)  # within a beam, what is larger scores more
-        before_K = np.array([hypothesis.score for hypothesis in self.running], dtype=np.float32)
-        scores = logits_KV[parents, places] - peaks_K1[parents, 0] - sums_K1[parents, 0] + before_K[parents]
-        best = np.argsort(-scores, kind="stable")[:count]
-        return parents[best], places[best], scores[best]
+            rows = zip(scores_KV, self.running, strict=True)
+            scores_KV = np.stack([penalised(row_V, self._seen + h.ids, penalty, self._tokens) for row_V, h in rows])
+        scores_KV += np.array([[hypothesis.score] for hypothesis in self.running], dtype=np.float32)
+        scores = scores_KV.ravel()
+        places = largest(scores, count)
+        best = places[np.argsort(-scores[places], kind="stable")[:count]]
+        return *np.divmod(best, logits_KV.shape[1]), scores[best]
 
     def _longer(self, hypothesis: Hypothesis, token: int, score: float) -> Hypothesis:
         ids = (*hypothesis.ids, token)
@@ -130,13 +131,11 @@ class BeamSearch:
         return bool(self.running[0].score / length**self.settings.length_penalty > self._ended[-1].score)
 
 
-def largest(values_KV: NDArray[np.float32], count: int) -> tuple[Ids, Ids]:
-    """Rows and places of the ``count`` largest of each row, and of a few more, in the order they stand."""
-    # Block by block first: what ``count`` blocks of a row reach, few of its places do.
-    rows, size = values_KV.shape
-    width = max(1, size // (8 * count))
-    whole = values_KV[:, : size // width * width]
-    of_blocks = whole.reshape(rows, -1, width).max(axis=2)
-    least_K1 = np.partition(of_blocks, -count, axis=1)[:, [-count]] if of_blocks.shape[1] > count else -np.inf
-    found: tuple[Ids, Ids] = np.divmod(np.flatnonzero(values_KV >= least_K1), size)
+def largest(values_N: NDArray[np.float32], count: int) -> Ids:
+    """The places of the ``count`` largest, and of a few more, in the order they stand."""
+    # What the largest of ``count`` columns of a table reach, few values do.
+    whole = len(values_N) // COLUMN * COLUMN
+    tops = values_N[:whole].reshape(COLUMN, -1).max(axis=0) if whole >= COLUMN * count else values_N
+    least = np.partition(tops, -count)[-count] if len(tops) > count else -np.inf
+    found: Ids = np.flatnonzero(values_N >= least)
     return found
