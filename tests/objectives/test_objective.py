@@ -1,15 +1,34 @@
 """The weighted sum of terms, divided by the counts of the whole step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
+from scipy.stats import entropy
 from torch import Tensor
 from torch.nn import functional
 
-from distill.config import HardTerm, KlTerm, MseTerm, ObjectiveConfig, Term
-from distill.objectives import Objective, Seen, cross_entropy, kl_divergence, mean_squared_error
+from distill.config import (
+    DecoupledKlTerm,
+    HardTerm,
+    HiddenTerm,
+    JsdTerm,
+    KlTerm,
+    MseTerm,
+    ObjectiveConfig,
+    RelationsTerm,
+    ReverseKlTerm,
+    SkewedKlTerm,
+    Term,
+)
+from distill.objectives import Objective, Seen, Shape, cross_entropy, kl_divergence, mean_squared_error
 from distill.training import DIFFERS_IN, objective_of
+
+Values = Any
 
 MIXED: list[Term] = [HardTerm("hard", 0.3), KlTerm("kl", 0.5, 3.0), MseTerm("mse", 0.2)]
 
@@ -140,3 +159,58 @@ def test_the_pseudo_arm_puts_the_teachers_answers_in_place_of_its_soft_labels() 
         rows.student[labelled], rows.labels[labelled]
     ) + 0.75 * functional.cross_entropy(rows.student[mask], best[mask])
     torch.testing.assert_close(_total(objective, rows, [slice(None)]), expected)
+
+
+def _decoupled(p: Values, q: Values) -> Values:
+    top = p.argmax(-1)
+    found = []
+    for own, other, i in zip(q, p, top, strict=True):
+        both = [other[i], 1 - other[i]], [own[i], 1 - own[i]]
+        found.append(0.5 * entropy(*both) + 3 * entropy(np.delete(other, i), np.delete(own, i)))
+    return np.array(found)
+
+
+@pytest.mark.parametrize(
+    ("term", "temperature", "by_hand"),
+    [
+        (KlTerm("kl", 0.7, 3.0), 3.0, lambda p, q: entropy(p, q, axis=-1)),
+        (ReverseKlTerm("reverse_kl", 0.7, 3.0), 3.0, lambda p, q: entropy(q, p, axis=-1)),
+        (
+            JsdTerm("jsd", 0.7, 1.5, 0.2),
+            1.5,
+            lambda p, q: 0.2 * entropy(p, 0.2 * p + 0.8 * q, axis=-1) + 0.8 * entropy(q, 0.2 * p + 0.8 * q, axis=-1),
+        ),
+        (SkewedKlTerm("skewed_kl", 0.7, 1.5, 0.2), 1.5, lambda p, q: entropy(p, 0.2 * p + 0.8 * q, axis=-1)),
+        (SkewedKlTerm("skewed_kl", 0.7, 1.5, 0.2, True), 1.5, lambda p, q: entropy(q, 0.2 * q + 0.8 * p, axis=-1)),
+        (DecoupledKlTerm("dkd", 0.7, 2.5, 0.5, 3.0), 2.5, _decoupled),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_each_divergence_is_what_its_term_in_a_recipe_says(
+    term: Term, temperature: float, by_hand: Callable[[Values, Values], Values]
+) -> None:
+    """Weight, temperature, and what else each has, against scipy."""
+    rows = _rows(6)
+    mask = rows.unit_mask.numpy()
+    student, teacher = rows.student.detach().double().numpy()[mask], rows.teacher.double().numpy()[mask]
+    expected = by_hand(softmax(teacher / temperature, axis=-1), softmax(student / temperature, axis=-1))
+    found = _total(Objective.of([term]), rows, [slice(None)])
+    assert found.item() == pytest.approx(0.7 * temperature**2 * expected.mean(), rel=1e-5)
+
+
+def test_smoothing_is_read_from_the_recipe() -> None:
+    rows = _rows(6)
+    targets = rows.labels.masked_fill(~rows.unit_mask, -100)
+    expected = functional.cross_entropy(
+        rows.student.flatten(0, 1), targets.flatten(), ignore_index=-100, label_smoothing=0.3
+    )
+    found = _total(Objective.of([HardTerm("hard", smoothing=0.3)]), rows, [slice(None)])
+    torch.testing.assert_close(found, expected)
+
+
+def test_an_objective_needs_what_its_terms_read() -> None:
+    shapes = Shape(0, 2, 8, 2), Shape(0, 2, 8, 2)
+    terms: list[Term] = [KlTerm("kl"), HiddenTerm("hidden"), RelationsTerm("relations")]
+    assert Objective.of(terms[:1]).needs == {"units"}
+    assert Objective.of(terms[:2], "categorical", shapes).needs == {"units", "hidden"}
+    assert Objective.of(terms, "categorical", shapes).needs == {"units", "hidden", "qkv"}
