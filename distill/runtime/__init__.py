@@ -1,10 +1,15 @@
 """A bundle at work: onnxruntime, tokenizers and numpy, nothing else."""
 
-from distill.runtime.bundle import Bundle, WritingBundle, Written, load
+from distill.runtime.bundle import Bundle, WritingBundle, Written
+from distill.runtime.cascade import CascadeBundle
 from distill.runtime.forward import ALONE, Forward, Response, in_order, respond
 from distill.runtime.generation import Generated, generate, stream
 from distill.runtime.graphs import Graphs
+from distill.runtime.loading import load
 from distill.runtime.manifest import (
+    LARGER,
+    MANIFEST,
+    Cascade,
     Generation,
     Manifest,
     graph_file,
@@ -18,7 +23,11 @@ from distill.runtime.sampling import GenerationSettings
 
 __all__ = [
     "ALONE",
+    "LARGER",
+    "MANIFEST",
     "Bundle",
+    "Cascade",
+    "CascadeBundle",
     "Forward",
     "Generated",
     "Generation",
