@@ -39,6 +39,10 @@ def test_without_texts_on_which_the_models_differ_the_bound_is_that_of_a_share_o
         assert upper_bound(0, 0, n) == pytest.approx(Z * Z / (n + Z * Z), abs=1e-9)
 
 
+def test_half_a_point_is_shown_by_539_texts_at_least_as_the_page_on_deployment_says() -> None:
+    assert upper_bound(0, 0, 539) <= 0.005 < upper_bound(0, 0, 538)
+
+
 def test_impossible_counts_are_refused() -> None:
     for counts in ((1, 0, 0), (3, 3, 5), (-1, 0, 5)):
         with pytest.raises(ValueError, match="expected counts of at least one text"):
