@@ -196,8 +196,13 @@ def _check_generation(generation: Generation) -> None:
         raise ValueError("the tokens that begin and end a text are no ids")
 
 
+def gives_one_label(task: Task | type[Task]) -> bool:
+    """Whether a text gets one label with a probability, by which a model is sure or not: what a cascade needs."""
+    return task.one_label and task.kind == "categorical"
+
+
 def _check_cascade(cascade: Cascade, task: Task) -> None:
-    if not (task.one_label and task.kind == "categorical"):
+    if not gives_one_label(task):
         raise ValueError(f"{task.name} gives no text one label with a probability, by which a model would be unsure")
     if not 0 < cascade.threshold <= 1:
         raise ValueError(f"the threshold of the cascade is {shown(cascade.threshold)}")

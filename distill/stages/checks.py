@@ -26,6 +26,7 @@ from distill.config import (
 from distill.config.schema import ASSISTED
 from distill.errors import UserError, about, nearest
 from distill.export.bundle import check_place
+from distill.runtime import gives_one_label
 from distill.sources import locate, validate
 from distill.stages.augmentation import INHERITED
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
@@ -297,7 +298,7 @@ def check_cascade(config: Config, task: type[Task]) -> None:
     if config.cascade is None:
         return
     why = ""
-    if not (task.one_label and task.kind == "categorical"):
+    if not gives_one_label(task):
         why = f"{task.name} does not give a text one label with a probability, by which the student would be unsure"
     elif isinstance(config.teacher, ProbabilitiesTeacher):
         why = "the teacher is a file of probabilities, which cannot be asked about other texts"

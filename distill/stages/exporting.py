@@ -14,7 +14,7 @@ from distill.data import Part
 from distill.errors import UserError
 from distill.progress import track
 from distill.results import Estimate, Gate, Parity, VariantResult, from_json, scale_of
-from distill.runtime import graph_file
+from distill.runtime import gives_one_label, graph_file
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Chosen, Exported, Lesson, Run, Signal, Texts
 from distill.stages.measuring import measure_variant
@@ -87,7 +87,7 @@ class ExportModel(Stage):
                     raise
                 gates[variant] = Gate(False, NOT_KNOWN, self.settings.max_drop / 100, 0.0, f"not made: {cause(error)}")
                 continue
-            if self.task.one_label and self.task.kind == "categorical":
+            if gives_one_label(self.task):
                 save_units(folder / f"validation_{variant}.npz", answers[variant].units)
             if variant != "fp32":
                 gates[variant] = self.gate_of(answers["fp32"], answers[variant])

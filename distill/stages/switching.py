@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from distill.progress import say
 from distill.results import Cascade, Estimate, Figure, Measurement, SwitchOver, VariantResult
+from distill.runtime import gives_one_label
 from distill.stages.artifacts import load_units
 from distill.stages.context import Comparison, Exported, Joined, Run, Signal, open_store, units_of
 from distill.stages.exporting import test_answers
@@ -134,7 +135,7 @@ def switch_over(this: Run, signal: Signal, comparison: Comparison, student: Expo
     from distill.evaluation.switching import carried, flipped_labels
 
     texts = student.texts
-    if not texts.task.one_label or texts.task.kind != "categorical" or not student.default:
+    if not gives_one_label(texts.task) or not student.default:
         return None
     validation, test = texts.dataset.validation, texts.dataset.test
     gold = np.array(texts.task.gold(test))
