@@ -26,6 +26,7 @@ from distill.stages.signal import ask_teacher, label_by_teacher, write_by_teache
 from distill.stages.states import keep_states
 from distill.stages.streaming import label_stream, sieve_stream
 from distill.stages.students import choose, train_arms
+from distill.stages.switching import join_models, switch_over
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
 from distill.stages.vectors import make_vectors
@@ -59,7 +60,8 @@ def run(config: Config) -> Outcome:
     chosen = choose(arms)
     exported = export_student(this, lesson, chosen)
     variants = variant_results(this, (*teachers, exported))
+    joined, switched = join_models(this, teachers, exported, variants), switch_over(this, signal, comparison, exported)
     inside = look_inside(this, texts, lesson, chosen)
-    findings = Findings(lesson, linear, static, arms, comparison, chosen, variants, inside)
+    findings = Findings(lesson, linear, static, arms, comparison, chosen, variants, inside, joined, switched)
     report = make_report(this, findings, started)
     return deliver(this, report, findings, exported)

@@ -355,6 +355,91 @@ class Ensemble:
 
 
 @dataclass(frozen=True)
+class Cascade:
+    """Two models in one bundle: the student answers where it is sure, else the teacher. Shares, scores (of right
+    answers) and drops are fractions of 1."""
+
+    small: str
+    """The student's variant."""
+    larger: str
+    """The teacher's."""
+    threshold: float
+    """A text whose highest probability by the student is below it is asked of the teacher."""
+    max_drop: float
+    """What may be lost against the larger model."""
+    drop: float
+    """Score of the larger model minus that of the cascade on validation."""
+    bound: float
+    """What is lost on other texts at most, as ``method`` says."""
+    method: str
+    validation_calls: float
+    """Share of the texts of validation that are asked of the teacher."""
+    calls: Estimate
+    """The same on test; and all that follows."""
+    small_score: Estimate
+    larger_score: Estimate
+    score: Estimate
+    difference: Estimate
+    """Score of the cascade minus that of the larger model."""
+    latency: Figure
+    """ms at batch 1, expected of a text."""
+    energy: Figure
+    """J per 1,000 texts."""
+    size: Figure
+    """MB of both."""
+
+
+@dataclass(frozen=True)
+class FlippedLabel:
+    """What becomes of the test texts that the teacher gave a label."""
+
+    label: str
+    before: int
+    """Texts that the teacher gave it."""
+    after: int
+    """Texts that the student gives it."""
+    flips: int
+    """Of those that the teacher gave it, how many the student gives another one."""
+    to: dict[str, int]
+    """These, by the label that the student gives; the most frequent first."""
+    right_before: int
+    """Of the same, how many the teacher had right; where no text is labelled, all."""
+    right_after: int
+    """How many the student has right."""
+
+
+@dataclass(frozen=True)
+class CarriedThreshold:
+    """For who acts only on answers of at least some probability: the threshold that lets as many through as before."""
+
+    before: float
+    after: float | None
+    """Of the student, chosen on validation; None where the teacher is that sure of no text there."""
+    passed_before: float
+    """Share of the texts of test that pass; and so on."""
+    passed_after: float
+    precision_before: float | None
+    """Share of right answers among these; None where there are none."""
+    precision_after: float | None
+
+
+@dataclass(frozen=True)
+class SwitchOver:
+    """What changes for who has the teacher in service and puts the student in its place."""
+
+    variant: str
+    """Of the student: the default one of the bundle."""
+    texts: int
+    """Of test."""
+    flips: int
+    right_before: int
+    right_after: int
+    labels: tuple[FlippedLabel, ...]
+    """Those with the most flips first."""
+    thresholds: tuple[CarriedThreshold, ...]
+
+
+@dataclass(frozen=True)
 class DataSummary:
     """What the data was, after cleaning."""
 
@@ -440,6 +525,10 @@ class Report:
     """None where students learn from the teacher itself."""
     ensemble: Ensemble | None = None
     """None where there is one teacher."""
+    cascade: Cascade | None = None
+    """None where the bundle holds the student alone."""
+    switch_over: SwitchOver | None = None
+    """None where answers are not one label a text, or no student is shipped."""
 
     @property
     def scale(self) -> Scale:

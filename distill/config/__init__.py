@@ -4,6 +4,7 @@ from distill.config.build import build, build_config
 from distill.config.schema import (
     Architecture,
     AugmentConfig,
+    CascadeConfig,
     Config,
     DataConfig,
     EnsembleConfig,
@@ -60,6 +61,7 @@ __all__ = [
     "Architecture",
     "AttentionTerm",
     "AugmentConfig",
+    "CascadeConfig",
     "ClsTerm",
     "Config",
     "CosineTerm",

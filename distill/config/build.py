@@ -158,6 +158,8 @@ def check(config: Config) -> None:
     for where, train in trains.items():
         check_train(train, where, require)
     check_export(config, require)
+    drop = 1.0 if config.cascade is None else config.cascade.max_drop
+    require(0 < drop <= 100, f"cascade.max_drop is {drop:g}; give points above 0, such as 0.5, to 100")
     check_terms(config, require)
     check_augment(config, require)
     check_models(config, require)

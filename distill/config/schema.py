@@ -527,6 +527,15 @@ class ExportConfig:
 
 
 @dataclass(frozen=True)
+class CascadeConfig:
+    """Two models in one bundle: the student answers where it is sure, else the teacher."""
+
+    max_drop: float = 0.5
+    """Points (hundredths of the share of right answers) that it may lose against the teacher: a one-sided 95 % bound on
+    validation. The threshold is the one with the fewest calls of the teacher."""
+
+
+@dataclass(frozen=True)
 class MeasureConfig:
     """How inference is measured."""
 
@@ -591,6 +600,8 @@ class Config:
     train: TrainConfig = TrainConfig()
     """Training of the students: one budget for all arms."""
     export: ExportConfig = ExportConfig()
+    cascade: CascadeConfig | None = None
+    """None: the bundle holds the student alone."""
     measure: MeasureConfig = MeasureConfig()
     report: ReportConfig = ReportConfig()
     arms: tuple[Arm, ...] = ("linear", "hard", "soft", "soft+transfer")

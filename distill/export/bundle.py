@@ -13,58 +13,102 @@ import glob
 import os
 import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from distill.errors import UserError
 from distill.results import to_json
-from distill.runtime import Manifest, load, sha256_of, stored, weights_file
+from distill.runtime import LARGER, MANIFEST, Manifest, load, sha256_of, stored, weights_file
 from distill.runtime.manifest import TOKENIZER
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, Path], texts: Mapping[str, str]) -> None:
+@dataclass(frozen=True)
+class Content:
+    """What a bundle is made of."""
+
+    manifest: Manifest
+    """Without sizes and sha256."""
+    files: Mapping[str, Path]
+    """For a path in the bundle the file to copy, with the weights that stand beside a graph."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """For a path in the bundle the text to write (UTF-8)."""
+
+    @property
+    def graphs(self) -> list[str]:
+        """Their paths in the bundle."""
+        return [file for roles in self.manifest.graphs.values() for file in roles.values()]
+
+    @property
+    def weights(self) -> dict[str, Path]:
+        """Those that stand beside graphs."""
+        return {weights_file(graph): path for graph in self.graphs for path in stored(self.files[graph])[1:]}
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        files = {**self.files, **self.weights}
+        return sum(path.stat().st_size for path in files.values()) + sum(map(len, self.texts.values()))
+
+    def check(self) -> None:
+        """Raises ValueError where the manifest names a file that is not given."""
+        if missing := {TOKENIZER, *self.graphs} - {*self.files, *self.texts}:
+            raise ValueError(f"the manifest names files that are not given: {sorted(missing)}")
+
+    def write(self, folder: Path, more: Sequence[str] = ()) -> None:
+        """All of it, with size and sha256 of every file that is run or read to run it; of ``more``, which stand in the
+        folder already, too."""
+        for name, source in {**self.files, **self.weights}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / name)
+        for name, text in self.texts.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        run = [TOKENIZER, *self.graphs, *self.weights, *more]
+        whole = replace(
+            self.manifest,
+            sha256={name: sha256_of(folder / name) for name in run},
+            sizes={name: (folder / name).stat().st_size for name in run},
+        )
+        (folder / MANIFEST).write_text(to_json(whole), encoding="utf-8")
+
+
+def write_bundle(
+    directory: Path,
+    manifest: Manifest,
+    files: Mapping[str, Path],
+    texts: Mapping[str, str],
+    larger: Content | None = None,
+) -> None:
     """Puts a whole bundle at ``directory``, in the place of the one that stands there.
 
-    ``files`` maps a path in the bundle to the file to copy, with the weights that stand beside a graph; ``texts`` one
-    to the text to write (UTF-8). ``bundle.json`` is ``manifest`` with size and sha256 of every file filled in that is
-    run or read to run it. Every variant has answered a question before the bundle is put in place.
+    It is made of ``manifest``, ``files`` and ``texts`` as :class:`Content` says; ``larger`` is the second model of a
+    cascade, which is a bundle inside of it. Every variant has answered a question before the bundle is put in place.
 
     Raises UserError where ``directory`` is something else than a bundle, the disk has no room, or a variant does not
     answer; a ValueError where the manifest names a file that is not given. Two runs that write one bundle at the same
     time do not mix their files: one may fail.
     """
-    directory = directory.resolve()
-    graphs = [file for roles in manifest.graphs.values() for file in roles.values()]
-    if missing := {TOKENIZER, *graphs} - {*files, *texts}:
-        raise ValueError(f"the manifest names files that are not given: {sorted(missing)}")
-    weights = {weights_file(graph): path for graph in graphs for path in stored(files[graph])[1:]}
-    files, run = {**files, **weights}, [TOKENIZER, *graphs, *weights]
+    directory, own = directory.resolve(), Content(manifest, files, texts)
+    both = [own] if larger is None else [own, larger]
+    for content in both:
+        content.check()
     check_place(directory)
     recover(directory)
     for leftover in directory.parent.glob(f".{glob.escape(directory.name)}.new-*"):
         shutil.rmtree(leftover)
     if _old(directory).exists():
         shutil.rmtree(_old(directory))
-    _check_room(directory, sum(path.stat().st_size for path in files.values()) + sum(map(len, texts.values())))
+    _check_room(directory, sum(content.size for content in both))
     new = directory.with_name(f".{directory.name}.new-{os.getpid()}")
     new.mkdir(parents=True)
     try:
-        for name, source in files.items():
-            (new / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, new / name)
-        for name, text in texts.items():
-            (new / name).parent.mkdir(parents=True, exist_ok=True)
-            (new / name).write_text(text, encoding="utf-8")
-        whole = replace(
-            manifest,
-            sha256={name: sha256_of(new / name) for name in run},
-            sizes={name: (new / name).stat().st_size for name in run},
-        )
-        (new / "bundle.json").write_text(to_json(whole), encoding="utf-8")
+        if larger is not None:
+            larger.write(new / LARGER)
+        own.write(new, [] if larger is None else [f"{LARGER}/{MANIFEST}"])
         for variant in manifest.graphs:
             load(new, variant, threads=1)
         for path in [*new.rglob("*"), new]:

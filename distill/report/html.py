@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from distill.report import findings, formatting, legend
+from distill.report import findings, formatting, legend, switching
 from distill.results import Figure, Measurement, Report, Scale, VariantResult, scale_of
 
 QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure | None]], ...] = (
@@ -65,6 +65,12 @@ def render_html(report: Report) -> str:
         primary=findings.primary_contrasts(report),
         secondary=[contrast for contrast in report.contrasts if not contrast.primary],
         warnings=findings.all_warnings(report),
+        cascade=switching.cascade_in_words(report),
+        cascade_rows=switching.cascade_rows(report),
+        cascade_score=switching.score_of_cascade(report),
+        switch_over=switching.switch_in_words(report),
+        labels_shown=switching.LABELS_SHOWN,
+        labelled=report.metric != switching.AGREEMENT,
         shipped=findings.smallest_shipped(report),
         exported_arm=findings.arm_named(report, report.exported_arm),
         exported_seed=findings.exported_seed(report),
@@ -115,6 +121,7 @@ def _template() -> Template:
             "duration": formatting.duration,
             "sentence_case": formatting.sentence_case,
             "with_unit": formatting.with_unit,
+            "others": switching.others_in_words,
         }
     )
     return environment.get_template("report.html.j2")

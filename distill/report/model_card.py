@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from distill.report import findings, formatting, legend
+from distill.report import findings, formatting, legend, switching
 from distill.report.rows import summary_rows
 from distill.results import DataSummary, Report
 
@@ -47,6 +47,8 @@ def render_card(report: Report) -> str:
         headline=findings.headline(report),
         savings=findings.savings(report),
         soft_labels=findings.soft_labels(report),
+        cascade=switching.cascade_in_words(report),
+        switch_over=switching.switch_in_words(report),
         shipped=shipped,
         verdicts=[findings.contrast_in_words(c, report.scale) for c in findings.primary_contrasts(report)],
         fallen=[(v, findings.why_it_fell(v)) for v in report.variants if findings.fell(v)],

@@ -31,6 +31,7 @@ from distill.report.legend import (
     score_unit,
 )
 from distill.report.rows import Row, summary_rows
+from distill.report.switching import cascade_in_words, switch_in_words
 from distill.results import Estimate, Figure, Report, Scale
 
 WIDTH = 100
@@ -220,6 +221,9 @@ def _print_verdicts(console: Console, report: Report) -> None:
     shipped, saved = smallest_shipped(report), savings(report)
     if shipped and saved:
         _print_list(console, "Shipped", [f"{shipped.variant} beside the teacher in fp32: {', '.join(saved)}"])
+    cascade, switched = cascade_in_words(report), switch_in_words(report)
+    _print_list(console, "Cascade", [cascade] if cascade else [])
+    _print_list(console, "Switching over", [switched] if switched else [])
     _print_list(
         console,
         "Fell",

@@ -1,12 +1,18 @@
 """A bundle at work: onnxruntime, tokenizers and numpy, nothing else."""
 
-from distill.runtime.bundle import Bundle, WritingBundle, Written, load
+from distill.runtime.bundle import Bundle, WritingBundle, Written
+from distill.runtime.cascade import CascadeBundle
 from distill.runtime.forward import ALONE, Forward, Response, in_order, respond
 from distill.runtime.generation import Generated, generate, stream
 from distill.runtime.graphs import Graphs
+from distill.runtime.loading import load
 from distill.runtime.manifest import (
+    LARGER,
+    MANIFEST,
+    Cascade,
     Generation,
     Manifest,
+    gives_one_label,
     graph_file,
     read_manifest,
     sha256_of,
@@ -18,7 +24,11 @@ from distill.runtime.sampling import GenerationSettings
 
 __all__ = [
     "ALONE",
+    "LARGER",
+    "MANIFEST",
     "Bundle",
+    "Cascade",
+    "CascadeBundle",
     "Forward",
     "Generated",
     "Generation",
@@ -29,6 +39,7 @@ __all__ = [
     "WritingBundle",
     "Written",
     "generate",
+    "gives_one_label",
     "graph_file",
     "in_order",
     "load",

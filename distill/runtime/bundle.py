@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from distill import tasks
-from distill.errors import UserError, nearest, shown
+from distill.errors import UserError, shown
 from distill.runtime.beam_search import Finish
 from distill.runtime.decoder import beginnings
 from distill.runtime.forward import ALONE, batches_by_tokens, in_order, respond
 from distill.runtime.generation import generate, stream
 from distill.runtime.graphs import Graphs
-from distill.runtime.manifest import TOKENIZER, Generation, Manifest, read_manifest, verify
+from distill.runtime.manifest import TOKENIZER, Generation, Manifest, verify
 from distill.runtime.sampling import GenerationSettings
 from distill.runtime.tokenizer_check import PROBE, check_tokenizer
 from distill.tasks import Answer
@@ -276,26 +276,3 @@ def stripped(pieces: Iterable[str]) -> Iterator[str]:
         kept = text[len(text.rstrip()) :]
         if shown_now := text.rstrip():
             yield shown_now
-
-
-def load(
-    directory: str | Path, variant: str | None = None, threads: int | None = None, sha256: str | None = None
-) -> Bundle:
-    """Loads a bundle: its default variant, or the one named.
-
-    All that ``bundle.json`` says is checked, and its tokenizer and graph answer a question before this returns. Sizes
-    of files are bounded, texts that a tokenizer makes much longer are refused; but a graph can loop, and take any time
-    and memory that it likes: load what you trust. ``sha256`` is the digest of a ``bundle.json`` that you trust, which
-    names those of all other files.
-
-    Raises UserError where the folder is no bundle, is incomplete or was altered, or has no such variant.
-    """
-    path = Path(directory)
-    try:
-        manifest = read_manifest(path, sha256)
-        if variant is not None and variant not in manifest.graphs:
-            raise UserError(f"{path} has no variant '{variant}'{nearest(variant, manifest.graphs)}")
-        kind = Bundle if manifest.generation is None else WritingBundle
-        return kind(path, manifest, variant or manifest.default_variant, threads)
-    except OSError as error:
-        raise UserError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error

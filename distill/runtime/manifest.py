@@ -9,10 +9,13 @@ from typing import Any
 
 from distill.errors import UserError, shown
 from distill.results import from_plain
-from distill.tasks import from_section
+from distill.tasks import Task, from_section
 
 BUNDLE_SCHEMA = 1
+MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
+LARGER = "larger"
+"""Folder of the larger model of a cascade, in the bundle."""
 
 LONGEST = 1_000_000
 """Tokens that ``max_length`` may be at most."""
@@ -45,6 +48,16 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class Cascade:
+    """A second, larger model, which is asked where the first one is not sure: a bundle in the folder ``larger/``."""
+
+    threshold: float
+    """A text whose highest probability by the first model is below it is asked of the larger one."""
+    calls: float
+    """Share of the texts that this is expected of."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of ``bundle.json``."""
 
@@ -74,6 +87,9 @@ class Manifest:
     """In bytes, of the files that ``sha256`` names, so that none is read that has grown."""
     generation: Generation | None = None
     """Of a model that writes."""
+    cascade: Cascade | None = None
+    """Where the bundle holds two models. ``sha256`` then names the larger one's ``bundle.json``, too, which vouches for
+    its files."""
 
     @property
     def role(self) -> str:
@@ -113,7 +129,7 @@ def read_manifest(directory: Path, sha256: str | None = None) -> Manifest:
 
     Raises UserError where it is missing, malformed, newer, names files outside, or is not the one that was meant.
     """
-    path = directory / "bundle.json"
+    path = directory / MANIFEST
     old = directory.parent / f".{directory.name}.old"  # with_name refuses the folder "."
     if not os.path.exists(directory) and os.path.isdir(old):
         old.rename(directory)  # a writer was stopped between two renames: the old bundle is whole
@@ -138,6 +154,8 @@ def read_manifest(directory: Path, sha256: str | None = None) -> Manifest:
         _check(manifest)
         if from_section(manifest.task).writes != (manifest.generation is not None):
             raise ValueError("a task that writes has a section generation, and no other task has one")
+        if manifest.cascade is not None:
+            _check_cascade(manifest.cascade, from_section(manifest.task))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); export the bundle again") from error
     return manifest
@@ -178,6 +196,20 @@ def _check_generation(generation: Generation) -> None:
         raise ValueError("the tokens that begin and end a text are no ids")
 
 
+def gives_one_label(task: Task | type[Task]) -> bool:
+    """Whether a text gets one label with a probability, by which a model is sure or not: what a cascade needs."""
+    return task.one_label and task.kind == "categorical"
+
+
+def _check_cascade(cascade: Cascade, task: Task) -> None:
+    if not gives_one_label(task):
+        raise ValueError(f"{task.name} gives no text one label with a probability, by which a model would be unsure")
+    if not 0 < cascade.threshold <= 1:
+        raise ValueError(f"the threshold of the cascade is {shown(cascade.threshold)}")
+    if not 0 <= cascade.calls <= 1:
+        raise ValueError(f"the share of calls is {shown(cascade.calls)}")
+
+
 def verify(directory: Path, manifest: Manifest, files: list[str]) -> None:
     """Raises UserError where one of ``files`` is missing, or is not what ``bundle.json`` says it is.
 
@@ -205,4 +237,6 @@ def verify(directory: Path, manifest: Manifest, files: list[str]) -> None:
 def _limit(file: str) -> int:
     if file == TOKENIZER:
         return TOKENIZER_LIMIT
+    if file == f"{LARGER}/{MANIFEST}":
+        return MANIFEST_LIMIT
     return WEIGHTS_LIMIT if file.endswith(weights_file("")) else GRAPH_LIMIT

@@ -26,6 +26,7 @@ from distill.config import (
 from distill.config.schema import ASSISTED
 from distill.errors import UserError, about, nearest
 from distill.export.bundle import check_place
+from distill.runtime import gives_one_label
 from distill.sources import locate, validate
 from distill.stages.augmentation import INHERITED
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
@@ -45,6 +46,7 @@ def check_task(config: Config) -> None:
     check_arms(config, TASKS[name])
     check_objective(config, TASKS[name])
     check_shortlist(config, TASKS[name])
+    check_cascade(config, TASKS[name])
     check_augment(config, TASKS[name])
     if TASKS[name].writes:
         check_writing(config, TASKS[name])
@@ -288,6 +290,22 @@ def check_shortlist(config: Config, task: type[Task]) -> None:
             f"export.shortlist is {shortlist}, but task.metric is '{config.task.metric}', which asks for the "
             "probability of every token; set the shortlist to 0, or task.metric=bleu"
         )
+
+
+def check_cascade(config: Config, task: type[Task]) -> None:
+    """Raises UserError where there are no two models that give each text one label, of which one could stand in for the
+    other."""
+    if config.cascade is None:
+        return
+    why = ""
+    if not gives_one_label(task):
+        why = f"{task.name} does not give a text one label with a probability, by which the student would be unsure"
+    elif isinstance(config.teacher, ProbabilitiesTeacher):
+        why = "the teacher is a file of probabilities, which cannot be asked about other texts"
+    elif config.ensemble.teachers:
+        why = "the teacher is a mixture (ensemble.teachers), which is not exported as one model"
+    if why:
+        raise UserError(f"cascade.max_drop is {config.cascade.max_drop:g}, but {why}; leave cascade out")
 
 
 def check_writing(config: Config, task: type[Task]) -> None:

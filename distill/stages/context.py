@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from distill.config import Config
+from distill.config.schema import SHORTLISTED
 from distill.data import Dataset, Part
 from distill.data.stream import Stream
 from distill.metrics import Statistics
 from distill.results import (
     ArmResult,
     Candidate,
+    Cascade,
     Contrast,
     CrossFitting,
     Ensemble,
@@ -22,6 +24,7 @@ from distill.results import (
     Inside,
     Parity,
     StageCost,
+    SwitchOver,
     VariantResult,
 )
 from distill.runtime import graph_file, stored
@@ -312,6 +315,13 @@ class Exported:
         """Whether a variant kept what it must."""
         return variant in self.made and self.parity.passed and (variant == "fp32" or self.gates[variant].passed)
 
+    @property
+    def default(self) -> str:
+        """The smallest variant that kept what it must, of those with a shortlist where there are any; empty where none
+        did."""
+        kept = [variant for variant in self.made if self.shipped(variant)]
+        return min(kept, key=lambda name: (not name.endswith(SHORTLISTED), self.size(name)), default="")
+
     def files(self, variant: str) -> dict[str, Path]:
         """The ONNX file of each role."""
         return {role: self.artifact.directory / graph_file(role, variant) for role in self.roles}
@@ -319,6 +329,18 @@ class Exported:
     def size(self, variant: str) -> int:
         """Bytes of all of them, and of weights beside them."""
         return sum(file.stat().st_size for graph in self.files(variant).values() for file in stored(graph))
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The larger model of a cascade."""
+
+    larger: Exported | None = None
+    """None where the bundle holds the student alone."""
+    result: Cascade | None = None
+    """None for the same."""
+    warnings: tuple[str, ...] = ()
+    """Why there is none that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -344,6 +366,8 @@ class Findings:
     chosen: Chosen
     variants: tuple[VariantResult, ...]
     inside: tuple[Inside, ...] = ()
+    joined: Joined = Joined()
+    switch_over: SwitchOver | None = None
 
 
 def open_store(artifact: Artifact) -> Any:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.config import Config
-from distill.config.schema import SHORTLISTED
 from distill.errors import UserError
 from distill.metrics import Statistics
 from distill.progress import say
 from distill.results import Report, from_json, to_json, write_aside
-from distill.runtime import graph_file, read_manifest, verify
+from distill.runtime import LARGER, graph_file, read_manifest, verify
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Exported, Findings, Run
 from distill.tasks import Task
 from distill.text import Reading, rows_of
 
 if TYPE_CHECKING:
+    from distill.export.bundle import Content
     from distill.runtime.manifest import Generation
 
 WORKLOAD_TEXTS = 256
@@ -65,7 +65,7 @@ def write(this: Run, report: Report, findings: Findings, exported: Exported) -> 
     copy_student(student.directory / "model", directory / "student", exported)
     written = None
     if shipped:
-        write_bundle_of(report, bundle, documents, student, exported)
+        write_bundle_of(report, bundle, documents, findings, exported)
         written = bundle
     for name, text in documents.items():
         write_aside(directory / name, text)
@@ -116,6 +116,8 @@ def whole(bundle: Path) -> bool:
     try:
         manifest = read_manifest(bundle)
         verify(bundle, manifest, list(manifest.sha256))
+        if manifest.cascade is not None:
+            return whole(bundle / LARGER)
     except UserError:
         return False
     return True
@@ -149,35 +151,51 @@ def generation_of(task: Task, reading: Reading) -> "Generation":
 
 
 def write_bundle_of(
-    report: Report, bundle: Path, documents: dict[str, str], student: Artifact, exported: Exported
+    report: Report, bundle: Path, documents: dict[str, str], findings: Findings, exported: Exported
 ) -> None:
-    """Gathers what a bundle is made of. The default variant is the smallest that kept what it must, of
-    those with a shortlist where there are any."""
+    """The student in every variant that is shipped; in a cascade also the teacher, in its default one."""
     from distill.export.bundle import write_bundle
+    from distill.runtime.manifest import Cascade
+
+    student = findings.chosen.model
+    tokenizer = student.directory / "bundle-tokenizer.json"
+    shipped = [variant.variant for variant in report.variants if variant.shipped]
+    own = content_of(report, exported, student, tokenizer, shipped)
+    found, model, larger = findings.joined, findings.lesson.signal.teacher.model, None
+    manifest = own.manifest
+    if found.larger is not None and found.result is not None and model is not None:
+        beside = student.directory / "larger-tokenizer.json"
+        larger = content_of(report, found.larger, model, beside, [found.larger.default])
+        cascade = Cascade(found.result.threshold, found.result.validation_calls)
+        manifest = dataclasses.replace(manifest, cascade=cascade)
+    write_bundle(bundle, manifest, own.files, documents, larger)
+
+
+def content_of(report: Report, exported: Exported, model: Artifact, tokenizer: Path, variants: list[str]) -> "Content":
+    """A model in these variants; its tokenizer is written to ``tokenizer`` first."""
+    from distill.export.bundle import Content
     from distill.runtime.manifest import BUNDLE_SCHEMA, Manifest
 
     task, reading, dataset = exported.texts.task, exported.texts.reading, exported.texts.dataset
-    tokenizer = student.directory / "bundle-tokenizer.json"
     reading.save_tokenizer(tokenizer)
-    shipped = [variant.variant for variant in report.variants if variant.shipped]
     encoded = rows_of(task.encode(reading, dataset.test[:WORKLOAD_TEXTS]))
     lengths = sorted((len(row.input_ids), row.second_length) for row in encoded)
     manifest = Manifest(
         schema_version=BUNDLE_SCHEMA,
         name=report.name,
         task=task.section(),
-        graphs={variant: {role: graph_file(role, variant) for role in exported.roles} for variant in shipped},
+        graphs={variant: {role: graph_file(role, variant) for role in exported.roles} for variant in variants},
         inputs=list(exported.inputs),
         outputs=list(task.outputs),
         max_length=reading.max_length,
         pad_id=reading.pad_id,
-        default_variant=min(shipped, key=lambda name: (not name.endswith(SHORTLISTED), exported.size(name))),
+        default_variant=exported.default,
         sha256={},
         licences={"teacher": report.teacher_licence, "data": report.data.licence},
         versions=report.provenance.versions,
         workload={"token_lengths": [both for both, _ in lengths], "second_lengths": [second for _, second in lengths]},
         generation=generation_of(task, reading) if task.writes else None,
     )
-    files = {graph_file(role, variant): file for variant in shipped for role, file in exported.files(variant).items()}
-    files |= {"tokenizer.json": tokenizer, "config.json": student.directory / "model" / "config.json"}
-    write_bundle(bundle, manifest, files, documents)
+    files = {graph_file(role, variant): file for variant in variants for role, file in exported.files(variant).items()}
+    files |= {"tokenizer.json": tokenizer, "config.json": model.directory / "model" / "config.json"}
+    return Content(manifest, files)

@@ -14,7 +14,7 @@ from distill.data import Part
 from distill.errors import UserError
 from distill.progress import track
 from distill.results import Estimate, Gate, Parity, VariantResult, from_json, scale_of
-from distill.runtime import graph_file
+from distill.runtime import gives_one_label, graph_file
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Chosen, Exported, Lesson, Run, Signal, Texts
 from distill.stages.measuring import measure_variant
@@ -69,7 +69,7 @@ class ExportModel(Stage):
         return f"export of the {self.who}"
 
     def compute(self, folder: Path, machine: Machine) -> None:
-        """Leaves the graphs and ``exported.json``."""
+        """Leaves the graphs and ``exported.json``; where a text has one label, the answers on validation, too."""
         from distill.runtime import Graphs
 
         parity, sources, inputs = self.fp32(folder)
@@ -87,6 +87,8 @@ class ExportModel(Stage):
                     raise
                 gates[variant] = Gate(False, NOT_KNOWN, self.settings.max_drop / 100, 0.0, f"not made: {cause(error)}")
                 continue
+            if gives_one_label(self.task):
+                save_units(folder / f"validation_{variant}.npz", answers[variant].units)
             if variant != "fp32":
                 gates[variant] = self.gate_of(answers["fp32"], answers[variant])
         content = {
@@ -308,15 +310,20 @@ def variant_result(this: Run, exported: Exported, variant: str) -> VariantResult
     )
     if variant not in exported.made:
         return result
+    task, test = exported.texts.task, exported.texts.dataset.test
+    return replace(
+        result,
+        shipped=exported.who == "student" and exported.shipped(variant),
+        score=score_over_seeds(task.metric, statistics(task, test_answers(this, exported, variant), test)[None]),
+        measurement=measure_variant(this, exported, variant) if this.config.measure.enabled else None,
+        file_bytes=exported.size(variant),
+    )
+
+
+def test_answers(this: Run, exported: Exported, variant: str) -> list[Logits]:
+    """What a variant says of test."""
     texts, test = exported.texts, exported.texts.dataset.part("test")
     answers = this.artifacts.get(
         AnswerByGraph(exported.who, exported.artifact, exported.roles, variant, texts.reading, texts.task, test)
     )
-    units = load_units(answers.directory / "test.npz")
-    return replace(
-        result,
-        shipped=exported.who == "student" and exported.shipped(variant),
-        score=score_over_seeds(texts.task.metric, statistics(texts.task, units, test.examples)[None]),
-        measurement=measure_variant(this, exported, variant) if this.config.measure.enabled else None,
-        file_bytes=exported.size(variant),
-    )
+    return load_units(answers.directory / "test.npz")

@@ -46,7 +46,12 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
         exported_seed=config.seeds[findings.chosen.index],
         variants=findings.variants,
         costs=costs_of(findings),
-        warnings=(*texts.dataset.warnings, *findings.comparison.warnings, *lesson.signal.warnings),
+        warnings=(
+            *texts.dataset.warnings,
+            *findings.comparison.warnings,
+            *lesson.signal.warnings,
+            *findings.joined.warnings,
+        ),
         provenance=Provenance(
             created=started.isoformat(timespec="seconds"),
             versions=versions(),
@@ -58,6 +63,8 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
         inside=findings.inside,
         cross_fitting=None if lesson.signal.folds is None else lesson.signal.folds.scores,
         ensemble=lesson.signal.ensemble,
+        cascade=findings.joined.result,
+        switch_over=findings.switch_over,
     )
 
 

@@ -151,3 +151,21 @@ def test_labels_called_label_0_need_a_map(place: Workplace) -> None:
     assert place.distill(*command, "--label-column", "opinion") == 2
     assert "calls its labels LABEL_0, LABEL_1" in place.err
     assert "teacher.label_map" in place.err
+
+
+def test_compress_without_labels_may_keep_the_teacher_beside_the_student(place: Workplace) -> None:
+    command = ["compress", "classifier", "--texts", "texts.txt", "--text-column", "text", "name=both", *QUICK]
+    untrained = ["student=lstm", "train.steps=2", "export.max_drop=60", "cascade.max_drop=25"]
+    assert place.distill(*command, *untrained) == 0, place.err
+    report = place.report("both")
+    assert report.cascade is not None
+    assert report.switch_over is not None
+    teacher = next(v for v in report.variants if (v.model, v.variant) == ("teacher", report.cascade.larger))
+    assert teacher.score is not None
+    assert report.cascade.larger_score.value == teacher.score.value  # agreement with itself, quantized
+    assert report.switch_over.right_before == report.switch_over.flips > 0
+    assert "Agreement with the teacher on test: cascade" in " ".join(place.out.split())
+    assert "that the teacher had right" not in place.out
+    texts = (place.folder / "texts.txt").read_text().splitlines()
+    asked = [answer.as_dict()["model"] for answer in load(place.folder / "exports/both")(texts)]
+    assert set(asked) == {"small", "larger"}

@@ -1,4 +1,4 @@
-"""A report with everything in it: five arms, three seeds, a fallen variant, figures of all three kinds.
+"""A report with everything in it: five arms, three seeds, a fallen variant, a cascade, figures of all three kinds.
 
 And the same for each task."""
 
@@ -11,11 +11,14 @@ from distill.results import (
     SCHEMA_VERSION,
     ArmResult,
     Candidate,
+    CarriedThreshold,
+    Cascade,
     Contrast,
     CurvePoint,
     DataSummary,
     Estimate,
     Figure,
+    FlippedLabel,
     Gate,
     Measurement,
     Parity,
@@ -23,6 +26,7 @@ from distill.results import (
     Report,
     SeedResult,
     StageCost,
+    SwitchOver,
     VariantResult,
 )
 
@@ -111,6 +115,47 @@ def parity(passed: bool = True) -> Parity:
 
 def gate(passed: bool, drop: float, reason: str) -> Gate:
     return Gate(passed, estimate(drop, 0.006), 0.01, 0.981 if passed else 0.913, reason)
+
+
+def cascade() -> Cascade:
+    """int8 asks int8 about a fifth of the texts."""
+    return Cascade(
+        small="int8",
+        larger="int8",
+        threshold=0.8125,
+        max_drop=0.005,
+        drop=0.00125,
+        bound=0.00448,
+        method="one-sided 95 % score bound",
+        validation_calls=0.21,
+        calls=Estimate(0.2, 0.181, 0.22, "Wilson"),
+        small_score=estimate(0.804, 0.019),
+        larger_score=estimate(0.838, 0.018),
+        score=estimate(0.835, 0.018),
+        difference=estimate(-0.003, 0.004),
+        latency=Figure(2.32, "ms", "estimated", "that of the student + 0.2 times that of the teacher"),
+        energy=Figure(28.1, "J per 1,000 texts", "estimated", "that of the student + 0.2 times that of the teacher"),
+        size=measured(26.8, "MB", "sizes of the files"),
+    )
+
+
+def switch_over() -> SwitchOver:
+    """144 of 1,600 answers flip."""
+    return SwitchOver(
+        variant="int8",
+        texts=1600,
+        flips=144,
+        right_before=86,
+        right_after=41,
+        labels=(
+            FlippedLabel("negative", 820, 802, 81, {"positive": 81}, 50, 31),
+            FlippedLabel("positive", 780, 798, 63, {"negative": 63}, 36, 10),
+        ),
+        thresholds=(
+            CarriedThreshold(0.5, 0.5009, 1.0, 0.999, 0.842, 0.804),
+            CarriedThreshold(0.95, None, 0.0, 0.0, None, None),
+        ),
+    )
 
 
 def example_report() -> Report:
@@ -231,6 +276,8 @@ def example_report() -> Report:
             settings={"student": {"name": "transformer", "hidden_size": 128}, "train": {"steps": 800}},
         ),
         task_in_words=tasks.build("text-classification", ("negative", "positive")).in_words(False, 64),
+        cascade=cascade(),
+        switch_over=switch_over(),
     )
 
 
@@ -273,4 +320,6 @@ def example_report_of(task: str) -> Report:
         data=dataclasses.replace(report.data, majority_share=report.data.majority_share if categorical else None),
         provenance=dataclasses.replace(report.provenance, settings={"data": {"pair": None, "stride": None, **data}}),
         task_in_words=asked.in_words("pair" in data, report.data.max_length),
+        cascade=report.cascade if task == "text-classification" else None,
+        switch_over=report.switch_over if task == "text-classification" else None,
     )

@@ -7,6 +7,7 @@ are graphs that compute without end, as any program may: ``load`` says that it d
 """
 
 import base64
+import dataclasses
 import json
 import os
 import random
@@ -28,8 +29,8 @@ from onnx import TensorProto, helper
 from tiny_graphs import CORPUS, INPUTS, word_table, write_decoder_graph, write_graph
 
 from distill import UserError, load, tasks
-from distill.export.bundle import write_bundle
-from distill.runtime import Generation, Manifest, sha256_of
+from distill.export.bundle import Content, write_bundle
+from distill.runtime import Cascade, Generation, Manifest, sha256_of
 from distill.tasks import Windows
 from distill.text import Example, Reading, train_tokenizer
 
@@ -43,7 +44,7 @@ Mutation = Callable[[Path, random.Random], str]
 
 
 def write_bundles(folder: Path) -> list[Path]:
-    """Five tasks, three kinds of tokenizers, one bundle that reads in windows, one that writes."""
+    """Five tasks, three kinds of tokenizers, one bundle that reads in windows, one that writes, one of two models."""
     made = []
     for name, labels, model, windows, thresholds in (
         ("text-classification", ("bad", "fine", "good"), "wordpiece", Windows(3), ()),
@@ -72,6 +73,10 @@ def write_bundles(folder: Path) -> list[Path]:
         files = {"tokenizer.json": sources / "tokenizer.json", f"onnx/{role}.onnx": sources / "graph.onnx"}
         write_bundle(folder / name, manifest, files, {})
         made.append(folder / name)
+        if name == "text-classification":
+            both = dataclasses.replace(manifest, cascade=Cascade(0.9, 0.5))
+            write_bundle(folder / "cascade", both, files, {}, Content(manifest, files))
+            made.append(folder / "cascade")
     return made
 
 
@@ -317,9 +322,24 @@ def files_and_links(folder: Path, rng: random.Random) -> str:
     return f"{kind} {path.name}"
 
 
+def inside(folder: Path, rng: random.Random) -> str:
+    """The larger model of a cascade, or what says who is asked."""
+    if not (folder / "larger").is_dir():
+        return manifest_value(folder, rng)
+    if rng.random() < 0.3:
+        about = json.loads((folder / "bundle.json").read_text())
+        said = change_somewhere({"cascade": about["cascade"]}, rng)
+        (folder / "bundle.json").write_text(json.dumps(about))
+        return said
+    change = rng.choice([manifest_value, manifest_of_another_task, manifest_bytes, tokenizer_value, graph_signature])
+    said = change(folder / "larger", rng)
+    fit(folder)
+    return f"larger, {change.__name__} {said}"
+
+
 MUTATIONS: list[Mutation] = [
     *(manifest_value, manifest_value, manifest_of_another_task, manifest_bytes),
-    *(tokenizer_value, tokenizer_bytes, tokenizer_part, graph_bytes, graph_signature, files_and_links),
+    *(tokenizer_value, tokenizer_bytes, tokenizer_part, graph_bytes, graph_signature, files_and_links, inside),
 ]
 
 

@@ -46,6 +46,27 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             r"export\.shortlist is 50, but in text-classification no text is written from another one",
         ),
         (
+            "token-classification",
+            {"cascade": {"max_drop": 0.5}},
+            r"cascade\.max_drop is 0\.5, but token-classification does not give a text one label .* leave cascade out",
+        ),
+        ("multi-label-classification", {"cascade": {}}, "multi-label-classification does not give a text one label"),
+        ("language-modelling", {"cascade": {}, "arms": ["hard", "soft"]}, "does not give a text one label"),
+        (
+            "text-classification",
+            {
+                "cascade": {},
+                "teacher": {"name": "probabilities", "source": {"path": "x"}},
+                "tokenizer": {"name": "trained"},
+            },
+            "the teacher is a file of probabilities, which cannot be asked about other texts; leave cascade out",
+        ),
+        (
+            "text-classification",
+            {"cascade": {}, "ensemble": TWO},
+            r"the teacher is a mixture \(ensemble\.teachers\), which is not exported as one model",
+        ),
+        (
             "text-to-text",
             {
                 "task": {"name": "text-to-text", "metric": "perplexity"},
