@@ -74,6 +74,9 @@ class Manifest:
     """In bytes, of the files that ``sha256`` names, so that none is read that has grown."""
     generation: Generation | None = None
     """Of a model that writes."""
+    needs: dict[str, list[str]] = field(default_factory=dict)
+    """For a variant that does not run everywhere, flags of processors (as in ``/proc/cpuinfo``) of which one must be
+    there."""
 
     @property
     def role(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.config import Config
-from distill.config.schema import SHORTLISTED
+from distill.config.schema import SHORTLISTED, needs
 from distill.errors import UserError
 from distill.metrics import Statistics
 from distill.progress import say
@@ -93,8 +93,9 @@ def copy_student(model: Path, folder: Path, exported: Exported) -> None:
 
 
 def missed_target(config: Config, report: Report) -> str:
-    """Where the smallest shipped variant loses more to the teacher on test than ``max_teacher_drop`` allows."""
-    shipped = [v for v in report.variants if v.shipped and v.score is not None]
+    """Where the smallest shipped variant that runs everywhere loses more to the teacher on test than
+    ``max_teacher_drop`` allows."""
+    shipped = [v for v in report.variants if v.shipped and v.score is not None and not v.needs]
     if config.max_teacher_drop is None or not shipped:
         return ""
     variant = min(shipped, key=lambda v: v.file_bytes)
@@ -151,8 +152,8 @@ def generation_of(task: Task, reading: Reading) -> "Generation":
 def write_bundle_of(
     report: Report, bundle: Path, documents: dict[str, str], student: Artifact, exported: Exported
 ) -> None:
-    """Gathers what a bundle is made of. The default variant is the smallest that kept what it must, of
-    those with a shortlist where there are any."""
+    """Gathers what a bundle is made of. The default variant is the smallest that kept what it must and runs on every
+    processor, of those with a shortlist where there are any."""
     from distill.export.bundle import write_bundle
     from distill.runtime.manifest import BUNDLE_SCHEMA, Manifest
 
@@ -161,6 +162,7 @@ def write_bundle_of(
     reading.save_tokenizer(tokenizer)
     shipped = [variant.variant for variant in report.variants if variant.shipped]
     encoded = rows_of(task.encode(reading, dataset.test[:WORKLOAD_TEXTS]))
+    everywhere = [variant for variant in shipped if not needs(variant)]
     lengths = sorted((len(row.input_ids), row.second_length) for row in encoded)
     manifest = Manifest(
         schema_version=BUNDLE_SCHEMA,
@@ -171,12 +173,13 @@ def write_bundle_of(
         outputs=list(task.outputs),
         max_length=reading.max_length,
         pad_id=reading.pad_id,
-        default_variant=min(shipped, key=lambda name: (not name.endswith(SHORTLISTED), exported.size(name))),
+        default_variant=min(everywhere, key=lambda name: (not name.endswith(SHORTLISTED), exported.size(name))),
         sha256={},
         licences={"teacher": report.teacher_licence, "data": report.data.licence},
         versions=report.provenance.versions,
         workload={"token_lengths": [both for both, _ in lengths], "second_lengths": [second for _, second in lengths]},
         generation=generation_of(task, reading) if task.writes else None,
+        needs={variant: list(flags) for variant in shipped if (flags := needs(variant))},
     )
     files = {graph_file(role, variant): file for variant in shipped for role, file in exported.files(variant).items()}
     files |= {"tokenizer.json": tokenizer, "config.json": student.directory / "model" / "config.json"}
