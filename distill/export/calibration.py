@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from distill.export.onnx_export import is_large
@@ -32,6 +33,7 @@ def with_static_ranges(model: onnx.ModelProto, texts: Sequence[Encoded], target:
     taken, given = [i.name for i in model.graph.input], pad(rows_of(texts[:1])[:1], 0)
     if missing := set(taken) - set(given):
         raise ValueError(f"ranges are learnt of a model that reads whole texts; this one takes {sorted(missing)}")
+    ONNXModel(model).replace_gemm_with_matmul()  # as quantize_dynamic does
     constant = {tensor.name for tensor in model.graph.initializer}
     products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in constant]
     if not products:
