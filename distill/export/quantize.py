@@ -110,19 +110,20 @@ def store_fp16(source: Path, target: Path) -> None:
 def quantize_int8_static(source: Path, target: Path, calibration: Sequence[Encoded]) -> None:
     """As in int8, with activations in ranges that training texts told (QDQ) instead of those of each batch.
 
-    An answer does not depend on the texts beside it, as one of int8 does. A text whose activations are outside of what
-    the training texts showed is cut off there: more than others, this variant is for texts like those. Of a model that
-    writes it is not made: what it reads while it writes is not what a text shows. LSTMs are as in int8, with a scale a
-    batch, since no operator takes static ones; a GRU stays in fp32.
+    An answer does not depend on the texts beside it, as one of int8 does, and it has the same size and takes about the
+    same time. A text whose activations are outside of what the training texts showed is cut off there: more than
+    others, this variant is for texts like those. Of a model that writes it is not made: what it reads while it writes
+    is not what a text shows. No operator takes static ranges for an LSTM, which is as in int8, with a range a batch; a
+    GRU stays in fp32, and so do pooling and classifier.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     model = onnx.load(source)
     quantize_embeddings(model)
+    model = with_static_ranges(model, calibration, target)
     if any(node.op_type == "LSTM" for node in model.graph.node):
         model = _dynamically(model, ["LSTM"], target)
-    quantized = with_static_ranges(model, calibration, target)
-    strip_annotations(quantized)
-    save_graph(quantized, target)
+    strip_annotations(model)
+    save_graph(model, target)
 
 
 def _dynamically(model: onnx.ModelProto, kinds: list[str], target: Path, seven_bits: bool = True) -> onnx.ModelProto:
