@@ -23,7 +23,7 @@ from transformers import (
 from distill import tasks
 from distill.config.build import VARIANT_NAMES
 from distill.config.schema import ExportConfig
-from distill.export import calibration, quantize
+from distill.export import calibration, onnx_export, quantize
 from distill.export.calibration import with_static_ranges
 from distill.export.half import store_in_half
 from distill.export.onnx_export import export_graphs
@@ -327,3 +327,18 @@ def test_other_texts_give_other_ranges_and_the_same_texts_the_same_file(tmp_path
         VARIANTS["int8_static"]({"model": Files(source, target)}, texts(3, seed))
         files.append(target.read_bytes())
     assert files[0] == files[1] != files[2]
+
+
+@pytest.mark.parametrize("variant", VARIANT_NAMES)
+def test_a_graph_too_large_for_its_weights_gives_the_same(
+    variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = exported("bert", tmp_path)
+    given = batch(source)
+    expected = run(made(variant, source), given)
+    monkeypatch.setattr(onnx_export, "PROTOBUF_LIMIT", 5_000)
+    large = made(variant, exported("bert", tmp_path / "large"))
+    assert large.with_name(f"{large.name}_data").stat().st_size > 5_000
+    np.testing.assert_allclose(run(large, given), expected, atol=1e-6)
+    graphs = (large.name, "model.onnx")
+    assert {path.name for path in large.parent.iterdir()} == {*graphs, *(f"{name}_data" for name in graphs)}
