@@ -334,6 +334,7 @@ def measure_bundle(options: argparse.Namespace) -> int:
     from distill.progress import say
     from distill.results import to_json
     from distill.runtime import read_manifest, verify
+    from distill.runtime.processor import check_processor
 
     folder = Path(options.bundle)
     manifest = read_manifest(folder)
@@ -341,6 +342,14 @@ def measure_bundle(options: argparse.Namespace) -> int:
         raise UserError(f"{folder} has no variant '{options.variant}'{nearest(options.variant, manifest.graphs)}")
     lengths = manifest.workload.get("token_lengths") or [min(128, manifest.max_length)]
     variants = [options.variant] if options.variant else list(manifest.graphs)
+    for variant in list(variants):
+        try:
+            check_processor(manifest, variant)
+        except UserError as refused:
+            if options.variant:
+                raise
+            say(f"not measured: {refused}")
+            variants.remove(variant)
     verify(folder, manifest, [file for variant in variants for file in manifest.files(variant)])
     for variant in variants:
         say(f"measure {variant}")

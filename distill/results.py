@@ -287,6 +287,8 @@ class VariantResult:
     """Test score through the runtime, with an interval over texts; None where not evaluated."""
     measurement: Measurement | None
     file_bytes: int = 0
+    needs: tuple[str, ...] = ()
+    """Flags of processors of which it needs one; none where it runs everywhere."""
 
 
 @dataclass(frozen=True)

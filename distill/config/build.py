@@ -44,7 +44,7 @@ from distill.results import FLOORS
 
 C = TypeVar("C")
 
-VARIANT_NAMES = ("fp32", "int8", "int4")
+VARIANT_NAMES = ("fp32", "int8", "int4", "int8_weights", "fp16", "int8_static", "int8_vnni")
 OPSETS = {"legacy": (14, 20), "dynamo": (18, 23)}
 """First and last that an exporter writes."""
 

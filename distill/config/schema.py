@@ -496,6 +496,15 @@ class ObjectiveConfig:
 
 SHORTLISTED = "_shortlist"
 """What the name of a variant with a vocabulary shortlist ends with."""
+CALIBRATED = "int8_static"
+"""The variant that looks at training texts."""
+VNNI = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimddp", "i8mm")
+"""Flags of processors, on x86 and ARM, that add products of bytes in 32 bits."""
+
+
+def needs(variant: str) -> tuple[str, ...]:
+    """Flags of processors of which a variant needs one; none where it runs everywhere."""
+    return VNNI if variant.removesuffix(SHORTLISTED) == "int8_vnni" else ()
 
 
 @dataclass(frozen=True)

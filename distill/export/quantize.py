@@ -13,6 +13,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from distill.export.blocks import quantize_blocks
+from distill.export.calibration import with_static_ranges
+from distill.export.half import store_in_half
 from distill.export.onnx_export import is_large, save_graph, strip_annotations
 from distill.text import Encoded
 
@@ -26,7 +28,7 @@ def copy_fp32(source: Path, target: Path) -> None:
     save_graph(onnx.load(source), target)
 
 
-def quantize_int8(source: Path, target: Path) -> None:
+def quantize_int8(source: Path, target: Path, seven_bits: bool = True) -> None:
     """Embeddings in int8 row by row, matrix products and LSTMs in int8 with activations quantized as they come.
 
     Embeddings get one scale a row, so that a frequent piece does not pay for the largest value of a rare one; a row is
@@ -42,7 +44,7 @@ def quantize_int8(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     model = onnx.load(source)
     quantize_embeddings(model)
-    quantized = _dynamically(model, ["MatMul", "LSTM"], target)
+    quantized = _dynamically(model, ["MatMul", "LSTM"], target, seven_bits)
     strip_annotations(quantized)
     save_graph(quantized, target)
 
@@ -57,12 +59,74 @@ def quantize_int4(source: Path, target: Path) -> None:
     model = onnx.load(source)
     if any(node.op_type == "LSTM" for node in model.graph.node):
         model = _dynamically(model, ["LSTM"], target)
-    quantize_blocks(model, SMALLEST_EMBEDDING)
+    quantize_blocks(model, SMALLEST_EMBEDDING, 4)
     strip_annotations(model)
     save_graph(model, target)
 
 
-def _dynamically(model: onnx.ModelProto, kinds: list[str], target: Path) -> onnx.ModelProto:
+def quantize_int8_weights(source: Path, target: Path) -> None:
+    """Weights alone in 8 bits, with a scale and a zero point for each 32 of them (9.25 bits a weight): those of matrix
+    products, of recurrent layers, and embeddings. Everything is computed in fp32.
+
+    For a model that falls at the gate in int8: it loses a fraction of what int8 does, an answer does not depend on the
+    texts beside it, and is the same on every processor. It saves room on the disk, not time nor memory: weights are put
+    back into fp32 when the graph is loaded, but for embeddings, whose rows are as they are looked up.
+
+    ``MatMulNBits`` has no kernel for 8 bits that sums in fp32, and unpacks the weights at each run; with
+    ``accuracy_level`` 4 it has a quick one, which quantizes activations (see :mod:`distill.export.blocks`).
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    model = onnx.load(source)
+    quantize_blocks(model, SMALLEST_EMBEDDING, 8)
+    strip_annotations(model)
+    save_graph(model, target)
+
+
+def quantize_int8_vnni(source: Path, target: Path) -> None:
+    """As in int8, with 8 bits a weight (-127 to 127) instead of 7: half the rounding error, the same size and time.
+
+    For processors that add products of bytes in 32 bits alone (``config.schema.VNNI``). On others, sums of two products
+    are cut off at 16 bits, and answers are wrong without a word: there the runtime refuses it, and it is never a
+    bundle's default.
+    """
+    quantize_int8(source, target, seven_bits=False)
+
+
+def store_fp16(source: Path, target: Path) -> None:
+    """Weights kept in float16, half of fp32's size, and computed with in fp32: what float16 rounds (2^-11 of a weight)
+    is all that changes, an answer does not depend on the texts beside it and is the same on every processor.
+
+    For a model of which int8 takes too much. It saves room on the disk alone: weights are put back into fp32 when the
+    graph is loaded, but for embeddings, whose rows are as they are looked up. A graph that computes in float16 took no
+    less time on an x86 processor, where onnxruntime has hardly a kernel for it and casts before and behind each.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    model = onnx.load(source)
+    store_in_half(model, SMALLEST_EMBEDDING)
+    strip_annotations(model)
+    save_graph(model, target)
+
+
+def quantize_int8_static(source: Path, target: Path, calibration: Sequence[Encoded]) -> None:
+    """As in int8, with activations in ranges that training texts told (QDQ) instead of those of each batch.
+
+    An answer does not depend on the texts beside it, as one of int8 does, and it has the same size and takes about the
+    same time. A text whose activations are outside of what the training texts showed is cut off there: more than
+    others, this variant is for texts like those. Of a model that writes it is not made: what it reads while it writes
+    is not what a text shows. No operator takes static ranges for an LSTM, which is as in int8, with a range a batch; a
+    GRU stays in fp32, and so do pooling and classifier.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    model = onnx.load(source)
+    quantize_embeddings(model)
+    model = with_static_ranges(model, calibration, target)
+    if any(node.op_type == "LSTM" for node in model.graph.node):
+        model = _dynamically(model, ["LSTM"], target)
+    strip_annotations(model)
+    save_graph(model, target)
+
+
+def _dynamically(model: onnx.ModelProto, kinds: list[str], target: Path, seven_bits: bool = True) -> onnx.ModelProto:
     """Weights of these kinds of nodes in int8, with activations quantized as they come; made beside ``target``."""
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -72,7 +136,7 @@ def _dynamically(model: onnx.ModelProto, kinds: list[str], target: Path) -> onnx
             aside / "quantized.onnx",
             op_types_to_quantize=kinds,
             per_channel=True,
-            reduce_range=True,
+            reduce_range=seven_bits,
             weight_type=QuantType.QInt8,
             use_external_data_format=is_large(model),
         )
@@ -105,10 +169,24 @@ def _graph_by_graph(make: Callable[[Path, Path], None]) -> Variant:
     return make_all
 
 
+def _with_texts(make: Callable[[Path, Path, Sequence[Encoded]], None]) -> Variant:
+    """A variant that looks at one graph at a time, and at training texts."""
+
+    def make_all(graphs: Mapping[str, Files], calibration: Sequence[Encoded]) -> None:
+        for files in graphs.values():
+            make(files.fp32, files.target, calibration)
+
+    return make_all
+
+
 VARIANTS: dict[str, Variant] = {
     "fp32": _graph_by_graph(copy_fp32),
     "int8": _graph_by_graph(quantize_int8),
     "int4": _graph_by_graph(quantize_int4),
+    "int8_weights": _graph_by_graph(quantize_int8_weights),
+    "fp16": _graph_by_graph(store_fp16),
+    "int8_static": _with_texts(quantize_int8_static),
+    "int8_vnni": _graph_by_graph(quantize_int8_vnni),
 }
 
 

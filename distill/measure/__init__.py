@@ -2,7 +2,8 @@
 
 from distill.measure.energy import EnergyMeter
 from distill.measure.launch import measure, not_measured
-from distill.measure.processor import int8_flags, machine, versions
+from distill.measure.processor import machine, versions
 from distill.measure.specification import Specification
+from distill.runtime.processor import int8_flags
 
 __all__ = ["EnergyMeter", "Specification", "int8_flags", "machine", "measure", "not_measured", "versions"]

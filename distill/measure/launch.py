@@ -11,9 +11,9 @@ from typing import Any
 
 from distill.errors import UserError
 from distill.measure.memory import file_size
-from distill.measure.processor import int8_flags
 from distill.measure.specification import Specification
 from distill.results import Figure, Measurement, from_json, to_json
+from distill.runtime.processor import int8_flags
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 

@@ -3,19 +3,11 @@
 import importlib.metadata
 import os
 import platform
-import re
 import sys
 from pathlib import Path
 
 from distill.runtime.graphs import usable_cores
-
-CPUINFO = Path("/proc/cpuinfo")
-
-INT8_FLAGS = (
-    *("avx2", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "avx10_1", "amx_tile", "amx_int8"),
-    *("asimd", "asimddp", "i8mm", "sve", "sve2", "svei8mm", "sme"),
-)
-"""Which int8 kernels onnxruntime may choose, on x86 and on ARM. Their sums differ, and so may answers."""
+from distill.runtime.processor import CPUINFO, cpu_field, int8_flags
 
 LIBRARIES = (
     *("numpy", "onnxruntime", "tokenizers", "torch", "transformers", "accelerate", "datasets"),
@@ -53,24 +45,9 @@ def versions() -> dict[str, str]:
 def processor_name(cpuinfo: Path = CPUINFO) -> str:
     """The processor's model; where the system does not say, its architecture."""
     for key in ("model name", "Model", "Hardware"):  # the last two on ARM boards
-        if name := _field(cpuinfo, key):
+        if name := cpu_field(cpuinfo, key):
             return name
     return platform.processor() or platform.machine() or "unknown"
-
-
-def int8_flags(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
-    """Those of ``INT8_FLAGS`` that the processor has; empty where there is no ``/proc/cpuinfo``."""
-    present = set((_field(cpuinfo, "flags") or _field(cpuinfo, "Features")).split())
-    return tuple(flag for flag in INT8_FLAGS if flag in present)
-
-
-def _field(cpuinfo: Path, key: str) -> str:
-    try:
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    found = re.search(rf"^{key}[ \t]*:[ \t]*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else ""
 
 
 def _memory() -> str:

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from distill.errors import UserError
 from distill.measure.energy import EnergyMeter
 from distill.measure.memory import file_size, peak_resident_set, resident_set
-from distill.measure.processor import int8_flags
 from distill.measure.specification import Specification
 from distill.results import Figure, Measurement, from_json
 from distill.runtime.decoder import Decoder
 from distill.runtime.graphs import Graphs
+from distill.runtime.processor import int8_flags
 from distill.runtime.sampling import GenerationSettings
 from distill.text import Encoded, pad
 

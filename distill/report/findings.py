@@ -76,8 +76,8 @@ def file_size(variant: VariantResult) -> Figure:
 
 
 def smallest_shipped(report: Report) -> VariantResult | None:
-    """The smallest student file in the bundle: the one that the headline is about."""
-    shipped = [v for v in report.variants if v.model == "student" and v.shipped]
+    """The smallest student file in the bundle that runs everywhere: the one that the headline is about."""
+    shipped = [v for v in report.variants if v.model == "student" and v.shipped and not v.needs]
     return min(shipped, key=lambda v: file_size(v).value or math.inf, default=None)
 
 

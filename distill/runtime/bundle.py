@@ -17,6 +17,7 @@ from distill.runtime.forward import ALONE, batches_by_tokens, in_order, respond
 from distill.runtime.generation import generate, stream
 from distill.runtime.graphs import Graphs
 from distill.runtime.manifest import TOKENIZER, Generation, Manifest, verify
+from distill.runtime.processor import check_processor
 from distill.runtime.sampling import GenerationSettings
 from distill.runtime.tokenizer_check import PROBE, check_tokenizer
 from distill.tasks import Answer
@@ -39,6 +40,7 @@ class Bundle:
     """
 
     def __init__(self, directory: Path, manifest: Manifest, variant: str, threads: int | None = None) -> None:
+        check_processor(manifest, variant)
         verify(directory, manifest, manifest.files(variant))
         self.directory = directory
         self.manifest = manifest

@@ -18,7 +18,8 @@ def load(
     and memory that it likes: load what you trust. ``sha256`` is the digest of a ``bundle.json`` that you trust, which
     names those of all other files.
 
-    Raises UserError where the folder is no bundle, is incomplete or was altered, or has no such variant.
+    Raises UserError where the folder is no bundle, is incomplete or was altered, has no such variant, or one that this
+    processor does not run.
     """
     path = Path(directory)
     try:

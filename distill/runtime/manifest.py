@@ -90,6 +90,9 @@ class Manifest:
     cascade: Cascade | None = None
     """Where the bundle holds two models. ``sha256`` then names the larger one's ``bundle.json``, too, which vouches for
     its files."""
+    needs: dict[str, list[str]] = field(default_factory=dict)
+    """For a variant that does not run everywhere, flags of processors (as in ``/proc/cpuinfo``) of which one must be
+    there."""
 
     @property
     def role(self) -> str:

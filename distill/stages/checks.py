@@ -23,7 +23,7 @@ from distill.config import (
     TransformerStudent,
     TransformerTeacher,
 )
-from distill.config.schema import ASSISTED
+from distill.config.schema import ASSISTED, CALIBRATED
 from distill.errors import UserError, about, nearest
 from distill.export.bundle import check_place
 from distill.runtime import gives_one_label
@@ -47,6 +47,7 @@ def check_task(config: Config) -> None:
     check_objective(config, TASKS[name])
     check_shortlist(config, TASKS[name])
     check_cascade(config, TASKS[name])
+    check_variants(config, TASKS[name])
     check_augment(config, TASKS[name])
     if TASKS[name].writes:
         check_writing(config, TASKS[name])
@@ -273,6 +274,15 @@ def check_inherited(config: Config, task: type[Task]) -> None:
         )
     if config.data.label is None:
         raise UserError(f"{said}, but data.label is null, so there are no labels to take over; leave it out")
+
+
+def check_variants(config: Config, task: type[Task]) -> None:
+    """Raises UserError for a variant that a model of the task does not have."""
+    if CALIBRATED in config.export.variants and task.writes:
+        raise UserError(
+            f"export.variants has '{CALIBRATED}', whose ranges are learnt from whole texts, but a model of {task.name} "
+            "writes, and reads what it wrote; take int8, whose ranges are those of what it reads, or int8_weights"
+        )
 
 
 def check_shortlist(config: Config, task: type[Task]) -> None:

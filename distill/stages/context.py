@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from distill.config import Config
-from distill.config.schema import SHORTLISTED
+from distill.config.schema import SHORTLISTED, needs
 from distill.data import Dataset, Part
 from distill.data.stream import Stream
 from distill.metrics import Statistics
@@ -317,9 +317,9 @@ class Exported:
 
     @property
     def default(self) -> str:
-        """The smallest variant that kept what it must, of those with a shortlist where there are any; empty where none
-        did."""
-        kept = [variant for variant in self.made if self.shipped(variant)]
+        """The smallest variant that kept what it must and runs on every processor, of those with a shortlist where any
+        is; empty where there is none."""
+        kept = [variant for variant in self.made if self.shipped(variant) and not needs(variant)]
         return min(kept, key=lambda name: (not name.endswith(SHORTLISTED), self.size(name)), default="")
 
     def files(self, variant: str) -> dict[str, Path]:

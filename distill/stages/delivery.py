@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.config import Config
+from distill.config.schema import needs
 from distill.errors import UserError
 from distill.metrics import Statistics
 from distill.progress import say
@@ -93,8 +94,9 @@ def copy_student(model: Path, folder: Path, exported: Exported) -> None:
 
 
 def missed_target(config: Config, report: Report) -> str:
-    """Where the smallest shipped variant loses more to the teacher on test than ``max_teacher_drop`` allows."""
-    shipped = [v for v in report.variants if v.shipped and v.score is not None]
+    """Where the smallest shipped variant that runs everywhere loses more to the teacher on test than
+    ``max_teacher_drop`` allows."""
+    shipped = [v for v in report.variants if v.shipped and v.score is not None and not v.needs]
     if config.max_teacher_drop is None or not shipped:
         return ""
     variant = min(shipped, key=lambda v: v.file_bytes)
@@ -195,6 +197,7 @@ def content_of(report: Report, exported: Exported, model: Artifact, tokenizer: P
         versions=report.provenance.versions,
         workload={"token_lengths": [both for both, _ in lengths], "second_lengths": [second for _, second in lengths]},
         generation=generation_of(task, reading) if task.writes else None,
+        needs={variant: list(flags) for variant in variants if (flags := needs(variant))},
     )
     files = {graph_file(role, variant): file for variant in variants for role, file in exported.files(variant).items()}
     files |= {"tokenizer.json": tokenizer, "config.json": model.directory / "model" / "config.json"}

@@ -4,24 +4,26 @@ import dataclasses
 import json
 import math
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from distill.config import ExportConfig, LayersStudent
-from distill.config.schema import SHORTLISTED
+from distill.config.schema import CALIBRATED, SHORTLISTED, needs
 from distill.data import Part
 from distill.errors import UserError
 from distill.progress import track
 from distill.results import Estimate, Gate, Parity, VariantResult, from_json, scale_of
 from distill.runtime import gives_one_label, graph_file
+from distill.runtime.processor import runs_here
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Chosen, Exported, Lesson, Run, Signal, Texts
 from distill.stages.measuring import measure_variant
 from distill.stages.stage import Stage
 from distill.tasks import Task
 from distill.tasks.task import Logits
-from distill.text import Reading
+from distill.text import Encoded, Reading
 from distill.training.devices import Machine
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class ExportModel(Stage):
     validation: Part
     pairs: Part | None = None
     """What a shortlist is learnt from; None where there is none."""
+    seen: Part | None = None
+    """Training texts that ranges of activations are learnt from; None where no variant asks for them."""
 
     @property
     def what(self) -> str:
@@ -73,14 +77,16 @@ class ExportModel(Stage):
         from distill.runtime import Graphs
 
         parity, sources, inputs = self.fp32(folder)
-        shortlist = self.shortlist() if sources else None
+        shortlist, calibration = (self.shortlist(), self.calibration()) if sources else (None, ())
         answers: dict[str, Answers] = {}
         gates: dict[str, Gate] = {}
         for variant in self.settings.made if math.isfinite(parity.max_abs_difference) else ():
             files = {role: folder / graph_file(role, variant) for role in sources}
             try:
+                if not runs_here(needs(variant)):
+                    raise ValueError("this processor has none of the flags that it needs")
                 if variant != "fp32":
-                    quantize(variant, sources, files, shortlist)
+                    quantize(variant, sources, files, shortlist, calibration)
                 answers[variant] = self.answers(Graphs(files), variant)
             except Exception as error:
                 if variant == "fp32":
@@ -130,6 +136,15 @@ class ExportModel(Stage):
         pairs = [(one.input_ids, one.target_ids) for one in encoded if len(one.target_ids)]
         always = self.reading.encode_targets([""])[0].tolist()
         return learn_shortlist(pairs, self.reading.vocabulary_size, self.settings.shortlist, always)
+
+    def calibration(self) -> Sequence[Encoded]:
+        """Some training texts from all over, as the student reads them."""
+        from distill.export.calibration import CALIBRATION_TEXTS
+
+        if self.seen is None or not self.seen.examples:
+            return ()
+        examples = self.seen.examples
+        return self.task.encode(self.reading, examples[:: -(-len(examples) // CALIBRATION_TEXTS)])
 
     def answers(self, graphs: "Graphs", variant: str) -> Answers:
         """Of the task; and of that of predicting the tokens, where the gate asks for these."""
@@ -191,20 +206,26 @@ class AnswerByGraph(Stage):
         save_units(folder / "test.npz", units)
 
 
-def quantize(variant: str, sources: dict[str, Path], targets: dict[str, Path], shortlist: "Shortlist | None") -> None:
+def quantize(
+    variant: str,
+    sources: dict[str, Path],
+    targets: dict[str, Path],
+    shortlist: "Shortlist | None",
+    calibration: Sequence[Encoded],
+) -> None:
     """Writes the graphs of a variant, whose output layer is cut to the shortlist first where its name says so."""
     from distill.export.quantize import VARIANTS, Files
     from distill.export.shortlist import shortlist_graphs
 
     name = variant.removesuffix(SHORTLISTED)
     if name == variant:
-        VARIANTS[name]({role: Files(sources[role], file) for role, file in targets.items()}, ())
+        VARIANTS[name]({role: Files(sources[role], file) for role, file in targets.items()}, calibration)
         return
     assert shortlist is not None
     with tempfile.TemporaryDirectory(prefix=".shortlist.", dir=next(iter(sources.values())).parent) as aside:
         cut = {role: Path(aside) / file.name for role, file in sources.items()}
         shortlist_graphs(sources, shortlist, cut)
-        VARIANTS[name]({role: Files(cut[role], file) for role, file in targets.items()}, ())
+        VARIANTS[name]({role: Files(cut[role], file) for role, file in targets.items()}, calibration)
 
 
 def cause(error: Exception) -> str:
@@ -273,7 +294,8 @@ def export(
 ) -> Exported:
     """One model in every variant."""
     validation = texts.dataset.part("validation")
-    artifact = this.artifacts.get(ExportModel(who, model, settings, texts.reading, texts.task, validation, pairs))
+    seen = texts.dataset.part("train", "transfer") if CALIBRATED in settings.variants else None
+    artifact = this.artifacts.get(ExportModel(who, model, settings, texts.reading, texts.task, validation, pairs, seen))
     left = artifact.read("exported.json")
     gates = {name: from_json(Gate, json.dumps(gate)) for name, gate in left["gates"].items()}
     parity = from_json(Parity, json.dumps(left["parity"]))
@@ -307,6 +329,7 @@ def variant_result(this: Run, exported: Exported, variant: str) -> VariantResult
         gate=exported.gates.get(variant),
         score=None,
         measurement=None,
+        needs=needs(variant),
     )
     if variant not in exported.made:
         return result

@@ -150,13 +150,13 @@ def test_weights_are_those_of_onnxruntimes_own_quantizer(shape: tuple[int, int])
     matrix = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     matrix[0] = 0
     matrix[1:2] = abs(matrix[1:2]) + 1  # of one sign
-    blocks = in_blocks(matrix)
+    blocks = in_blocks(matrix, 4)
     peer = DefaultWeightOnlyQuantizer(DefaultWeightOnlyQuantConfig(block_size=32, is_symmetric=False, bits=4))
     levels, scales, zero_points = peer.qbits_block_quant(np.ascontiguousarray(matrix.T))
     inside = (
         np.arange(blocks.levels.shape[1] * 32).reshape(-1, 32) < shape[1]
     )  # the peer leaves what fills a block open
-    both = [np.stack([a & 15, a >> 4], -1).reshape(blocks.levels.shape) for a in (packed(blocks.levels), levels)]
+    both = [np.stack([a & 15, a >> 4], -1).reshape(blocks.levels.shape) for a in (packed(blocks.levels, 4), levels)]
     np.testing.assert_array_equal(both[0][:, inside], both[1][:, inside])
     np.testing.assert_array_equal(blocks.scales, scales.reshape(blocks.scales.shape))
     count = blocks.zero_points.shape[1]
@@ -241,7 +241,7 @@ PRODUCT = helper.make_node("MatMul", ["x", "weight"], ["y"])
 def test_a_matrix_that_something_else_reads_stays(other: onnx.NodeProto) -> None:
     model = graph_with([PRODUCT, other], ["y", "other"])
     before = model.SerializeToString()
-    quantize_blocks(model, 0)
+    quantize_blocks(model, 0, 4)
     assert model.SerializeToString() == before
 
 
@@ -249,7 +249,7 @@ def test_a_matrix_that_something_else_reads_stays(other: onnx.NodeProto) -> None
 def test_a_product_of_another_kind_stays(settings: dict[str, Any]) -> None:
     model = graph_with([helper.make_node("Gemm", ["x", "weight"], ["y"], **settings)], ["y"])
     before = model.SerializeToString()
-    quantize_blocks(model, 0)
+    quantize_blocks(model, 0, 4)
     assert model.SerializeToString() == before
 
 
@@ -259,7 +259,7 @@ def test_one_matrix_of_several_products_is_stored_once_for_each_way_it_is_read(t
     model = graph_with([PRODUCT, second], ["y", "other"])
     x = np.random.default_rng(1).normal(size=(3, 64)).astype(np.float32)
     before = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
-    quantize_blocks(model, 0)
+    quantize_blocks(model, 0, 4)
     found = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
     assert [t.name for t in model.graph.initializer].count("weight") == 0
     assert sum(t.name.endswith(".levels") for t in model.graph.initializer) == 1 + turned

@@ -20,6 +20,8 @@ from distill.models.recurrent import RecurrentConfig, RecurrentForSequenceClassi
 from distill.models.recurrent_decoder import RecurrentDecoderConfig, RecurrentForCausalLM
 from distill.models.transformer import DecoderConfig, DecoderForCausalLM
 from distill.runtime import GenerationSettings, Graphs, generate
+from distill.text import Encoded
+from distill.text.encoding import EMPTY
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +106,23 @@ def test_fp32_variant_is_the_file_itself(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("variant", VARIANT_NAMES)
 def test_a_variant_is_made_of_every_role(variant: str, folder: Path, tmp_path: Path) -> None:
     files = {role: Files(folder / f"{name}.onnx", tmp_path / f"{role}.onnx") for role, name in ROLES.items()}
-    VARIANTS[variant](files, ())
+    VARIANTS[variant](files, TEXTS)
     for role, name in ROLES.items():
         expected, found = logits(folder / f"{name}.onnx"), logits(tmp_path / f"{role}.onnx")
         assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > (0.8 if variant == "int4" else 0.99)
 
 
 ROLES = {"encoder": "bert", "decoder": "lstm"}
+
+
+def texts(count: int = 20) -> list[Encoded]:
+    """Of random ids, of random lengths."""
+    generator = np.random.default_rng(1)
+    ids = [generator.integers(500, size=generator.integers(3, 20)) for _ in range(count)]
+    return [Encoded(row, np.zeros_like(row), EMPTY, False) for row in ids]
+
+
+TEXTS = texts()
 
 
 def lookup(extra: list[onnx.NodeProto], axis: int = 0) -> tuple[onnx.ModelProto, np.ndarray]:

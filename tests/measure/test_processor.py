@@ -6,7 +6,8 @@ import pytest
 
 from distill.measure import machine, versions
 from distill.measure.memory import peak_resident_set, resident_set
-from distill.measure.processor import int8_flags, processor_name
+from distill.measure.processor import processor_name
+from distill.runtime.processor import int8_flags
 
 X86 = """processor\t: 0
 model name\t: Imaginary Xeon(R) 9

@@ -5,6 +5,7 @@ import pytest
 from rich.cells import cell_len
 
 from distill.report import compare, print_table
+from distill.report.findings import smallest_shipped
 from distill.results import Figure, Report
 
 
@@ -165,3 +166,14 @@ def test_a_reader_that_has_seen_enough_is_the_commands_matter(report: Report) ->
 
     with pytest.raises(BrokenPipeError):
         print_table(report, Closed())
+
+
+def test_the_headline_is_about_a_variant_that_runs_everywhere(report: Report) -> None:
+    (small_one,) = (v for v in report.variants if v.model == "student" and v.variant == "int8")
+    smaller = dataclasses.replace(
+        small_one, variant="int8_vnni", needs=("avx512_vnni",), measurement=None, file_bytes=small_one.file_bytes // 2
+    )
+    with_it = dataclasses.replace(report, variants=(*report.variants, smaller))
+    found = smallest_shipped(with_it)
+    assert found is not None
+    assert found.variant == "int8"

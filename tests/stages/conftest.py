@@ -38,6 +38,7 @@ def of_layers(tmp_path_factory: pytest.TempPathFactory, reviews: Path, encoder: 
         "teacher": teacher_in(encoder),
         "student": {"name": "layers", "layers": [1], "vocabulary": {"trim": True}},
         "arms": ["linear", "hard", "soft", "soft+transfer", "pseudo+transfer"],
+        "export": {"max_drop": 100, "variants": ["fp32", "int8", "int8_static"]},
     }
     folder = tmp_path_factory.mktemp("of-layers")
     a, b = (run(config_of(reviews, folder / test, f"test {test}", **changes)) for test in "AB")

@@ -45,6 +45,14 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             {"export": {"shortlist": 50}},
             r"export\.shortlist is 50, but in text-classification no text is written from another one",
         ),
+        *(
+            (
+                task,
+                {"export": {"variants": ["fp32", "int8_static"]}, "arms": ["hard", "soft"]},
+                rf"export\.variants has 'int8_static', .* a model of {task} writes, .* take int8",
+            )
+            for task in ("text-to-text", "language-modelling")
+        ),
         (
             "token-classification",
             {"cascade": {"max_drop": 0.5}},

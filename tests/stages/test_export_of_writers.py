@@ -50,12 +50,14 @@ def deliver(
     examples: list[Example],
     settings: ExportConfig,
     pairs: list[Example] | None = None,
+    seen: list[Example] | None = None,
 ) -> tuple[dict[str, Any], Bundle]:
     """(what the export left, the bundle with every variant)."""
     student, validation = trained(folder / "student", model, reading), cast(Any, SimpleNamespace(examples=examples))
     (folder / "export").mkdir()
     part = None if pairs is None else cast(Any, SimpleNamespace(examples=pairs))
-    stage = ExportModel("student", student, settings, reading, task, validation, part)
+    texts = None if seen is None else cast(Any, SimpleNamespace(examples=seen))
+    stage = ExportModel("student", student, settings, reading, task, validation, part, texts)
     stage.compute(folder / "export", cast(Any, None))
     left: dict[str, Any] = json.loads((folder / "export/exported.json").read_text())
     assert left["parity"]["passed"], left["parity"]

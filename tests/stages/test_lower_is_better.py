@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from distill import tasks
+from distill.config.schema import VNNI
 from distill.errors import UserError
 from distill.metrics import TokenPredictions
 from distill.results import Estimate, scale_of
@@ -73,8 +74,9 @@ def test_a_target_that_is_missed(metric: str, teacher: float, student: float, wo
         return Estimate(value, value, value, "")
 
     arm = SimpleNamespace(name="teacher", score=known(teacher))
-    variant = SimpleNamespace(shipped=True, score=known(student), file_bytes=1, variant="int8")
-    report: Any = SimpleNamespace(variants=[variant], arms=[arm], scale=scale_of(metric))
+    variant = SimpleNamespace(shipped=True, score=known(student), file_bytes=9, variant="int8", needs=())
+    elsewhere = SimpleNamespace(shipped=True, score=known(-99.0), file_bytes=1, variant="int8_vnni", needs=VNNI)
+    report: Any = SimpleNamespace(variants=[variant, elsewhere], arms=[arm], scale=scale_of(metric))
     config: Any = SimpleNamespace(max_teacher_drop=2.0)
     missed = missed_target(config, report)
     assert bool(missed) == bool(words)

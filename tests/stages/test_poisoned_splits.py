@@ -75,6 +75,8 @@ def test_files_that_matter_are_among_those_compared(both: Pair) -> None:
     compared = {Path(name).name for _, _, artifact in left_before_test(both[0]) for name in files_of(artifact)}
     wanted = {"model.safetensors", "tokenizer.json", "reading.json", "logits.npy", "keys.npy", "result.json"}
     assert compared >= wanted | {"model.onnx", "exported.json"}
+    if "int8_static" in both[0].config.export.variants:  # whose ranges are learnt from texts
+        assert "model_int8_static.onnx" in compared
 
 
 def test_choices_are_the_same_with_another_test_file(both: Pair) -> None:
