@@ -66,6 +66,8 @@ class ExportModel(Stage):
     """What a shortlist is learnt from; None where there is none."""
     seen: Part | None = None
     """Training texts that ranges of activations are learnt from; None where no variant asks for them."""
+    lacking: tuple[str, ...] = ()
+    """Variants that this processor does not run."""
 
     @property
     def what(self) -> str:
@@ -83,7 +85,7 @@ class ExportModel(Stage):
         for variant in self.settings.made if math.isfinite(parity.max_abs_difference) else ():
             files = {role: folder / graph_file(role, variant) for role in sources}
             try:
-                if not runs_here(needs(variant)):
+                if variant in self.lacking:
                     raise ValueError("this processor has none of the flags that it needs")
                 if variant != "fp32":
                     quantize(variant, sources, files, shortlist, calibration)
@@ -295,7 +297,10 @@ def export(
     """One model in every variant."""
     validation = texts.dataset.part("validation")
     seen = texts.dataset.part("train", "transfer") if CALIBRATED in settings.variants else None
-    artifact = this.artifacts.get(ExportModel(who, model, settings, texts.reading, texts.task, validation, pairs, seen))
+    lacking = tuple(variant for variant in settings.made if not runs_here(needs(variant)))
+    artifact = this.artifacts.get(
+        ExportModel(who, model, settings, texts.reading, texts.task, validation, pairs, seen, lacking)
+    )
     left = artifact.read("exported.json")
     gates = {name: from_json(Gate, json.dumps(gate)) for name, gate in left["gates"].items()}
     parity = from_json(Parity, json.dumps(left["parity"]))

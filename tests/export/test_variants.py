@@ -22,7 +22,7 @@ from transformers import (
 
 from distill import tasks
 from distill.config.build import VARIANT_NAMES
-from distill.config.schema import ExportConfig
+from distill.config.schema import ExportConfig, needs
 from distill.export import calibration, onnx_export, quantize
 from distill.export.calibration import with_static_ranges
 from distill.export.half import store_in_half
@@ -38,6 +38,7 @@ from distill.models.transformer import (
     EncoderForSequenceClassification,
 )
 from distill.runtime import Graphs
+from distill.runtime.processor import runs_here
 from distill.text import Encoded
 from distill.text.encoding import EMPTY
 
@@ -134,6 +135,8 @@ def test_the_graph_computes_what_numpy_makes_of_its_bytes(
         with pytest.raises(ValueError, match=r"reads whole texts; this one takes \['past\."):
             made(variant, source)
         return
+    if not runs_here(needs(variant)):
+        pytest.skip("its answers are wrong on this processor, which is why the runtime refuses it")
     target = made(variant, source)
     given = batch(source)
     found, fp32 = run(target, given), run(source, given)

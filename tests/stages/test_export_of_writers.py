@@ -20,7 +20,7 @@ from distill.models import build_recurrent, build_transformer
 from distill.results import Gate, Parity, from_plain
 from distill.runtime import Bundle, Graphs, WritingBundle, graph_file, sha256_of
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Exported
+from distill.stages.context import Exported, Joined
 from distill.stages.delivery import write_bundle_of
 from distill.stages.exporting import Answers, ExportModel
 from distill.tasks import Task
@@ -77,7 +77,9 @@ def deliver(
         data=SimpleNamespace(licence=""),
         provenance=SimpleNamespace(versions={}),
     )
-    write_bundle_of(report, folder / "small", {}, student, exported)
+    teacher = SimpleNamespace(signal=SimpleNamespace(teacher=SimpleNamespace(model=None)))
+    findings: Any = SimpleNamespace(chosen=SimpleNamespace(model=student), joined=Joined(), lesson=teacher)
+    write_bundle_of(report, folder / "small", {}, findings, exported)
     return left, load(folder / "small", threads=1)
 
 

@@ -81,19 +81,18 @@ def test_what_needs_vnni_is_no_default_even_where_it_is_the_smallest(tmp_path: P
     assert sizes["int8_vnni"] < sizes["fp32"]
 
 
-def exported_by(folder: Path, settings: ExportConfig, seen: Any) -> dict[str, Any]:
+def exported_by(folder: Path, settings: ExportConfig, seen: Any, lacking: tuple[str, ...] = ()) -> dict[str, Any]:
     model, reading = small("encoder")
     (folder / "export").mkdir(parents=True)
     student, validation = trained(folder / "student", model, reading), cast(Any, SimpleNamespace(examples=LABELLED))
-    stage = ExportModel("student", student, settings, reading, CLASSES, validation, None, seen)
+    stage = ExportModel("student", student, settings, reading, CLASSES, validation, None, seen, lacking)
     stage.compute(folder / "export", cast(Any, None))
     left: dict[str, Any] = exporting.json.loads((folder / "export/exported.json").read_text())
     return left
 
 
-def test_without_vnni_the_variant_falls_at_the_gate_and_the_report_says_why(tmp_path: Path, cpuinfo: Path) -> None:
-    cpuinfo.write_text(WITHOUT)
-    left = exported_by(tmp_path, ExportConfig(variants=("fp32", "int8", "int8_vnni")), None)
+def test_without_vnni_the_variant_falls_at_the_gate_and_the_report_says_why(tmp_path: Path) -> None:
+    left = exported_by(tmp_path, ExportConfig(variants=("fp32", "int8", "int8_vnni")), None, ("int8_vnni",))
     assert left["made"] == ["fp32", "int8"]
     gate = left["gates"]["int8_vnni"]
     assert not gate["passed"]
@@ -107,9 +106,7 @@ def test_without_training_texts_static_int8_falls_at_the_gate(tmp_path: Path) ->
     assert "no training text" in left["gates"]["int8_static"]["reason"]
 
 
-def test_ranges_are_learnt_from_training_texts_from_all_over_and_from_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ranges_are_learnt_from_training_texts_from_all_over_and_from_no_other(tmp_path: Path, cpuinfo: Path) -> None:
     splits = {name: tuple(Example(f"{name} {n}", label="bad") for n in range(1000)) for name in ("train", "transfer")}
     other = (Example("never", label="bad"),)
     dataset = Dataset(**splits, validation=other, test=other, labels=("bad", "good"), **NOTHING)
@@ -121,9 +118,14 @@ def test_ranges_are_learnt_from_training_texts_from_all_over_and_from_no_other(
 
     this: Any = SimpleNamespace(artifacts=SimpleNamespace(get=get))
     texts: Any = SimpleNamespace(dataset=dataset, reading=prose_reading(), task=CLASSES)
-    for variants in (("fp32", "int8"), ("fp32", "int8_static")):
+    for variants in (("fp32", "int8"), ("fp32", "int8_static", "int8_vnni")):
         with pytest.raises(LookupError):
             export(this, "student", cast(Any, None), texts, ExportConfig(variants=variants))
+    assert not any(stage.lacking for stage in asked)
+    cpuinfo.write_text(WITHOUT)
+    with pytest.raises(LookupError):
+        export(this, "student", cast(Any, None), texts, ExportConfig(variants=variants))
+    assert asked[2].lacking == ("int8_vnni",)
     assert asked[0].seen is None
     assert asked[0].calibration() == ()
     assert asked[1].seen is not None
