@@ -98,12 +98,12 @@ def keep_width(
 
 def check_narrowed(config: LayersStudent, model: PreTrainedModel) -> None:
     """Raises UserError where a student that is narrower than its teacher cannot be made, before anything is trained."""
-    if config.feed_forward_share < 1:
-        feed_forwards(model)
     if config.width_share < 1:
         sizes: Any = model.config
         importance_KH = np.zeros((len(attentions(model)), sizes.num_attention_heads), np.float32)
-        keep_width(model, importance_KH, np.zeros(sizes.hidden_size, np.float32), config.width_share)
+        model = keep_width(model, importance_KH, np.zeros(sizes.hidden_size, np.float32), config.width_share)
+    if config.feed_forward_share < 1:
+        feed_forwards(model)
 
 
 def most_important(importance_N: NDArray[np.float32], count: int) -> Tensor:

@@ -214,10 +214,10 @@ class TrainStudent(Stage):
         assert self.importance is not None
         found = Importance.load(self.importance.directory / "importance.npz")
         layers = chosen_layers(config, max(len(found.units_KF), len(found.heads_KH)))
-        if config.feed_forward_share < 1:
-            keep_units(model, found.units_KF[layers], config.feed_forward_share)
         if config.width_share < 1:
             model = keep_width(model, found.heads_KH[layers], found.states_D, config.width_share)
+        if config.feed_forward_share < 1:  # last: as many units as a state has numbers could not be told from them
+            keep_units(model, found.units_KF[layers], config.feed_forward_share)
         return model
 
     def first_vectors(self, config: StaticStudent) -> Any:

@@ -314,3 +314,21 @@ def test_sizes_that_follow_from_the_heads_are_refused_with_the_reason() -> None:
     model = GPT2ForSequenceClassification(GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=2, num_labels=3))
     with pytest.raises(UserError, match=r"heads of GPT2ForSequenceClassification cannot be told.*width_share=1"):
         check_narrowed(LayersStudent("layers", width_share=0.5), model)
+
+
+def test_as_many_units_may_be_left_as_states_had_numbers() -> None:
+    """A quarter of the units that BERT's kind has is its hidden size."""
+    teacher = BertForSequenceClassification(BertConfig(**{**SIZES, "intermediate_size": 64})).eval()
+    student = LayersStudent("layers", width_share=0.5, feed_forward_share=0.25)
+    check_narrowed(student, teacher)
+    found = importance_of(teacher, ROWS)
+    thin = keep_width(teacher, found.heads_KH, found.states_D, student.width_share)
+    keep_units(thin, found.units_KF, student.feed_forward_share)
+    assert [tuple(part.out.weight.shape) for part in feed_forwards(thin)] == [(8, 16)] * LAYERS
+
+
+def test_units_that_cannot_be_told_from_the_narrower_states_are_refused_beforehand() -> None:
+    teacher = BertForSequenceClassification(BertConfig(**{**SIZES, "intermediate_size": 8}))
+    check_narrowed(LayersStudent("layers", feed_forward_share=0.5), teacher)
+    with pytest.raises(UserError, match="cannot be told from other sizes"):
+        check_narrowed(LayersStudent("layers", width_share=0.5, feed_forward_share=0.5), teacher)
