@@ -334,22 +334,13 @@ def measure_bundle(options: argparse.Namespace) -> int:
     from distill.progress import say
     from distill.results import to_json
     from distill.runtime import read_manifest, verify
-    from distill.runtime.processor import check_processor
 
     folder = Path(options.bundle)
     manifest = read_manifest(folder)
     if options.variant and options.variant not in manifest.graphs:
         raise UserError(f"{folder} has no variant '{options.variant}'{nearest(options.variant, manifest.graphs)}")
     lengths = manifest.workload.get("token_lengths") or [min(128, manifest.max_length)]
-    variants = [options.variant] if options.variant else list(manifest.graphs)
-    for variant in list(variants):
-        try:
-            check_processor(manifest, variant)
-        except UserError as refused:
-            if options.variant:
-                raise
-            say(f"not measured: {refused}")
-            variants.remove(variant)
+    variants = measurable(manifest, options.variant)
     verify(folder, manifest, [file for variant in variants for file in manifest.files(variant)])
     for variant in variants:
         say(f"measure {variant}")
@@ -392,6 +383,23 @@ def measure_bundle(options: argparse.Namespace) -> int:
                 continue
             print(f"  {name.replace('_', ' '):<16} {figure(value):<28} {value.how}")
     return 0
+
+
+def measurable(manifest: Any, asked: str | None) -> list[str]:
+    """The variants of a bundle that this processor runs. Raises UserError where the one that is asked for is none."""
+    from distill.progress import say
+    from distill.runtime.processor import check_processor
+
+    found = []
+    for variant in [asked] if asked else manifest.graphs:
+        try:
+            check_processor(manifest, variant)
+            found.append(variant)
+        except UserError as refused:
+            if asked:
+                raise
+            say(f"not measured: {refused}")
+    return found
 
 
 def report(options: argparse.Namespace) -> int:

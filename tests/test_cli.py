@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import distill
-from distill.cli import main
+from distill.cli import OF_TORCH, main
 from distill.commands import score_and_interval
 from distill.results import Estimate
 
@@ -287,6 +287,14 @@ def test_disk_that_fills_up_in_a_stage_is_told(
         "free space or set outputs=FOLDER"
     )
     assert not Path("exports/quickstart").exists()
+
+
+def test_torch_is_told_how_to_use_memory_unless_a_person_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = {name: value for name, value in os.environ.items() if name not in OF_TORCH}
+    monkeypatch.setattr(os, "environ", {**others, "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "7"})
+    assert main(["recipes"]) == 0
+    found = {name: os.environ[name] for name in OF_TORCH}
+    assert found == {**OF_TORCH, "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "7"}
 
 
 def test_debug_shows_the_traceback(miniature: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 from distill.config.schema import (
@@ -373,45 +373,50 @@ def check_models(config: Config, require: Callable[[bool, str], None]) -> None:
             "student.start=checkpoint",
         )
     if isinstance(student, LayersStudent):
-        pretraining = student.pretraining
-        require(
-            0 < pretraining.masked < 1,
-            f"student.pretraining.masked is {pretraining.masked}; it is a share of the tokens, such as 0.15",
-        )
-        for key in ("temperature", "epochs", "batch_size", "learning_rate", "teacher_epochs", "teacher_learning_rate"):
-            value = getattr(pretraining, key)
-            require(0 < value < math.inf, f"student.pretraining.{key} is {value}; give more than 0")
-        for key in ("kl", "mlm", "cosine"):
-            value = getattr(pretraining, key)
-            require(0 <= value < math.inf, f"student.pretraining.{key} is {value}; it is a weight: give 0 or more")
-        require(
-            pretraining.kl + pretraining.mlm + pretraining.cosine > 0,
-            "student.pretraining has only weights of 0; raise kl, mlm or cosine",
-        )
-        for key, of_what in (("feed_forward_share", "units"), ("width_share", "heads")):
-            share = getattr(student, key)
-            require(
-                0 < share <= 1,
-                f"student.{key} is {share}; it is a share of the {of_what}, above 0 and up to 1, such as 0.5",
-            )
-            require(
-                share == 1 or "pretrained" not in config.arms,
-                f"student.{key} is {share}, which is chosen by the task, but arms has 'pretrained', whose students "
-                "learn before they see the task; set it to 1, or leave the arm out",
-            )
-        require(
-            student.count >= -1,
-            f"student.count is {student.count}; give at least 1, or 0 for half of the teacher's, or -1 for all of them",
-        )
-        require(
-            all(i >= 0 for i in student.layers) and len(set(student.layers)) == len(student.layers),
-            f"student.layers is {list(student.layers)}; give different numbers, counted from 0",
-        )
+        check_layers_student(student, config.arms, require)
     minimum = student.vocabulary.min_count
     require(minimum >= 1, f"student.vocabulary.min_count is {minimum}; give at least 1")
     if isinstance(config.tokenizer, TrainedTokenizer):
         size = config.tokenizer.vocabulary_size
         require(size >= 10, f"tokenizer.vocabulary_size is {size}; give at least 10, such as 8000")
+
+
+def check_layers_student(student: LayersStudent, arms: Sequence[str], require: Callable[[bool, str], None]) -> None:
+    """What a student of the teacher's layers keeps of them, and how it is pretrained."""
+    pretraining = student.pretraining
+    require(
+        0 < pretraining.masked < 1,
+        f"student.pretraining.masked is {pretraining.masked}; it is a share of the tokens, such as 0.15",
+    )
+    for key in ("temperature", "epochs", "batch_size", "learning_rate", "teacher_epochs", "teacher_learning_rate"):
+        value = getattr(pretraining, key)
+        require(0 < value < math.inf, f"student.pretraining.{key} is {value}; give more than 0")
+    for key in ("kl", "mlm", "cosine"):
+        value = getattr(pretraining, key)
+        require(0 <= value < math.inf, f"student.pretraining.{key} is {value}; it is a weight: give 0 or more")
+    require(
+        pretraining.kl + pretraining.mlm + pretraining.cosine > 0,
+        "student.pretraining has only weights of 0; raise kl, mlm or cosine",
+    )
+    for key, of_what in (("feed_forward_share", "units"), ("width_share", "heads")):
+        share = getattr(student, key)
+        require(
+            0 < share <= 1,
+            f"student.{key} is {share}; it is a share of the {of_what}, above 0 and up to 1, such as 0.5",
+        )
+        require(
+            share == 1 or "pretrained" not in arms,
+            f"student.{key} is {share}, which is chosen by the task, but arms has 'pretrained', whose students "
+            "learn before they see the task; set it to 1, or leave the arm out",
+        )
+    require(
+        student.count >= -1,
+        f"student.count is {student.count}; give at least 1, or 0 for half of the teacher's, or -1 for all of them",
+    )
+    require(
+        all(i >= 0 for i in student.layers) and len(set(student.layers)) == len(student.layers),
+        f"student.layers is {list(student.layers)}; give different numbers, counted from 0",
+    )
 
 
 def check_transformer(sizes: Architecture, where: str, require: Callable[[bool, str], None]) -> None:

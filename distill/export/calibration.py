@@ -21,9 +21,8 @@ def with_static_ranges(model: onnx.ModelProto, texts: Sequence[Encoded], target:
     """Products (``MatMul``) with a constant matrix in int8: weights with a scale a column in 7 bits, activations with
     the one range that they have over all ``texts``, read one at a time; made beside ``target``.
 
-    The range is from the smallest to the largest value. Percentiles (99.9, 99.99) cut off what a few dimensions of a
-    transformer hold at every token, which the others are read against: the film-review student of ``quickstart``
-    changed 10 and 4 % of its answers, 1.8 % with the whole range.
+    The range is from the smallest to the largest value. A percentile would cut off what a few dimensions of a
+    transformer hold at every token, which the others are read against.
 
     ``Gemm``, which pooling and classifier are, stays in fp32: it took longer with a dequantization before it.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from distill.errors import UserError, shown
 from distill.results import from_plain
-from distill.tasks import Task, from_section
+from distill.tasks import Task, from_section, gives_one_label
 
 BUNDLE_SCHEMA = 1
 MANIFEST = "bundle.json"
@@ -197,11 +197,6 @@ def _check_generation(generation: Generation) -> None:
         raise ValueError(f"beams is {shown(generation.beams)}")
     if not all(0 <= token < 2**31 for token in (generation.begin_id, *generation.end_ids)):
         raise ValueError("the tokens that begin and end a text are no ids")
-
-
-def gives_one_label(task: Task | type[Task]) -> bool:
-    """Whether a text gets one label with a probability, by which a model is sure or not: what a cascade needs."""
-    return task.one_label and task.kind == "categorical"
 
 
 def _check_cascade(cascade: Cascade, task: Task) -> None:

@@ -26,12 +26,11 @@ from distill.config import (
 from distill.config.schema import ASSISTED, CALIBRATED
 from distill.errors import UserError, about, nearest
 from distill.export.bundle import check_place
-from distill.runtime import gives_one_label
 from distill.sources import locate, validate
 from distill.stages.augmentation import INHERITED
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
 from distill.stages.teaching import check_teaching
-from distill.tasks import TASKS, Task
+from distill.tasks import TASKS, Task, gives_one_label
 from distill.tasks.text_to_text import NEXT_TOKEN_METRICS
 
 SMALLEST_ROOM = 100_000_000

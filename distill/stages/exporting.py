@@ -15,13 +15,13 @@ from distill.data import Part
 from distill.errors import UserError
 from distill.progress import track
 from distill.results import Estimate, Gate, Parity, VariantResult, from_json, scale_of
-from distill.runtime import gives_one_label, graph_file
+from distill.runtime import graph_file
 from distill.runtime.processor import runs_here
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Chosen, Exported, Lesson, Run, Signal, Texts
 from distill.stages.measuring import measure_variant
 from distill.stages.stage import Stage
-from distill.tasks import Task
+from distill.tasks import Task, gives_one_label
 from distill.tasks.task import Logits
 from distill.text import Encoded, Reading
 from distill.training.devices import Machine

@@ -27,14 +27,24 @@ OF_DATA = ("data/stream.py", "data/variants.py", "data/examples.py")
 
 
 @dataclass(frozen=True)
-class SieveStream(InShards):
+class OfStream(InShards):
+    """What is made of streamed texts."""
+
+    stream: Stream
+
+    def shards(self, machine: Machine) -> Sequence[str]:
+        """Neighbouring rows of a file."""
+        return list(self.stream.shards(sharding.SHARD))
+
+
+@dataclass(frozen=True)
+class SieveStream(OfStream):
     """Which streamed texts are learnt on."""
 
     name: ClassVar[str] = "stream-rows"
     rooms: ClassVar[tuple[str, ...]] = (*OF_DATA, "stages/sharding.py")
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "pyarrow")
 
-    stream: Stream
     known: Known
     """What is left out of the stream."""
 
@@ -42,10 +52,6 @@ class SieveStream(InShards):
     def what(self) -> str:
         """In words."""
         return "cleaning of streamed texts"
-
-    def shards(self, machine: Machine) -> Sequence[str]:
-        """Neighbouring rows of a file."""
-        return list(self.stream.shards(sharding.SHARD))
 
     def maker(self, work: Path, machine: Machine) -> Callable[[str], None]:
         """Reads a shard; of its texts no more than a batch is held."""
@@ -83,34 +89,34 @@ class SieveStream(InShards):
 
 
 @dataclass(frozen=True)
-class InShardsOfStream(InShards):
-    """What is made of the streamed texts that are learnt on, shard by shard."""
+class OfSievedStream(OfStream):
+    """What is made of those that are learnt on."""
 
     rooms: ClassVar[tuple[str, ...]] = (*OF_DATA, "text", "tasks", "stages/sharding.py")
     libraries: ClassVar[tuple[str, ...]] = ("tokenizers", "numpy", "pyarrow")
 
-    stream: Stream
     sieved: Artifact
     """That says which texts those are."""
     reading: Reading
     task: Task
 
-    def shards(self, machine: Machine) -> Sequence[str]:
-        """Neighbouring rows of a file."""
-        return list(self.stream.shards(sharding.SHARD))
-
-    def encoded(self, name: str) -> Iterator[Encoded]:
-        """The texts of a shard, as they are read; no more of them than a batch is held."""
-        start = first_rows(self.stream)[name]
+    def reader(self) -> Callable[[str], Iterator[Encoded]]:
+        """Reads the texts of a shard; no more of them than a batch is held."""
+        shards, starts = self.stream.shards(sharding.SHARD), first_rows(self.stream)
         kept = np.load(self.sieved.directory / "kept.npy", mmap_mode="r", allow_pickle=False)
-        for texts in self.stream.read(self.stream.shards(sharding.SHARD)[name]):
-            own = [Example(text or "") for text, keep in zip(texts, kept[start:], strict=False) if keep]
-            start += len(texts)
-            yield from self.task.encode(self.reading, own)
+
+        def read(name: str) -> Iterator[Encoded]:
+            start = starts[name]
+            for texts in self.stream.read(shards[name]):
+                own = [Example(text or "") for text, keep in zip(texts, kept[start:], strict=False) if keep]
+                start += len(texts)
+                yield from self.task.encode(self.reading, own)
+
+        return read
 
 
 @dataclass(frozen=True)
-class ReadStream(InShardsOfStream):
+class ReadStream(OfSievedStream):
     """The ids of streamed texts, with the tokenizer of a student that reads with another one than its teacher."""
 
     name: ClassVar[str] = "stream-tokens"
@@ -122,10 +128,11 @@ class ReadStream(InShardsOfStream):
 
     def maker(self, work: Path, machine: Machine) -> Callable[[str], None]:
         """Reads a shard."""
+        read = self.reader()
 
         def make(name: str) -> None:
             aside = new_folder(work / name)
-            TokenStore.write(aside / "tokens", self.encoded(name))
+            TokenStore.write(aside / "tokens", read(name))
             keep_folder(aside, work / name)
 
         return make
@@ -136,7 +143,7 @@ class ReadStream(InShardsOfStream):
 
 
 @dataclass(frozen=True)
-class LabelStream(InShardsOfStream):
+class LabelStream(OfSievedStream):
     """The teacher's logits on streamed texts, and the ids that it read."""
 
     name: ClassVar[str] = "stream-labels"
@@ -154,10 +161,10 @@ class LabelStream(InShardsOfStream):
     def maker(self, work: Path, machine: Machine) -> Callable[[str], None]:
         """Reads and labels a shard."""
         numbers = {name: number for number, name in enumerate(self.shards(machine), start=1)}
-        ask = asker(self.model, self.reading, self.task, machine)
+        ask, read = asker(self.model, self.reading, self.task, machine), self.reader()
 
         def make(name: str) -> None:
-            encoded = list(self.encoded(name))
+            encoded = list(read(name))
             answers, what = work / f"{name}.answers", f"{self.what}, shard {numbers[name]} of {len(numbers)}"
             units = ask(encoded, answers, what)
             aside = new_folder(work / name)

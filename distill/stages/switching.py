@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from distill.progress import say
 from distill.results import Cascade, Estimate, Figure, Measurement, SwitchOver, VariantResult
-from distill.runtime import gives_one_label
 from distill.stages.artifacts import load_units
 from distill.stages.context import Comparison, Exported, Joined, Run, Signal, open_store, units_of
 from distill.stages.exporting import test_answers
-from distill.tasks import Task
+from distill.tasks import Task, gives_one_label
 from distill.tasks.task import Logits, softmax
 from distill.text import Example
 

@@ -96,27 +96,15 @@ class TrainTeacher(Stage):
         from distill.models import save_model, start_at_the_mean
         from distill.models.answers import fault_of_padding
         from distill.models.masked import check_masked_lm
-        from distill.models.students import check_layers
         from distill.models.teachers import renew_pooler
-        from distill.models.width import check_narrowed
-        from distill.models.word_embeddings import check_embeddings
         from distill.objectives import Objective
         from distill.training import Problem, State, train
-        from distill.training.inside import check_inside
 
         if isinstance(self.model, PretrainedTeacher) and self.augment.asks_masked_lm:
             check_masked_lm(self.model, self.reading.special_tokens.get("mask_token"))
         loaded, fine_tuned = self.start()
         result: dict[str, Any] = {"fine_tuned_before": fine_tuned, "validation": None}
-        for i, student in enumerate(self.students):
-            with about(f"assistant[{i - 1}], as a student" if i else ""):
-                if isinstance(student, LayersStudent):
-                    check_layers(student, loaded.model)
-                    check_narrowed(student, loaded.model)
-                if isinstance(student, TransformerStudent):
-                    check_embeddings(student, loaded.model)
-                if isinstance(student, LayersStudent | TransformerStudent):
-                    check_inside(self.objective, student, loaded.model, self.task)
+        self.check_students(loaded.model)
         known = self.texts.encoded or self.validation.encoded  # without labels there is no training text
         result["padding"] = fault_of_padding(loaded.model, self.reading, self.task.next_token, known)
         if result["padding"] and not fine_tuned:
@@ -155,6 +143,23 @@ class TrainTeacher(Stage):
         save_model(loaded, folder / "model", self.reading.max_length)
         result["parameters"] = sum(p.numel() for p in loaded.model.parameters())
         (folder / "result.json").write_text(json.dumps(result))
+
+    def check_students(self, model: Any) -> None:
+        """Raises UserError where a student cannot be made of the model, or compared with it."""
+        from distill.models.students import check_layers
+        from distill.models.width import check_narrowed
+        from distill.models.word_embeddings import check_embeddings
+        from distill.training.inside import check_inside
+
+        for i, student in enumerate(self.students):
+            with about(f"assistant[{i - 1}], as a student" if i else ""):
+                if isinstance(student, LayersStudent):
+                    check_layers(student, model)
+                    check_narrowed(student, model)
+                if isinstance(student, TransformerStudent):
+                    check_embeddings(student, model)
+                if isinstance(student, LayersStudent | TransformerStudent):
+                    check_inside(self.objective, student, model, self.task)
 
     def start(self) -> tuple[Any, bool]:
         """The model with its first weights, and whether it answers the task already."""

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from distill.errors import UserError, nearest
 from distill.results import from_plain
-from distill.tasks.task import Answer, Task, Windows
+from distill.tasks.task import Answer, Task, Windows, gives_one_label
 
-__all__ = ["TASKS", "Answer", "Task", "Windows", "build", "find", "from_section", "register"]
+__all__ = ["TASKS", "Answer", "Task", "Windows", "build", "find", "from_section", "gives_one_label", "register"]
 
 T = TypeVar("T", bound=type[Task])
 

@@ -336,3 +336,8 @@ def sigmoid(logits: Logits) -> NDArray[np.float64]:
     """1 / (1 + e^-x), in double precision, without overflow."""
     result: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))
     return result
+
+
+def gives_one_label(task: Task | type[Task]) -> bool:
+    """Whether a text gets one label with a probability, by which a model is sure or not: what a cascade needs."""
+    return task.one_label and task.kind == "categorical"

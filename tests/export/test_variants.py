@@ -135,11 +135,10 @@ def test_the_graph_computes_what_numpy_makes_of_its_bytes(
         with pytest.raises(ValueError, match=r"reads whole texts; this one takes \['past\."):
             made(variant, source)
         return
-    if not runs_here(needs(variant)):
-        pytest.skip("its answers are wrong on this processor, which is why the runtime refuses it")
     target = made(variant, source)
     given = batch(source)
-    found, fp32 = run(target, given), run(source, given)
+    runs = runs_here(needs(variant))  # where it does not, onnxruntime's answers are wrong: the runtime refuses it
+    found, fp32 = (run if runs else by_numpy)(target, given), run(source, given)
     assert 0 < np.abs(found - fp32).max() < (0.05 if variant in ("fp16", "int8_weights") else 0.2) * np.abs(fp32).max()
     if "DynamicQuantizeLSTM" in {node.op_type for node in onnx.load(target).graph.node}:
         return  # onnxruntime's own, which the reference does not know

@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from distill import tasks
-from distill.config import LayersStudent
+from distill.config import AttentionTerm, LayersStudent, ObjectiveConfig, RelationsTerm
 from distill.errors import UserError
 from distill.models import EncoderConfig, EncoderForSequenceClassification
 from distill.models.narrowing import feed_forwards, keep_units
@@ -36,6 +36,7 @@ from distill.models.students import layers_of
 from distill.models.width import attentions, check_narrowed, keep_width
 from distill.text import Example, Reading
 from distill.training.importance import Importance, importance_of, loss_on_labels
+from distill.training.inside import check_inside
 from distill.training.problem import Rows
 
 LABELS = ("a", "b", "c")
@@ -110,19 +111,21 @@ def _scaled(part: nn.Linear, scale_F: Tensor) -> Any:
     return part.register_forward_pre_hook(lambda _module, given: (given[0] * scale_F,))
 
 
+def _by_gradients(teacher: Any, scales: list[Tensor], hooks: list[Any]) -> Any:
+    """[len(scales), …]: what each factor changes in the loss of a text, its absolute value, over all texts."""
+    loss_of = loss_on_labels(teacher, ROWS)
+    gradients = [torch.autograd.grad(loss_of(np.array([text]))[0], scales) for text in range(len(TEXTS))]
+    for hook in hooks:
+        hook.remove()
+    return np.sum([[one.abs().numpy() for one in of_text] for of_text in gradients], axis=0)
+
+
 def test_importance_is_how_the_loss_changes_with_a_unit(teacher: Any) -> None:
     """Against the gradient by a factor at each unit, text by text."""
     found = unit_importance(teacher, ROWS)
-    loss_of = loss_on_labels(teacher, ROWS)
     scales = [torch.ones(UNITS, requires_grad=True) for _ in range(LAYERS)]
     hooks = [_scaled(part.out, scale_F) for part, scale_F in zip(feed_forwards(teacher), scales, strict=True)]
-    expected = np.zeros((LAYERS, UNITS))
-    for text in range(len(TEXTS)):
-        gradients = torch.autograd.grad(loss_of(np.array([text]))[0], scales)
-        expected += np.stack([gradient.abs().numpy() for gradient in gradients])
-    for hook in hooks:
-        hook.remove()
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found, _by_gradients(teacher, scales, hooks), rtol=1e-3, atol=1e-6)
     assert (found > 0).any(1).all()
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
@@ -202,32 +205,20 @@ def _only(part: nn.Linear, scale_H: Tensor) -> Any:
 def test_importance_of_heads_is_how_the_loss_changes_with_a_mask_over_them(teacher: Any) -> None:
     """Against the gradient by a factor at each head, text by text (Michel, Levy and Neubig 2019)."""
     found = importance_of(teacher, ROWS, units=False).heads_KH
-    loss_of = loss_on_labels(teacher, ROWS)
     masks = [torch.ones(HEADS, requires_grad=True) for _ in range(LAYERS)]
     hooks = [_only(part.out, mask_H) for part, mask_H in zip(attentions(teacher), masks, strict=True)]
-    expected = np.zeros((LAYERS, HEADS))
-    for text in range(len(TEXTS)):
-        gradients = torch.autograd.grad(loss_of(np.array([text]))[0], masks)
-        expected += np.stack([gradient.abs().numpy() for gradient in gradients])
-    for hook in hooks:
-        hook.remove()
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found, _by_gradients(teacher, masks, hooks), rtol=1e-3, atol=1e-6)
     assert (found > 0).all()
 
 
 def test_importance_of_states_is_how_the_loss_changes_with_them(teacher: Any) -> None:
     """Against the gradient by a factor at each number of the states, layer by layer and text by text."""
     found = importance_of(teacher, ROWS, units=False).states_D
-    layers, loss_of = layers_of(teacher), loss_on_labels(teacher, ROWS)
+    layers = layers_of(teacher)
     scales = [torch.ones(SIZES["hidden_size"], requires_grad=True) for _ in range(LAYERS + 1)]
     hooks = [_state_scaled(layers[0], scales[0], into=True)]
     hooks += [_state_scaled(layer, scale_D) for layer, scale_D in zip(layers, scales[1:], strict=True)]
-    expected = np.zeros(SIZES["hidden_size"])
-    for text in range(len(TEXTS)):
-        gradients = torch.autograd.grad(loss_of(np.array([text]))[0], scales)
-        expected += sum(gradient.abs().numpy() for gradient in gradients)
-    for hook in hooks:
-        hook.remove()
+    expected = _by_gradients(teacher, scales, hooks).sum(0)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
     assert (found > 0).all()
 
@@ -332,3 +323,14 @@ def test_units_that_cannot_be_told_from_the_narrower_states_are_refused_beforeha
     check_narrowed(LayersStudent("layers", feed_forward_share=0.5), teacher)
     with pytest.raises(UserError, match="cannot be told from other sizes"):
         check_narrowed(LayersStudent("layers", width_share=0.5, feed_forward_share=0.5), teacher)
+
+
+def test_heads_of_a_thin_student_are_compared_as_many_as_it_keeps() -> None:
+    """Before the teacher is trained: heads one by one where it has as many, not where it has fewer."""
+    objective = ObjectiveConfig((AttentionTerm("attention"),))
+    check_inside(objective, LayersStudent("layers", feed_forward_share=0.5), bert(), TASK)
+    with pytest.raises(UserError, match="the student has 2 and the teacher 4"):
+        check_inside(objective, LayersStudent("layers", width_share=0.5), bert(), TASK)
+    relations = ObjectiveConfig((RelationsTerm("relations", heads=3),))
+    with pytest.raises(UserError, match="the student's 8 dimensions are no multiple"):
+        check_inside(relations, LayersStudent("layers", width_share=0.5), bert(), TASK)
