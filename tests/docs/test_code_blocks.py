@@ -124,6 +124,8 @@ def test_run_of_a_page_leaves_a_bundle(words: list[str], here: Path, overlay: li
     left_out: tuple[str, ...] = ()
     if words[2] not in recipe_names():  # a classifier, or a recipe with data of its own
         left_out = ("data", "teacher=", "teacher.source", "teacher.t")
+    elif words[2] == "language_model":  # its teacher is trained from nothing
+        left_out = ("teacher=", "teacher.source")
     elif any(word.startswith("teacher=") for word in words):
         left_out = ("teacher=", "teacher.source", *(("teacher.t",) if "teacher=probabilities" in words else ()))
     own = [o for o in overlay if not o.startswith(left_out)] if left_out else overlay

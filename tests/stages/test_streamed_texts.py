@@ -340,19 +340,19 @@ def test_a_file_that_is_damaged_is_told_before_a_teacher_is_trained(
 @pytest.mark.slow
 def test_four_times_as_many_texts_take_hardly_more_memory(encoder: Path, tmp_path: Path) -> None:
     """In files of 2,500 rows, which are shards: what is held of one is the same, whatever their number. A text alone
-    would be 450 bytes; pages of the files that were touched are some 90, and the rest is what a process takes more or
-    less from one time to the next."""
+    would be 1,500 bytes; pages of the files that were touched are some 90, and the rest is what a process takes more or
+    less from one time to the next: up to 400 have been seen."""
     generator, found = random.Random(1), {}
     for files in (4, 16):
         for number in range(files):
-            texts = [f"{review(generator)[0]} {number} {row} {'witty film ' * 36}" for row in range(2500)]
+            texts = [f"{review(generator)[0]} {number} {row} {'witty film ' * 130}" for row in range(2500)]
             write_parquet(tmp_path / f"stream-{files}/{number:02}.parquet", texts)
         (tmp_path / f"work-{files}").mkdir()
         command = [sys.executable, str(SCRIPT), encoder, tmp_path / f"stream-{files}", tmp_path / f"work-{files}"]
         count, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         assert int(count) == 2 + files * 2500
         found[files] = float(peak) * 1e6
-    assert (found[16] - found[4]) / 30_000 < 400, found
+    assert (found[16] - found[4]) / 30_000 < 800, found
 
 
 def test_the_static_floor_learns_on_them_too(
