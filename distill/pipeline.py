@@ -27,6 +27,7 @@ from distill.stages.states import keep_states
 from distill.stages.streaming import label_stream, sieve_stream
 from distill.stages.students import choose, train_arms
 from distill.stages.switching import join_models, switch_over
+from distill.stages.target import meet_target
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
 from distill.stages.vectors import make_vectors
@@ -58,10 +59,10 @@ def run(config: Config) -> Outcome:
     linear, static = fit_floor(this, texts), train_static(this, texts, signal, streamed)
     comparison = evaluate(this, lesson, linear, static, arms)
     chosen = choose(arms)
-    exported = export_student(this, lesson, chosen)
-    variants = variant_results(this, (*teachers, exported))
+    made = (*teachers, export_student(this, lesson, chosen))
+    target, exported, variants = meet_target(this, lesson, made, variant_results(this, made), linear, static)
     joined, switched = join_models(this, teachers, exported, variants), switch_over(this, signal, comparison, exported)
     inside = look_inside(this, texts, lesson, chosen)
-    findings = Findings(lesson, linear, static, arms, comparison, chosen, variants, inside, joined, switched)
+    findings = Findings(lesson, linear, static, arms, comparison, chosen, variants, inside, joined, switched, target)
     report = make_report(this, findings, started)
     return deliver(this, report, findings, exported)

@@ -19,7 +19,7 @@ from distill.report.findings import (
     has_gap,
     out_of_scope,
     savings,
-    smallest_shipped,
+    shipped_variant,
     soft_labels,
     training_time,
     why_it_fell,
@@ -32,6 +32,7 @@ from distill.report.legend import (
 )
 from distill.report.rows import Row, summary_rows
 from distill.report.switching import cascade_in_words, switch_in_words
+from distill.report.target import target_in_words
 from distill.results import Estimate, Figure, Report, Scale
 
 WIDTH = 100
@@ -101,7 +102,7 @@ def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
         table.add_column(f"{concept}\n{unit}", justify="right", no_wrap=True)
     for report in reports:
         linear, teacher, exported = (arm_named(report, n) for n in ("linear", "teacher", report.exported_arm))
-        shipped = smallest_shipped(report)
+        shipped = shipped_variant(report)
         measurement = shipped.measurement if shipped else None
         table.add_row(
             Text(shorten(report.name, 20)),
@@ -218,9 +219,10 @@ def _print_verdicts(console: Console, report: Report) -> None:
     _print_list(console, "Soft labels", [out_of_fold] if out_of_fold else [])
     unknown = out_of_scope(report)
     _print_list(console, "Out of scope (AUROC of the confidence, × 100)", [unknown] if unknown else [])
-    shipped, saved = smallest_shipped(report), savings(report)
+    shipped, saved = shipped_variant(report), savings(report)
     if shipped and saved:
         _print_list(console, "Shipped", [f"{shipped.variant} beside the teacher in fp32: {', '.join(saved)}"])
+    _print_list(console, "Target", target_in_words(report.target, report.scale))
     cascade, switched = cascade_in_words(report), switch_in_words(report)
     _print_list(console, "Cascade", [cascade] if cascade else [])
     _print_list(console, "Switching over", [switched] if switched else [])

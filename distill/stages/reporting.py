@@ -65,6 +65,7 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
         ensemble=lesson.signal.ensemble,
         cascade=findings.joined.result,
         switch_over=findings.switch_over,
+        target=findings.target,
     )
 
 
