@@ -1,4 +1,4 @@
-"""A run that says what its bundle must keep: which file becomes the default one, and what is said where none will do."""
+"""A run that says what its bundle must keep: which file is the default one, and what is said where none will do."""
 
 import json
 
