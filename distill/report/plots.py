@@ -69,16 +69,16 @@ class Plot:
 def score_against_size(report: Report) -> Plot | None:
     """The metric on test against MB of the file, on a logarithmic axis; None where nothing was evaluated."""
     points = [(variant, file_size(variant)) for variant in report.variants]
-    return _score_against(
-        report, points, "size of the file, MB", f"{sentence_case(metric_title(report.metric))} against size"
-    )
+    title = f"{sentence_case(metric_title(report.metric))} against size"
+    return _score_against(report, points, "size of the file, MB", title, limit_of(report, "size_mb"))
 
 
 def score_against_latency(report: Report) -> Plot | None:
     """The metric on test against ms at batch 1, on a logarithmic axis; None where nothing was measured."""
     points = [(v, v.measurement.latency_p50) for v in report.variants if v.measurement]
     title = f"{sentence_case(metric_title(report.metric))} against latency"
-    return _score_against(report, points, "p50 latency of one text at its real length, ms", title)
+    label = "p50 latency of one text at its real length, ms"
+    return _score_against(report, points, label, title, limit_of(report, "latency_ms"))
 
 
 def training_curves(report: Report) -> Plot | None:
@@ -220,8 +220,22 @@ def _draw_arm(axes: Axes, row: int, arm: ArmResult, scale: Scale) -> None:
     axes.plot([scale.read(arm.score.value)], [row], "o", color=colour, markersize=8, markeredgecolor=SURFACE)
 
 
+def limit_of(report: Report, name: str) -> float | None:
+    """What a target allows; None where none was asked for."""
+    return None if report.target is None else report.target.limits.get(name)
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of (cost, score) those that no other beats in score without costing more, the cheapest first (Pareto)."""
+    found: list[tuple[float, float]] = []
+    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not found or score > found[-1][1]:
+            found.append((cost, score))
+    return found
+
+
 def _score_against(
-    report: Report, points: Sequence[tuple[VariantResult, Figure]], label: str, title: str
+    report: Report, points: Sequence[tuple[VariantResult, Figure]], label: str, title: str, limit: float | None
 ) -> Plot | None:
     scale = report.scale
     drawn = [
@@ -236,11 +250,17 @@ def _score_against(
         axes = canvas.subplots()
         axes.set_xscale("log")
         linear = arm_named(report, "linear")
-        xs = [x for _, _, x, _ in drawn]
+        xs = [x for _, _, x, _ in drawn] + ([] if limit is None else [limit])
         axes.set_xlim(min(xs) / 1.6, max(xs) * 1.6)
         if linear is not None and math.isfinite(linear.score.value):
             floor = scale.read(linear.score.value)
             axes.axhline(floor, color=LINEAR, linestyle=(0, (4, 3)), linewidth=1.5, label="linear, any size")
+        if limit is not None:
+            axes.axvline(limit, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.5, label="target")
+        best = front([(x, v.score.value) for v, _, x, _ in drawn if v.score and not fell(v)])
+        if len(best) > 1:
+            xs_of_front, scores = [x for x, _ in best], [scale.read(score) for _, score in best]
+            axes.plot(xs_of_front, scores, color=INK, linewidth=1.2, alpha=0.55, label="front", zorder=1.9)
         named = set()
         for variant, score, x, (low, high) in drawn:
             colour = TEACHER if variant.model == "teacher" else STUDENT
@@ -267,7 +287,8 @@ def _score_against(
         svg = _svg(canvas, title)
     fallen = " Hollow points fell at parity or a gate." if any(fell(v) for v, *_ in drawn) else ""
     better = "down" if scale.lower_is_better else "up"
-    return Plot(title, f"Bars are 95 % intervals; further left and {better} is better.{fallen}", svg)
+    joined = " The line joins the front: files that no other beats without costing more." if len(best) > 1 else ""
+    return Plot(title, f"Bars are 95 % intervals; further left and {better} is better.{joined}{fallen}", svg)
 
 
 def name_points(axes: Axes, points: Sequence[tuple[float, float, str]], dpi: float) -> None:
