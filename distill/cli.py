@@ -180,7 +180,8 @@ def make_parser() -> argparse.ArgumentParser:
         "compress",
         commands.compress,
         "make a small model out of a classifier and texts, without a recipe",
-        "distill compress my-classifier --texts texts.txt --labelled labelled.csv --max-drop 1.0",
+        "distill compress my-classifier --texts texts.txt --labelled labelled.csv --max-drop 1.0\n"
+        "         distill compress my-classifier --texts texts.txt --labelled labelled.csv --target size_mb=10,drop=1",
         "print the report as JSON",
     )
     made.add_argument("model", metavar="MODEL", help="a folder with a fine-tuned classifier, or a hub id")
@@ -193,6 +194,13 @@ def make_parser() -> argparse.ArgumentParser:
         type=float,
         metavar="POINTS",
         help="exit with 1 where the result loses more than this to MODEL on test",
+    )
+    made.add_argument(
+        "--target",
+        metavar="KEY=NUMBER,…",
+        help="what to keep, any of drop (points on validation), size_mb, latency_ms and memory_mb, such as "
+        "size_mb=10,drop=1: searches students of every kind for the smallest (fastest, where a latency and no size is "
+        "given) that does; exit with 1 where none does",
     )
     made.add_argument(
         "overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides, such as student.count=3 name=small"

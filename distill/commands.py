@@ -8,7 +8,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +66,73 @@ def run_and_show(config: Any, as_json: bool) -> int:
 
 
 def compress(options: argparse.Namespace) -> int:
-    """``distill compress``: the recipe of that name with a person's own files."""
+    """``distill compress``: the recipe of that name with a person's own files; with a target the search for what meets
+    it."""
     from distill.config.compose import run_with_hydra
 
+    if options.target is not None:
+        return search_and_show(options)
+    statuses: list[int] = []
+    run_with_hydra(
+        "compress",
+        [*files_of(options), *options.overrides],
+        [],
+        lambda config: statuses.append(run_and_show(config, options.json)),
+    )
+    return max(statuses, default=0)
+
+
+LOOKED_FOR = re.compile(r"[+~]*(student|arms)\b.*")
+"""Overrides of what a search sets itself."""
+
+
+def search_and_show(options: argparse.Namespace) -> int:
+    """The ladder of students, and what came of it."""
+    from distill.progress import say, speaks
+    from distill.report import missed_in_words, print_search
+    from distill.results import to_json
+    from distill.search import search
+
+    found, outcome = search(rungs_of(options))
+    if options.json and speaks():
+        sys.stdout.write(to_json(found))
+    elif speaks():
+        print_search(found)
+        print(f"report: {outcome.directory / 'report.html'}")
+        print(f"bundle: {outcome.bundle}   (distill predict {outcome.bundle} TEXT)")
+    if found.target.missed:
+        say(missed_in_words(found.target, outcome.report.scale))
+        return 1
+    return 0
+
+
+def rungs_of(options: argparse.Namespace) -> Callable[[Sequence[str]], Any]:
+    """Composes the recipe with the overrides of a rung. Raises UserError for a target that is none, and for overrides
+    of what a search sets itself."""
+    from distill.config.compose import run_with_hydra
+
+    if not re.fullmatch(r"\w+=[^,=\s]+(,\w+=[^,=\s]+)*", options.target):
+        raise UserError(f"--target is {options.target!r}; write KEY=NUMBER,KEY=NUMBER, such as size_mb=10,drop=1")
+    if options.max_drop is not None:
+        raise UserError("--max-drop is about one student; with --target give drop=POINTS there")
+    if own := next(filter(LOOKED_FOR.fullmatch, options.overrides), None):
+        raise UserError(
+            f"{own} is what --target looks for: students of every kind, each trained in one way; leave it out"
+        )
+    target = [f"target.{limit}" for limit in options.target.split(",")]
+    given = [*files_of(options), *options.overrides, *target]
+
+    def config_of(rung: Sequence[str]) -> Any:
+        found: list[Any] = []
+        run_with_hydra("compress", [*rung, *given], [], found.append)
+        return found[0]
+
+    return config_of
+
+
+def files_of(options: argparse.Namespace) -> list[str]:
+    """The overrides that name the model and the texts, and the run after the model. Raises UserError for what is not
+    there."""
     texts, model = Path(options.texts), Path(options.model)
     for path in (texts, *([Path(options.labelled)] if options.labelled else [])):
         if not path.is_file():
@@ -99,14 +163,7 @@ def compress(options: argparse.Namespace) -> int:
     if not any(o.startswith("name=") for o in options.overrides):
         name = re.sub(r"[^\w.+=,-]+", "-", f"compress-{model.name or model.resolve().name}")[:60].strip("-")
         overrides.append(f"name={_quoted(name)}")
-    statuses: list[int] = []
-    run_with_hydra(
-        "compress",
-        [*overrides, *options.overrides],
-        [],
-        lambda config: statuses.append(run_and_show(config, options.json)),
-    )
-    return max(statuses, default=0)
+    return overrides
 
 
 def _quoted(text: str) -> str:

@@ -348,6 +348,35 @@ class TargetResult:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """One kind of student in a search."""
+
+    name: str
+    trained: Literal["full", "short", "failed"]
+    """``short``: for a part of its steps, and then cut off; ``failed``: not at all."""
+    reason: str = ""
+    """Why it was cut off, or could not be trained."""
+    offers: tuple[Offer, ...] = ()
+    """Of its last training."""
+    training_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search tried and chose."""
+
+    name: str
+    metric: str
+    target: TargetResult
+    """Over the teacher's files and those of all rungs that were trained fully."""
+    rungs: tuple[Rung, ...]
+    seconds: float
+    """Of this search; what an earlier one had computed took no time."""
+    training_seconds: float
+    """Of all trainings of students, whenever they were made."""
+
+
+@dataclass(frozen=True)
 class AttentionMap:
     """How much weight each token of a text (a row) gives to each that it looks at (a column), in one layer: the mean
     over its heads. A row adds up to 1."""

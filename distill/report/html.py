@@ -66,7 +66,7 @@ def render_html(report: Report) -> str:
         secondary=[contrast for contrast in report.contrasts if not contrast.primary],
         warnings=findings.all_warnings(report),
         target=target.target_in_words(report.target, report.scale),
-        front=target.front_in_words(report.target) if report.target else "",
+        front=target.front_in_words(report.target) if report.target else (),
         cascade=switching.cascade_in_words(report),
         cascade_rows=switching.cascade_rows(report),
         cascade_score=switching.score_of_cascade(report),

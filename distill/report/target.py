@@ -3,7 +3,7 @@
 import math
 
 from distill.report.formatting import number
-from distill.results import Offer, Report, Scale, TargetResult
+from distill.results import Offer, Scale, TargetResult
 
 UNITS = {"size_mb": "MB", "latency_ms": "ms", "memory_mb": "MB of memory"}
 SHIP = {
@@ -56,21 +56,21 @@ def points(lost: float, scale: Scale) -> str:
     return f"{gains.read(lost / 100):.{digits(scale)}f} {gains.steps}"
 
 
-def missed_in_words(report: Report) -> str:
-    """What a run says that misses its target; empty where it meets it, and where there is none."""
-    found = report.target
-    if found is None or not found.missed:
+def missed_in_words(result: TargetResult | None, scale: Scale) -> str:
+    """What is said of a target that is missed; empty where it is met, and where there is none."""
+    if result is None or not result.missed:
         return ""
-    fallen = "; ".join(limit_in_words(found, name, report.scale) for name in found.missed)
+    fallen = "; ".join(limit_in_words(result, name, scale) for name in result.missed)
     return (
-        f"target not met: the nearest is {found.chosen}: {fallen}. Front (drop, size, latency): {front_in_words(found)}"
+        f"target not met: the nearest is {result.chosen}: {fallen}. Front (drop, size, latency): "
+        f"{'; '.join(front_in_words(result))}"
     )
 
 
-def front_in_words(result: TargetResult) -> str:
+def front_in_words(result: TargetResult) -> tuple[str, ...]:
     """What no other file is better than in everything."""
     by_name = {offer.name: offer for offer in result.offers}
-    return "; ".join(offer_in_words(by_name[name]) for name in result.front)
+    return tuple(offer_in_words(by_name[name]) for name in result.front)
 
 
 def offer_in_words(offer: Offer) -> str:

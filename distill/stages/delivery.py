@@ -97,7 +97,7 @@ def missed(config: Config, report: Report) -> str:
     """What was asked for and is not met, in words; empty where all is."""
     from distill.report import missed_in_words
 
-    return "; ".join(filter(None, (missed_target(config, report), missed_in_words(report))))
+    return "; ".join(filter(None, (missed_target(config, report), missed_in_words(report.target, report.scale))))
 
 
 def missed_target(config: Config, report: Report) -> str:
