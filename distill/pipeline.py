@@ -7,6 +7,7 @@ inside the stages, so that a run with nothing to do ends in seconds.
 from datetime import UTC, datetime
 
 from distill.config import Config
+from distill.results import Search
 from distill.stages.assistants import train_assistants
 from distill.stages.augmentation import augment_texts
 from distill.stages.checks import check_before
@@ -35,8 +36,8 @@ from distill.stages.vectors import make_vectors
 __all__ = ["Outcome", "run"]
 
 
-def run(config: Config) -> Outcome:
-    """The main job."""
+def run(config: Config, search: Search | None = None) -> Outcome:
+    """The main job; ``search`` is what chose this recipe, where something did."""
     started = datetime.now(UTC)
     check_before(config)
     this = open_run(config)
@@ -64,5 +65,5 @@ def run(config: Config) -> Outcome:
     joined, switched = join_models(this, teachers, exported, variants), switch_over(this, signal, comparison, exported)
     inside = look_inside(this, texts, lesson, chosen)
     findings = Findings(lesson, linear, static, arms, comparison, chosen, variants, inside, joined, switched, target)
-    report = make_report(this, findings, started)
+    report = make_report(this, findings, started, search)
     return deliver(this, report, findings, exported)

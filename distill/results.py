@@ -618,6 +618,8 @@ class Report:
     """None where answers are not one label a text, or no student is shipped."""
     target: TargetResult | None = None
     """None where none is asked for, or no variant passed."""
+    search: Search | None = None
+    """None where this run is not what a search chose."""
 
     @property
     def scale(self) -> Scale:

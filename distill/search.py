@@ -97,15 +97,15 @@ def search(config_of: Callable[[Sequence[str]], Config]) -> tuple[Search, Outcom
     result = replace(result, floors={} if of_floors is None else of_floors.floors)
     rungs = (*rungs_of(short, full, limits), *(Rung(name, "failed", why) for name, why in failed.items()))
     chosen = next((one for one in full if one.rung == result.taken.model), (*short, *full)[-1])
-    outcome = run(replace(chosen.config, name=base.name, exports=base.exports))
     found = Search(
         name=base.name,
-        metric=outcome.report.metric,
+        metric=short[0].report.metric,
         target=result,
         rungs=rungs,
         seconds=time.monotonic() - begun,
         training_seconds=math.fsum(one.seconds for one in (*short, *full)),
     )
+    outcome = run(replace(chosen.config, name=base.name, exports=base.exports), found)
     write_aside(outcome.directory / "search.json", to_json(found))
     shutil.rmtree(aside, ignore_errors=True)  # their graphs are artifacts
     return found, outcome

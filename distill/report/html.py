@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from distill.report import findings, formatting, legend, switching, target
+from distill.report import findings, formatting, legend, search, switching, target
 from distill.results import Figure, Measurement, Report, Scale, VariantResult, scale_of
 
 QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure | None]], ...] = (
@@ -51,6 +51,8 @@ def render_html(report: Report) -> str:
     drawn = {
         "against_size": plots.score_against_size(report),
         "against_latency": plots.score_against_latency(report),
+        "drop_against_size": report.search and plots.drop_against_size(report.search),
+        "drop_against_latency": report.search and plots.drop_against_latency(report.search),
         "curves": plots.training_curves(report),
         "seeds": plots.seeds_by_arm(report),
         "attention": plots.attention_maps(report),
@@ -66,6 +68,7 @@ def render_html(report: Report) -> str:
         secondary=[contrast for contrast in report.contrasts if not contrast.primary],
         warnings=findings.all_warnings(report),
         target=target.target_in_words(report.target, report.scale),
+        rungs=search.all_rows(report.search) if report.search else (),
         front=target.front_in_words(report.target) if report.target else (),
         cascade=switching.cascade_in_words(report),
         cascade_rows=switching.cascade_rows(report),

@@ -18,7 +18,18 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from distill.report.findings import arm_named, fell, file_size
 from distill.report.formatting import number, sentence_case, shorten, with_unit
 from distill.report.legend import metric_title, score_unit
-from distill.results import FLOORS, ArmResult, AttentionMap, Estimate, Figure, Report, Scale, VariantResult
+from distill.results import (
+    FLOORS,
+    ArmResult,
+    AttentionMap,
+    Estimate,
+    Figure,
+    Report,
+    Scale,
+    Search,
+    VariantResult,
+    scale_of,
+)
 
 # Matplotlib wants colours, the page has variables for light and dark: each of these stands for one of them.
 INK, MUTED, GRID, SURFACE = "#010101", "#020202", "#030303", "#040404"
@@ -79,6 +90,16 @@ def score_against_latency(report: Report) -> Plot | None:
     title = f"{sentence_case(metric_title(report.metric))} against latency"
     label = "p50 latency of one text at its real length, ms"
     return _score_against(report, points, label, title, limit_of(report, "latency_ms"))
+
+
+def drop_against_size(search: Search) -> Plot | None:
+    """What each file of a search loses, against MB of the file."""
+    return _drop_against(search, "size_mb", "size of the file, MB", "Drop against size")
+
+
+def drop_against_latency(search: Search) -> Plot | None:
+    """What each file of a search loses, against ms at batch 1; None where nothing was measured."""
+    return _drop_against(search, "latency_ms", "p50 latency of one text at its real length, ms", "Drop against latency")
 
 
 def training_curves(report: Report) -> Plot | None:
@@ -289,6 +310,54 @@ def _score_against(
     better = "down" if scale.lower_is_better else "up"
     joined = " The line joins the front: files that no other beats without costing more." if len(best) > 1 else ""
     return Plot(title, f"Bars are 95 % intervals; further left and {better} is better.{joined}{fallen}", svg)
+
+
+def _drop_against(search: Search, cost: str, label: str, title: str) -> Plot | None:
+    """Files of fully trained rungs and of the teacher, joined where they are on the front; files that were cut off are
+    hollow, with what their short training lost. Each rung's name stands at its smallest file."""
+    own = [(offer, True) for offer in search.target.offers]
+    cut = [(offer, False) for rung in search.rungs if rung.trained == "short" for offer in rung.offers]
+    known = [(o, whole) for o, whole in (*own, *cut) if math.isfinite(o.figures[cost]) and math.isfinite(o.drop.value)]
+    if not known:
+        return None
+    gains = scale_of(search.metric).gains
+    limit = search.target.limits.get(cost)
+    with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": label}):
+        canvas = Canvas(figsize=(9.2, 4.2), layout="constrained")
+        axes = canvas.subplots()
+        axes.set_xscale("log")
+        best = front([(o.figures[cost], -o.drop.value) for o, whole in known if whole])
+        axes.plot([x for x, _ in best], [gains.read(-y / 100) for _, y in best], color=INK, alpha=0.55, label="front")
+        for place, how in ((search.target.limits.get("drop"), axes.axhline), (limit, axes.axvline)):
+            if place is not None:
+                place = gains.read(place / 100) if how == axes.axhline else place
+                how(place, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.5, label="target")
+        for offer, whole in known:
+            colour = TEACHER if offer.model == "teacher" else STUDENT
+            x, y, chosen = offer.figures[cost], gains.read(offer.drop.value / 100), offer.name == search.target.chosen
+            size = 12 if chosen and whole else 8
+            fill = colour if whole else SURFACE
+            axes.plot([x], [y], "o", color=fill, markeredgecolor=colour, markersize=size, alpha=1 if whole else 0.6)
+        axes.invert_yaxis()
+        axes.margins(x=0.08, y=0.16)
+        handles, names = axes.get_legend_handles_labels()
+        once = dict(zip(names, handles, strict=True))
+        axes.legend(
+            once.values(), once, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, frameon=False, fontsize=9
+        )
+        _name_decades(axes)
+        axes.set_xlabel(label)
+        axes.set_ylabel(f"drop on validation, {gains.steps}")
+        canvas.draw_without_rendering()  # places are known from here on
+        smallest = {o.model: o for o, _ in sorted(known, key=lambda one: -one[0].figures[cost])}
+        names_at = [(o.figures[cost], gains.read(o.drop.value / 100), o.model) for o in smallest.values()]
+        name_points(axes, names_at, canvas.dpi)
+        svg = _svg(canvas, title)
+    caption = (
+        "Further left and up is better. The large point is the chosen file, the line joins the front; hollow points "
+        "were cut off after a quarter of their steps. A name stands at the cheapest file of its rung."
+    )
+    return Plot(title, caption, svg)
 
 
 def name_points(axes: Axes, points: Sequence[tuple[float, float, str]], dpi: float) -> None:

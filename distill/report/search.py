@@ -1,4 +1,4 @@
-"""A search on the terminal: every rung with its files, what was chosen, and what was cut off and why."""
+"""A search, on the terminal and in rows: every rung with its files, what was chosen, and what was cut off and why."""
 
 import math
 import textwrap
@@ -22,10 +22,8 @@ def print_search(search: Search, stream: TextIO | None = None) -> None:
     table.add_column("file", ratio=1, no_wrap=True, overflow="ellipsis", min_width=12)
     for head in ("trained", f"drop, {scale.steps}", "95 %", "MB", "p50, ms", "memory, MB", ""):
         table.add_column(head, justify="left" if head in ("trained", "") else "right", no_wrap=True)
-    of_teacher = Rung("teacher", "full", "", tuple(o for o in search.target.offers if o.model == "teacher"))
-    for rung in (of_teacher, *search.rungs):
-        for cells in rows_of(rung, search, scale):
-            table.add_row(*map(Text, cells), style="dim" if rung.trained == "short" else "")
+    for rung, cells in all_rows(search):
+        table.add_row(*map(Text, cells), style="dim" if rung.trained == "short" else "")
     console.print(Text(shorten(search.name, WIDTH), style="bold"))
     console.print(table)
     legend = (
@@ -41,6 +39,14 @@ def print_search(search: Search, stream: TextIO | None = None) -> None:
         f"This search took {duration(search.seconds)}; all trainings of students {duration(search.training_seconds)}."
     )
     console.print(Text(took, style="dim"))
+
+
+def all_rows(search: Search) -> Iterator[tuple[Rung, list[str]]]:
+    """The teacher's files, then those of each rung."""
+    of_teacher = Rung("teacher", "full", "", tuple(o for o in search.target.offers if o.model == "teacher"))
+    for rung in (of_teacher, *search.rungs):
+        for cells in rows_of(rung, search, scale_of(search.metric)):
+            yield rung, cells
 
 
 def rows_of(rung: Rung, search: Search, scale: Scale) -> Iterator[list[str]]:
