@@ -96,7 +96,8 @@ def search(config_of: Callable[[Sequence[str]], Config]) -> tuple[Search, Outcom
     of_floors = short[0].report.target
     result = replace(result, floors={} if of_floors is None else of_floors.floors)
     rungs = (*rungs_of(short, full, limits), *(Rung(name, "failed", why) for name, why in failed.items()))
-    chosen = next((one for one in full if one.rung == result.taken.model), (*short, *full)[-1])
+    last = full[-1].config if full else brief(short[0].config)  # where a file of the teacher is chosen
+    chosen = next((one.config for one in full if one.rung == result.taken.model), last)
     found = Search(
         name=base.name,
         metric=short[0].report.metric,
@@ -105,7 +106,7 @@ def search(config_of: Callable[[Sequence[str]], Config]) -> tuple[Search, Outcom
         seconds=time.monotonic() - begun,
         training_seconds=math.fsum(one.seconds for one in (*short, *full)),
     )
-    outcome = run(replace(chosen.config, name=base.name, exports=base.exports), found)
+    outcome = run(replace(chosen, name=base.name, exports=base.exports), found)
     write_aside(outcome.directory / "search.json", to_json(found))
     shutil.rmtree(aside, ignore_errors=True)  # their graphs are artifacts
     return found, outcome
@@ -119,10 +120,9 @@ def try_rungs(
     for name, sets in rungs.items():
         try:
             config = rung_of(config_of(sets), name, exports)
-            steps = math.ceil(config.train.steps / SHORT)
-            say(f"{name}: {steps} of {config.train.steps} steps")
-            brief = replace(config, name=f"{config.name}-short", train=replace(config.train, steps=steps))
-            report = run(brief).report
+            short = brief(config)
+            say(f"{name}: {short.train.steps} of {config.train.steps} steps")
+            report = run(short).report
         except UserError as error:
             say(f"{name}: left out ({error})")
             errors[name] = error
@@ -138,6 +138,12 @@ def rung_of(config: Config, name: str, exports: str) -> Config:
     arms = tuple(arm for arm in config.arms if arm in ("linear", config.arms[-1]))
     own = f"{config.name}-{name.replace(' ', '-').lower()}"
     return replace(config, name=own, exports=exports, arms=arms, seeds=config.seeds[:1])
+
+
+def brief(config: Config) -> Config:
+    """The same with a part of the steps."""
+    steps = math.ceil(config.train.steps / SHORT)
+    return replace(config, name=f"{config.name}-short", train=replace(config.train, steps=steps))
 
 
 def climb(short: Sequence[Trained], limits: Mapping[str, float]) -> list[Trained]:

@@ -49,9 +49,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configurations of all runs of the pipeline."""
     found: list[Config] = []
 
-    def remembered(config: Config) -> Any:
+    def remembered(config: Config, *more: Any) -> Any:
         found.append(config)
-        return pipeline.run(config)
+        return pipeline.run(config, *more)
 
     monkeypatch.setattr("distill.search.run", remembered)
     return found
@@ -116,7 +116,7 @@ def test_a_target_that_nothing_meets_keeps_the_nearest(place: Workplace) -> None
 
 
 def test_the_teachers_own_file_is_taken_where_no_student_will_do(
-    place: Workplace, monkeypatch: pytest.MonkeyPatch
+    place: Workplace, ran: list[Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("distill.search.ladder", lambda layers: {"LSTM": ("student=lstm",)})
     untaught = [*QUICK, "train.learning_rates=[1e-9]"]
@@ -128,6 +128,13 @@ def test_the_teachers_own_file_is_taken_where_no_student_will_do(
     assert [f"{v.model} {v.variant}" for v in report.variants if v.shipped] == [found.target.chosen]
     manifest = json.loads((place.folder / "exports/d/bundle.json").read_text())
     assert f"teacher {manifest['default_variant']}" == found.target.chosen
+    monkeypatch.setattr("distill.search.bound", lambda one, limits: (9.0, 9.0, one.rung))
+    ran.clear()
+    assert place.distill(*SEARCH, "--target", "drop=1", "name=g", *untaught, "data.validation_share=0.3") == 0, (
+        place.err
+    )
+    assert [(c.name, c.train.steps) for c in ran] == [("g-lstm-short", 4), ("g", 4)]  # nothing is trained fully
+    assert found_in(place, "g").target.chosen == found.target.chosen
 
 
 def test_a_rung_that_a_teacher_does_not_have_is_left_out(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
