@@ -209,6 +209,20 @@ def make_parser() -> argparse.ArgumentParser:
     add_columns(made)
 
     made = command(
+        "search",
+        commands.tune_and_show,
+        "look with Optuna for students that lose little, are small and answer fast",
+        "distill search quickstart target.drop=2 --trials 30",
+        "print all trials as JSON",
+    )
+    made.add_argument("recipe", metavar="RECIPE", help="a name that `distill recipes` lists, or a YAML file")
+    made.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides, such as train.steps=300")
+    made.add_argument(
+        "--trials", type=int, default=20, metavar="N", help="how many, earlier ones counted (default: 20)"
+    )
+    made.set_defaults(words="overrides")
+
+    made = command(
         "recipes", commands.list_recipes, "list the recipes there are, or show one", "distill recipes quickstart"
     )
     made.add_argument("recipe", metavar="NAME", nargs="?", help="what it needs, how long it takes, what it sets")

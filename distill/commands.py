@@ -106,6 +106,46 @@ def search_and_show(options: argparse.Namespace) -> int:
     return 0
 
 
+def tune_and_show(options: argparse.Namespace) -> int:
+    """``distill search``: trials of a recipe's sizes and learning rates."""
+    from distill.config.compose import run_with_hydra
+    from distill.progress import say, speaks
+    from distill.report import missed_in_words, print_search
+    from distill.results import scale_of, to_json
+    from distill.tuning import tune
+
+    if options.trials < 1:
+        raise UserError(f"--trials is {options.trials}; give at least 1")
+    if own := next(filter(LOOKED_FOR.fullmatch, options.overrides), None):
+        raise UserError(f"{own} is what the search looks for: kinds and sizes of students; leave it out")
+
+    def config_of(sets: Sequence[str]) -> Any:
+        found: list[Any] = []
+        name = [] if any(o.startswith("name=") for o in options.overrides) else [f"name={run_named(options)}"]
+        run_with_hydra(options.recipe, [*sets, *options.overrides, *name], [], found.append)
+        return found[0]
+
+    found, outcome = tune(config_of, options.trials)
+    if options.json and speaks():
+        sys.stdout.write(to_json(found))
+    elif speaks():
+        print_search(found)
+        if outcome is not None:
+            print(f"report: {outcome.directory / 'report.html'}")
+            print(f"bundle: {outcome.bundle}   (distill predict {outcome.bundle} TEXT)")
+    if found.target.missed:
+        say(missed_in_words(found.target, scale_of(found.metric)))
+        return 1
+    return 0
+
+
+def run_named(options: argparse.Namespace) -> str:
+    """The name of a search: the recipe's, with a suffix for overrides."""
+    from distill.config.compose import recipe_path, run_name
+
+    return f"search-{run_name(recipe_path(options.recipe), options.overrides)}"
+
+
 def rungs_of(options: argparse.Namespace) -> Callable[[Sequence[str]], Any]:
     """Composes the recipe with the overrides of a rung. Raises UserError for a target that is none, and for overrides
     of what a search sets itself."""

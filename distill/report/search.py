@@ -26,13 +26,16 @@ def print_search(search: Search, stream: TextIO | None = None) -> None:
         table.add_row(*map(Text, cells), style="dim" if rung.trained == "short" else "")
     console.print(Text(shorten(search.name, WIDTH), style="bold"))
     console.print(table)
-    legend = (
-        "Drop: what is lost to the teacher on validation. Trained for a quarter of the steps: cut off, since nothing "
-        "that could come of it is better than what was chosen."
-    )
+    legend = "Drop: what is lost to the teacher on validation."
+    if any(rung.trained == "short" for rung in search.rungs):
+        legend += (
+            " Trained for a quarter of the steps: cut off, since nothing that could come of it is better than what was "
+            "chosen."
+        )
     console.print(Text(textwrap.fill(legend, WIDTH), style="dim"))
     print_list(console, "Target", target_in_words(search.target, scale))
     print_list(console, "Front (drop, size, latency)", front_in_words(search.target))
+    print_list(console, "Trials", [f"{r.name}: {r.reason}" for r in search.rungs if r.trained == "full" and r.reason])
     print_list(console, "Cut off", [f"{r.name}: {r.reason}" for r in search.rungs if r.trained == "short"])
     print_list(console, "Left out", [f"{r.name}: {r.reason}" for r in search.rungs if r.trained == "failed"])
     took = (
@@ -56,7 +59,7 @@ def rows_of(rung: Rung, search: Search, scale: Scale) -> Iterator[list[str]]:
         yield [rung.name, trained, *[DASH] * 5, ""]
     for offer in rung.offers:
         own = rung.trained == "full"
-        mark = "chosen" if own and offer.name == search.target.chosen else ""
+        mark = "chosen" if own and search.target.limits and offer.name == search.target.chosen else ""
         mark = mark or ("front" if own and offer.name in search.target.front else "")
         yield [offer.name, trained, *drop_cells(offer, scale), *map(number, costs(offer)), mark]
 

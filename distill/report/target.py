@@ -14,7 +14,7 @@ SHIP = {
 
 def target_in_words(result: TargetResult | None, scale: Scale) -> tuple[str, ...]:
     """One sentence for the target, one for each limit, one for each floor that would do; none without a target."""
-    if result is None:
+    if result is None or not result.limits:
         return ()
     first = f"met by {result.chosen}" if not result.missed else f"not met; the nearest is {result.chosen}"
     if not result.missed and not result.shown:
