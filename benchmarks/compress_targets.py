@@ -10,13 +10,14 @@ ones. Writes `benchmarks/results/compress_targets/NAME.json` and prints the tabl
 import argparse
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 from runs import table
 
 from distill import commands
-from distill.cli import make_parser
+from distill.cli import OF_TORCH, make_parser
 from distill.evaluation.choice import choose
 from distill.pipeline import run
 from distill.results import Search, TargetResult, scale_of, to_json
@@ -30,8 +31,8 @@ HEAD = ["target", "met", "chosen", "drop", "MB", "p50, ms", "trained fully", "mi
 
 def given_for(options: argparse.Namespace, target: str, name: str) -> Any:
     """The command's own options for a target."""
-    words = ["compress", options.model, "--texts", options.texts, "--target", target, *options.overrides]
-    words += [f"name={name}", "--text-column", options.text_column, "--label-column", options.label_column]
+    words = ["compress", options.model, *options.overrides, f"name={name}", "--texts", options.texts]
+    words += ["--target", target, "--text-column", options.text_column, "--label-column", options.label_column]
     return make_parser().parse_args([*words, *(["--labelled", options.labelled] if options.labelled else [])])
 
 
@@ -81,6 +82,8 @@ def main() -> None:
     parser.add_argument("--label-column", default="label")
     parser.add_argument("--name", default="targets", help="of the runs and of the file of results")
     options = parser.parse_intermixed_args()
+    for name, value in OF_TORCH.items():  # as of the command, before torch is imported
+        os.environ.setdefault(name, value)
     searches: list[tuple[str, Search]] = []
     for number, target in enumerate(options.target or TARGETS, start=1):
         searches.append((target, search(commands.rungs_of(given_for(options, target, f"{options.name}-{number}")))[0]))
