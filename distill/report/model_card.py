@@ -51,6 +51,7 @@ def render_card(report: Report) -> str:
         switch_over=switching.switch_in_words(report),
         shipped=shipped,
         verdicts=[findings.contrast_in_words(c, report.scale) for c in findings.primary_contrasts(report)],
+        choosy=[v for v in report.variants if v.shipped and v.needs],
         fallen=[(v, findings.why_it_fell(v)) for v in report.variants if findings.fell(v)],
         warnings=findings.all_warnings(report),
         table=_table(report),
