@@ -180,7 +180,8 @@ def make_parser() -> argparse.ArgumentParser:
         "compress",
         commands.compress,
         "make a small model out of a classifier and texts, without a recipe",
-        "distill compress my-classifier --texts texts.txt --labelled labelled.csv --max-drop 1.0",
+        "distill compress my-classifier --texts texts.txt --labelled labelled.csv --max-drop 1.0\n"
+        "         distill compress my-classifier --texts texts.txt --labelled labelled.csv --target size_mb=10,drop=1",
         "print the report as JSON",
     )
     made.add_argument("model", metavar="MODEL", help="a folder with a fine-tuned classifier, or a hub id")
@@ -195,10 +196,31 @@ def make_parser() -> argparse.ArgumentParser:
         help="exit with 1 where the result loses more than this to MODEL on test",
     )
     made.add_argument(
+        "--target",
+        metavar="KEY=NUMBER,…",
+        help="what to keep, any of drop (points on validation), size_mb, latency_ms and memory_mb, such as "
+        "size_mb=10,drop=1: searches students of every kind for the smallest (fastest, where a latency and no size is "
+        "given) that does; exit with 1 where none does",
+    )
+    made.add_argument(
         "overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides, such as student.count=3 name=small"
     )
     made.set_defaults(words="overrides")
     add_columns(made)
+
+    made = command(
+        "search",
+        commands.tune_and_show,
+        "look with Optuna for students that lose little, are small and answer fast",
+        "distill search quickstart target.drop=2 --trials 30",
+        "print all trials as JSON",
+    )
+    made.add_argument("recipe", metavar="RECIPE", help="a name that `distill recipes` lists, or a YAML file")
+    made.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides, such as train.steps=300")
+    made.add_argument(
+        "--trials", type=int, default=20, metavar="N", help="how many, earlier ones counted (default: 20)"
+    )
+    made.set_defaults(words="overrides")
 
     made = command(
         "recipes", commands.list_recipes, "list the recipes there are, or show one", "distill recipes quickstart"

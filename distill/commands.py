@@ -8,7 +8,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +66,113 @@ def run_and_show(config: Any, as_json: bool) -> int:
 
 
 def compress(options: argparse.Namespace) -> int:
-    """``distill compress``: the recipe of that name with a person's own files."""
+    """``distill compress``: the recipe of that name with a person's own files; with a target the search for what meets
+    it."""
     from distill.config.compose import run_with_hydra
 
+    if options.target is not None:
+        return search_and_show(options)
+    statuses: list[int] = []
+    run_with_hydra(
+        "compress",
+        [*files_of(options), *options.overrides],
+        [],
+        lambda config: statuses.append(run_and_show(config, options.json)),
+    )
+    return max(statuses, default=0)
+
+
+LOOKED_FOR = re.compile(r"[+~]*(student|arms)\b.*")
+"""Overrides of what a search sets itself."""
+
+
+def search_and_show(options: argparse.Namespace) -> int:
+    """The ladder of students, and what came of it."""
+    from distill.progress import say, speaks
+    from distill.report import missed_in_words, print_search
+    from distill.results import to_json
+    from distill.search import search
+
+    found, outcome = search(rungs_of(options))
+    if options.json and speaks():
+        sys.stdout.write(to_json(found))
+    elif speaks():
+        print_search(found)
+        print(f"report: {outcome.directory / 'report.html'}")
+        print(f"bundle: {outcome.bundle}   (distill predict {outcome.bundle} TEXT)")
+    if found.target.missed:
+        say(missed_in_words(found.target, outcome.report.scale))
+        return 1
+    return 0
+
+
+def tune_and_show(options: argparse.Namespace) -> int:
+    """``distill search``: trials of a recipe's sizes and learning rates."""
+    from distill.config.compose import run_with_hydra
+    from distill.progress import say, speaks
+    from distill.report import missed_in_words, print_search
+    from distill.results import scale_of, to_json
+    from distill.tuning import tune
+
+    if options.trials < 1:
+        raise UserError(f"--trials is {options.trials}; give at least 1")
+    if own := next(filter(LOOKED_FOR.fullmatch, options.overrides), None):
+        raise UserError(f"{own} is what the search looks for: kinds and sizes of students; leave it out")
+
+    def config_of(sets: Sequence[str]) -> Any:
+        found: list[Any] = []
+        name = [] if any(o.startswith("name=") for o in options.overrides) else [f"name={run_named(options)}"]
+        run_with_hydra(options.recipe, [*sets, *options.overrides, *name], [], found.append)
+        return found[0]
+
+    found, outcome = tune(config_of, options.trials)
+    if options.json and speaks():
+        sys.stdout.write(to_json(found))
+    elif speaks():
+        print_search(found)
+        if outcome is not None:
+            print(f"report: {outcome.directory / 'report.html'}")
+            print(f"bundle: {outcome.bundle}   (distill predict {outcome.bundle} TEXT)")
+    if found.target.missed:
+        say(missed_in_words(found.target, scale_of(found.metric)))
+        return 1
+    return 0
+
+
+def run_named(options: argparse.Namespace) -> str:
+    """The name of a search: the recipe's, with a suffix for overrides."""
+    from distill.config.compose import recipe_path, run_name
+
+    return f"search-{run_name(recipe_path(options.recipe), options.overrides)}"
+
+
+def rungs_of(options: argparse.Namespace) -> Callable[[Sequence[str]], Any]:
+    """Composes the recipe with the overrides of a rung. Raises UserError for a target that is none, and for overrides
+    of what a search sets itself."""
+    from distill.config.compose import run_with_hydra
+
+    if not re.fullmatch(r"\w+=[^,=\s]+(,\w+=[^,=\s]+)*", options.target):
+        raise UserError(f"--target is {options.target!r}; write KEY=NUMBER,KEY=NUMBER, such as size_mb=10,drop=1")
+    if options.max_drop is not None:
+        raise UserError("--max-drop is about one student; with --target give drop=POINTS there")
+    if own := next(filter(LOOKED_FOR.fullmatch, options.overrides), None):
+        raise UserError(
+            f"{own} is what --target looks for: students of every kind, each trained in one way; leave it out"
+        )
+    target = [f"target.{limit}" for limit in options.target.split(",")]
+    given = [*files_of(options), *options.overrides, *target]
+
+    def config_of(rung: Sequence[str]) -> Any:
+        found: list[Any] = []
+        run_with_hydra("compress", [*rung, *given], [], found.append)
+        return found[0]
+
+    return config_of
+
+
+def files_of(options: argparse.Namespace) -> list[str]:
+    """The overrides that name the model and the texts, and the run after the model. Raises UserError for what is not
+    there."""
     texts, model = Path(options.texts), Path(options.model)
     for path in (texts, *([Path(options.labelled)] if options.labelled else [])):
         if not path.is_file():
@@ -99,14 +203,7 @@ def compress(options: argparse.Namespace) -> int:
     if not any(o.startswith("name=") for o in options.overrides):
         name = re.sub(r"[^\w.+=,-]+", "-", f"compress-{model.name or model.resolve().name}")[:60].strip("-")
         overrides.append(f"name={_quoted(name)}")
-    statuses: list[int] = []
-    run_with_hydra(
-        "compress",
-        [*overrides, *options.overrides],
-        [],
-        lambda config: statuses.append(run_and_show(config, options.json)),
-    )
-    return max(statuses, default=0)
+    return overrides
 
 
 def _quoted(text: str) -> str:

@@ -7,6 +7,7 @@ inside the stages, so that a run with nothing to do ends in seconds.
 from datetime import UTC, datetime
 
 from distill.config import Config
+from distill.results import Search
 from distill.stages.assistants import train_assistants
 from distill.stages.augmentation import augment_texts
 from distill.stages.checks import check_before
@@ -27,6 +28,7 @@ from distill.stages.states import keep_states
 from distill.stages.streaming import label_stream, sieve_stream
 from distill.stages.students import choose, train_arms
 from distill.stages.switching import join_models, switch_over
+from distill.stages.target import meet_target
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import prepare_student, read_data, read_texts
 from distill.stages.vectors import make_vectors
@@ -34,8 +36,8 @@ from distill.stages.vectors import make_vectors
 __all__ = ["Outcome", "run"]
 
 
-def run(config: Config) -> Outcome:
-    """The main job."""
+def run(config: Config, search: Search | None = None) -> Outcome:
+    """The main job; ``search`` is what chose this recipe, where something did."""
     started = datetime.now(UTC)
     check_before(config)
     this = open_run(config)
@@ -58,10 +60,10 @@ def run(config: Config) -> Outcome:
     linear, static = fit_floor(this, texts), train_static(this, texts, signal, streamed)
     comparison = evaluate(this, lesson, linear, static, arms)
     chosen = choose(arms)
-    exported = export_student(this, lesson, chosen)
-    variants = variant_results(this, (*teachers, exported))
+    made = (*teachers, export_student(this, lesson, chosen))
+    target, exported, variants = meet_target(this, lesson, made, variant_results(this, made), linear, static)
     joined, switched = join_models(this, teachers, exported, variants), switch_over(this, signal, comparison, exported)
     inside = look_inside(this, texts, lesson, chosen)
-    findings = Findings(lesson, linear, static, arms, comparison, chosen, variants, inside, joined, switched)
-    report = make_report(this, findings, started)
+    findings = Findings(lesson, linear, static, arms, comparison, chosen, variants, inside, joined, switched, target)
+    report = make_report(this, findings, started, search)
     return deliver(this, report, findings, exported)

@@ -280,7 +280,7 @@ class VariantResult:
     model: Literal["teacher", "student"]
     variant: str
     shipped: bool
-    """In the bundle (students only)."""
+    """In the bundle: of the student, or the one of the teacher that met a target which no student met."""
     parity: Parity | None
     gate: Gate | None
     score: Estimate | None
@@ -289,6 +289,91 @@ class VariantResult:
     file_bytes: int = 0
     needs: tuple[str, ...] = ()
     """Flags of processors of which it needs one; none where it runs everywhere."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A file that can be shipped, and what it costs; NaN or infinite where that is not known."""
+
+    model: str
+    """``teacher`` or ``student``; in a search the rung of the ladder."""
+    variant: str
+    drop: Estimate
+    """Points (hundredths of a score) that are lost to the teacher on validation."""
+    size_mb: float
+    latency_ms: float
+    """Median of one text at a time."""
+    memory_mb: float
+
+    @property
+    def name(self) -> str:
+        """``student int8``"""
+        return f"{self.model} {self.variant}"
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """By the names of a target's limits; infinite where not known."""
+        found = {
+            "drop": self.drop.value,
+            "size_mb": self.size_mb,
+            "latency_ms": self.latency_ms,
+            "memory_mb": self.memory_mb,
+        }
+        return {name: value if math.isfinite(value) else math.inf for name, value in found.items()}
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """What was asked for, and how the file that was chosen stands to it."""
+
+    limits: dict[str, float]
+    """The most that is allowed: ``drop``, ``size_mb``, ``latency_ms``, ``memory_mb``, or some of them."""
+    offers: tuple[Offer, ...]
+    chosen: str
+    """Name of the offer that is taken: the smallest or fastest that meets all limits, else the nearest."""
+    missed: dict[str, float]
+    """Of each limit that it does not keep, by how much it is above (NaN where it could not be measured); empty where
+    the target is met."""
+    shown: bool
+    """Whether the upper end of the drop's interval is within its limit, too; True where none is asked for."""
+    front: tuple[str, ...]
+    """Offers than which no other is better, or as good, in drop, size and latency at once; the smallest first."""
+    floors: dict[str, float] = field(default_factory=dict)
+    """Points that each of the floors loses which keeps the limit of the drop; empty where none was asked for."""
+
+    @property
+    def taken(self) -> Offer:
+        """The chosen one."""
+        return next(offer for offer in self.offers if offer.name == self.chosen)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One kind of student in a search."""
+
+    name: str
+    trained: Literal["full", "short", "failed"]
+    """``short``: for a part of its steps, and then cut off; ``failed``: not at all."""
+    reason: str = ""
+    """Why it was cut off, or could not be trained."""
+    offers: tuple[Offer, ...] = ()
+    """Of its last training."""
+    training_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search tried and chose."""
+
+    name: str
+    metric: str
+    target: TargetResult
+    """Over the teacher's files and those of all rungs that were trained fully."""
+    rungs: tuple[Rung, ...]
+    seconds: float
+    """Of this search; what an earlier one had computed took no time."""
+    training_seconds: float
+    """Of all trainings of students, whenever they were made."""
 
 
 @dataclass(frozen=True)
@@ -531,6 +616,10 @@ class Report:
     """None where the bundle holds the student alone."""
     switch_over: SwitchOver | None = None
     """None where answers are not one label a text, or no student is shipped."""
+    target: TargetResult | None = None
+    """None where none is asked for, or no variant passed."""
+    search: Search | None = None
+    """None where this run is not what a search chose."""
 
     @property
     def scale(self) -> Scale:

@@ -160,6 +160,7 @@ def check(config: Config) -> None:
     check_export(config, require)
     drop = 1.0 if config.cascade is None else config.cascade.max_drop
     require(0 < drop <= 100, f"cascade.max_drop is {drop:g}; give points above 0, such as 0.5, to 100")
+    check_target(config, require)
     check_terms(config, require)
     check_augment(config, require)
     check_models(config, require)
@@ -268,6 +269,28 @@ def check_export(config: Config, require: Callable[[bool, str], None]) -> None:
     require(
         low <= config.export.opset <= high,
         f"export.opset is {config.export.opset}; the exporter {config.export.exporter} writes {low} to {high}",
+    )
+
+
+def check_target(config: Config, require: Callable[[bool, str], None]) -> None:
+    """Limits that are there, and can be held against a figure."""
+    if config.target is None:
+        return
+    limits = config.target.limits
+    require(bool(limits), "target is empty; give drop, size_mb, latency_ms, memory_mb, or some of them")
+    for key, limit in limits.items():
+        least = "0 or more" if key == "drop" else "more than 0"
+        holds = 0 <= limit < math.inf and (limit > 0 or key == "drop")
+        require(holds, f"target.{key} is {limit:g}; give {least}")
+    for key in ("latency_ms", "memory_mb"):
+        require(
+            key not in limits or config.measure.enabled,
+            f"target.{key} is {limits.get(key, 0):g}, but measure.enabled is false, so nobody would know whether it is "
+            "met; set measure.enabled=true, or leave it out",
+        )
+    require(
+        config.cascade is None,
+        "target chooses one model for the bundle, and cascade.max_drop asks for two; leave one of them out",
     )
 
 

@@ -545,6 +545,26 @@ class CascadeConfig:
 
 
 @dataclass(frozen=True)
+class TargetConfig:
+    """What the bundle must keep, any of it: its default variant is the smallest that does (the fastest, where a latency
+    and no size is asked for); a run in which none does exits with status 1."""
+
+    drop: float | None = None
+    """Points (as of ``export.max_drop``) that may be lost to the teacher on validation."""
+    size_mb: float | None = None
+    """MB (1e6 bytes) of the model file."""
+    latency_ms: float | None = None
+    """Median of one text at a time, at its real length."""
+    memory_mb: float | None = None
+    """Peak of the process."""
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Those that are asked for."""
+        return {name: limit for name, limit in vars(self).items() if limit is not None}
+
+
+@dataclass(frozen=True)
 class MeasureConfig:
     """How inference is measured."""
 
@@ -611,6 +631,8 @@ class Config:
     export: ExportConfig = ExportConfig()
     cascade: CascadeConfig | None = None
     """None: the bundle holds the student alone."""
+    target: TargetConfig | None = None
+    """None: the smallest variant that passes its gate is the default one."""
     measure: MeasureConfig = MeasureConfig()
     report: ReportConfig = ReportConfig()
     arms: tuple[Arm, ...] = ("linear", "hard", "soft", "soft+transfer")

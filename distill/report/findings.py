@@ -75,9 +75,13 @@ def file_size(variant: VariantResult) -> Figure:
     return Figure(None, "MB", "unavailable", "not recorded")
 
 
-def smallest_shipped(report: Report) -> VariantResult | None:
-    """The smallest student file in the bundle that runs everywhere: the one that the headline is about."""
-    shipped = [v for v in report.variants if v.model == "student" and v.shipped and not v.needs]
+def shipped_variant(report: Report) -> VariantResult | None:
+    """The file that the headline is about: the one that a target chose, else the smallest in the bundle that runs
+    everywhere."""
+    shipped = [v for v in report.variants if v.shipped and not v.needs]
+    if report.target is not None:
+        chosen = report.target.chosen
+        return next((v for v in shipped if f"{v.model} {v.variant}" == chosen), None)
     return min(shipped, key=lambda v: file_size(v).value or math.inf, default=None)
 
 
@@ -101,11 +105,11 @@ def contrast_in_words(contrast: Contrast, scale: Scale) -> str:
 
 def headline(report: Report) -> str:
     """One sentence: what the shipped student scores beside the teacher and ``linear``."""
-    shipped = smallest_shipped(report)
+    shipped = shipped_variant(report)
     if shipped is None:
         return "No student is shipped: no variant passed."
     scores = [
-        (f"the {shipped.variant} student", shipped.score),
+        (f"the {shipped.variant} {shipped.model}", shipped.score),
         *((name, arm.score) for name in ("teacher", "linear") if (arm := arm_named(report, name))),
     ]
     known = [
@@ -114,7 +118,7 @@ def headline(report: Report) -> str:
         if score and math.isfinite(score.value)
     ]
     if not known:
-        return f"The {shipped.variant} student is shipped; its {metric_title(report.metric)} was not evaluated."
+        return f"The {shipped.variant} {shipped.model} is shipped; its {metric_title(report.metric)} was not evaluated."
     return f"{sentence_case(metric_in_words(report))} on test: {', '.join(known)}."
 
 
@@ -123,7 +127,7 @@ def savings(report: Report) -> tuple[str, ...]:
 
     A ratio is left out where a figure is missing or was not obtained in the same way.
     """
-    student, teacher = smallest_shipped(report), teacher_reference(report)
+    student, teacher = shipped_variant(report), teacher_reference(report)
     if student is None or teacher is None:
         return ()
     pairs = [(file_size(teacher), file_size(student), "smaller", "larger")]

@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from distill.report import findings, formatting, legend, switching
+from distill.report import findings, formatting, legend, search, switching, target
 from distill.results import Figure, Measurement, Report, Scale, VariantResult, scale_of
 
 QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure | None]], ...] = (
@@ -51,6 +51,8 @@ def render_html(report: Report) -> str:
     drawn = {
         "against_size": plots.score_against_size(report),
         "against_latency": plots.score_against_latency(report),
+        "drop_against_size": report.search and plots.drop_against_size(report.search),
+        "drop_against_latency": report.search and plots.drop_against_latency(report.search),
         "curves": plots.training_curves(report),
         "seeds": plots.seeds_by_arm(report),
         "attention": plots.attention_maps(report),
@@ -65,13 +67,16 @@ def render_html(report: Report) -> str:
         primary=findings.primary_contrasts(report),
         secondary=[contrast for contrast in report.contrasts if not contrast.primary],
         warnings=findings.all_warnings(report),
+        target=target.target_in_words(report.target, report.scale),
+        rungs=search.all_rows(report.search) if report.search else (),
+        front=target.front_in_words(report.target) if report.target else (),
         cascade=switching.cascade_in_words(report),
         cascade_rows=switching.cascade_rows(report),
         cascade_score=switching.score_of_cascade(report),
         switch_over=switching.switch_in_words(report),
         labels_shown=switching.LABELS_SHOWN,
         labelled=report.metric != switching.AGREEMENT,
-        shipped=findings.smallest_shipped(report),
+        shipped=findings.shipped_variant(report),
         exported_arm=findings.arm_named(report, report.exported_arm),
         exported_seed=findings.exported_seed(report),
         fell=findings.fell,
@@ -138,7 +143,7 @@ class Tile:
 
 
 def _tiles(report: Report) -> list[Tile]:
-    student, teacher = findings.smallest_shipped(report), findings.teacher_reference(report)
+    student, teacher = findings.shipped_variant(report), findings.teacher_reference(report)
     if student is None:
         return []
 

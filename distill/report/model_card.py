@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from distill.report import findings, formatting, legend, switching
+from distill.report import findings, formatting, legend, switching, target
 from distill.report.rows import summary_rows
 from distill.results import DataSummary, Report
 
@@ -39,7 +39,7 @@ def render_card(report: Report) -> str:
 
     The plain example runs the smallest shipped file with the task's own code.
     """
-    shipped = findings.smallest_shipped(report)
+    shipped = findings.shipped_variant(report)
     return _template().render(
         report=report,
         words=report.task_in_words,
@@ -47,6 +47,7 @@ def render_card(report: Report) -> str:
         headline=findings.headline(report),
         savings=findings.savings(report),
         soft_labels=findings.soft_labels(report),
+        target=target.target_in_words(report.target, report.scale),
         cascade=switching.cascade_in_words(report),
         switch_over=switching.switch_in_words(report),
         shipped=shipped,

@@ -18,7 +18,18 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from distill.report.findings import arm_named, fell, file_size
 from distill.report.formatting import number, sentence_case, shorten, with_unit
 from distill.report.legend import metric_title, score_unit
-from distill.results import FLOORS, ArmResult, AttentionMap, Estimate, Figure, Report, Scale, VariantResult
+from distill.results import (
+    FLOORS,
+    ArmResult,
+    AttentionMap,
+    Estimate,
+    Figure,
+    Report,
+    Scale,
+    Search,
+    VariantResult,
+    scale_of,
+)
 
 # Matplotlib wants colours, the page has variables for light and dark: each of these stands for one of them.
 INK, MUTED, GRID, SURFACE = "#010101", "#020202", "#030303", "#040404"
@@ -69,16 +80,26 @@ class Plot:
 def score_against_size(report: Report) -> Plot | None:
     """The metric on test against MB of the file, on a logarithmic axis; None where nothing was evaluated."""
     points = [(variant, file_size(variant)) for variant in report.variants]
-    return _score_against(
-        report, points, "size of the file, MB", f"{sentence_case(metric_title(report.metric))} against size"
-    )
+    title = f"{sentence_case(metric_title(report.metric))} against size"
+    return _score_against(report, points, "size of the file, MB", title, limit_of(report, "size_mb"))
 
 
 def score_against_latency(report: Report) -> Plot | None:
     """The metric on test against ms at batch 1, on a logarithmic axis; None where nothing was measured."""
     points = [(v, v.measurement.latency_p50) for v in report.variants if v.measurement]
     title = f"{sentence_case(metric_title(report.metric))} against latency"
-    return _score_against(report, points, "p50 latency of one text at its real length, ms", title)
+    label = "p50 latency of one text at its real length, ms"
+    return _score_against(report, points, label, title, limit_of(report, "latency_ms"))
+
+
+def drop_against_size(search: Search) -> Plot | None:
+    """What each file of a search loses, against MB of the file."""
+    return _drop_against(search, "size_mb", "size of the file, MB", "Drop against size")
+
+
+def drop_against_latency(search: Search) -> Plot | None:
+    """What each file of a search loses, against ms at batch 1; None where nothing was measured."""
+    return _drop_against(search, "latency_ms", "p50 latency of one text at its real length, ms", "Drop against latency")
 
 
 def training_curves(report: Report) -> Plot | None:
@@ -220,8 +241,22 @@ def _draw_arm(axes: Axes, row: int, arm: ArmResult, scale: Scale) -> None:
     axes.plot([scale.read(arm.score.value)], [row], "o", color=colour, markersize=8, markeredgecolor=SURFACE)
 
 
+def limit_of(report: Report, name: str) -> float | None:
+    """What a target allows; None where none was asked for."""
+    return None if report.target is None else report.target.limits.get(name)
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of (cost, score) those that no other beats in score without costing more, the cheapest first (Pareto)."""
+    found: list[tuple[float, float]] = []
+    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not found or score > found[-1][1]:
+            found.append((cost, score))
+    return found
+
+
 def _score_against(
-    report: Report, points: Sequence[tuple[VariantResult, Figure]], label: str, title: str
+    report: Report, points: Sequence[tuple[VariantResult, Figure]], label: str, title: str, limit: float | None
 ) -> Plot | None:
     scale = report.scale
     drawn = [
@@ -236,11 +271,17 @@ def _score_against(
         axes = canvas.subplots()
         axes.set_xscale("log")
         linear = arm_named(report, "linear")
-        xs = [x for _, _, x, _ in drawn]
+        xs = [x for _, _, x, _ in drawn] + ([] if limit is None else [limit])
         axes.set_xlim(min(xs) / 1.6, max(xs) * 1.6)
         if linear is not None and math.isfinite(linear.score.value):
             floor = scale.read(linear.score.value)
             axes.axhline(floor, color=LINEAR, linestyle=(0, (4, 3)), linewidth=1.5, label="linear, any size")
+        if limit is not None:
+            axes.axvline(limit, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.5, label="target")
+        best = front([(x, v.score.value) for v, _, x, _ in drawn if v.score and not fell(v)])
+        if len(best) > 1:
+            xs_of_front, scores = [x for x, _ in best], [scale.read(score) for _, score in best]
+            axes.plot(xs_of_front, scores, color=INK, linewidth=1.2, alpha=0.55, label="front", zorder=1.9)
         named = set()
         for variant, score, x, (low, high) in drawn:
             colour = TEACHER if variant.model == "teacher" else STUDENT
@@ -267,7 +308,56 @@ def _score_against(
         svg = _svg(canvas, title)
     fallen = " Hollow points fell at parity or a gate." if any(fell(v) for v, *_ in drawn) else ""
     better = "down" if scale.lower_is_better else "up"
-    return Plot(title, f"Bars are 95 % intervals; further left and {better} is better.{fallen}", svg)
+    joined = " The line joins the front: files that no other beats without costing more." if len(best) > 1 else ""
+    return Plot(title, f"Bars are 95 % intervals; further left and {better} is better.{joined}{fallen}", svg)
+
+
+def _drop_against(search: Search, cost: str, label: str, title: str) -> Plot | None:
+    """Files of fully trained rungs and of the teacher, joined where they are on the front; files that were cut off are
+    hollow, with what their short training lost. Each rung's name stands at its smallest file."""
+    own = [(offer, True) for offer in search.target.offers]
+    cut = [(offer, False) for rung in search.rungs if rung.trained == "short" for offer in rung.offers]
+    known = [(o, whole) for o, whole in (*own, *cut) if math.isfinite(o.figures[cost]) and math.isfinite(o.drop.value)]
+    if not known:
+        return None
+    gains = scale_of(search.metric).gains
+    limit = search.target.limits.get(cost)
+    with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": label}):
+        canvas = Canvas(figsize=(9.2, 4.2), layout="constrained")
+        axes = canvas.subplots()
+        axes.set_xscale("log")
+        best = front([(o.figures[cost], -o.drop.value) for o, whole in known if whole])
+        axes.plot([x for x, _ in best], [gains.read(-y / 100) for _, y in best], color=INK, alpha=0.55, label="front")
+        for place, how in ((search.target.limits.get("drop"), axes.axhline), (limit, axes.axvline)):
+            if place is not None:
+                place = gains.read(place / 100) if how == axes.axhline else place
+                how(place, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.5, label="target")
+        for offer, whole in known:
+            colour = TEACHER if offer.model == "teacher" else STUDENT
+            x, y, chosen = offer.figures[cost], gains.read(offer.drop.value / 100), offer.name == search.target.chosen
+            size = 12 if chosen and whole else 8
+            fill = colour if whole else SURFACE
+            axes.plot([x], [y], "o", color=fill, markeredgecolor=colour, markersize=size, alpha=1 if whole else 0.6)
+        axes.invert_yaxis()
+        axes.margins(x=0.08, y=0.16)
+        handles, names = axes.get_legend_handles_labels()
+        once = dict(zip(names, handles, strict=True))
+        axes.legend(
+            once.values(), once, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, frameon=False, fontsize=9
+        )
+        _name_decades(axes)
+        axes.set_xlabel(label)
+        axes.set_ylabel(f"drop on validation, {gains.steps}")
+        canvas.draw_without_rendering()  # places are known from here on
+        smallest = {o.model: o for o, _ in sorted(known, key=lambda one: -one[0].figures[cost])}
+        names_at = [(o.figures[cost], gains.read(o.drop.value / 100), o.model) for o in smallest.values()]
+        name_points(axes, names_at, canvas.dpi)
+        svg = _svg(canvas, title)
+    caption = (
+        "Further left and up is better. The large point is the chosen file, the line joins the front; hollow points "
+        "were cut off after a quarter of their steps. A name stands at the cheapest file of its rung."
+    )
+    return Plot(title, caption, svg)
 
 
 def name_points(axes: Axes, points: Sequence[tuple[float, float, str]], dpi: float) -> None:

@@ -19,7 +19,7 @@ from distill.report.findings import (
     has_gap,
     out_of_scope,
     savings,
-    smallest_shipped,
+    shipped_variant,
     soft_labels,
     training_time,
     why_it_fell,
@@ -32,6 +32,7 @@ from distill.report.legend import (
 )
 from distill.report.rows import Row, summary_rows
 from distill.report.switching import cascade_in_words, switch_in_words
+from distill.report.target import target_in_words
 from distill.results import Estimate, Figure, Report, Scale
 
 WIDTH = 100
@@ -47,11 +48,11 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
 
     Only measured figures stand in the table: estimates are left to the HTML report, where they are marked.
     """
-    console = _console(stream)
+    console = console_on(stream)
     rows = summary_rows(report)
     with_gap = has_gap(report)
     with_energy = any(_measured(_energy(row)) != DASH for row in rows)
-    table = _table()
+    table = plain_table()
     _name_column(table, "")
     for concept, unit in [
         (shorten(metric_title(report.metric), 15), f"{score_unit(report)} ± 95 %".strip()),
@@ -82,8 +83,8 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
 
 def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
     """Prints several runs side by side, a run a line: the arms every run has, and its smallest shipped file."""
-    console = _console(stream)
-    table = _table()
+    console = console_on(stream)
+    table = plain_table()
     _name_column(table, "run\n")
     units = {score_unit(report) for report in reports}
     unit_of_scores = "%" if units == {"%"} else "" if "" in units else "× 100"
@@ -101,7 +102,7 @@ def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
         table.add_column(f"{concept}\n{unit}", justify="right", no_wrap=True)
     for report in reports:
         linear, teacher, exported = (arm_named(report, n) for n in ("linear", "teacher", report.exported_arm))
-        shipped = smallest_shipped(report)
+        shipped = shipped_variant(report)
         measurement = shipped.measurement if shipped else None
         table.add_row(
             Text(shorten(report.name, 20)),
@@ -125,8 +126,8 @@ def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
         "shipped: the smallest file in the bundle, one seed."
     )
     console.print(Text(textwrap.fill(legend, WIDTH), style="dim"))
-    _print_list(console, "Exported arms", [f"{r.name}: {r.exported_arm}, seed {r.exported_seed}" for r in reports])
-    _print_list(console, "Warnings", _why_runs_differ(reports), style="yellow")
+    print_list(console, "Exported arms", [f"{r.name}: {r.exported_arm}, seed {r.exported_seed}" for r in reports])
+    print_list(console, "Warnings", _why_runs_differ(reports), style="yellow")
 
 
 class _Console(Console):
@@ -136,11 +137,13 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def _console(stream: TextIO | None) -> Console:
+def console_on(stream: TextIO | None) -> Console:
+    """Of 100 columns, on standard output where ``stream`` is None."""
     return _Console(file=stream or sys.stdout, width=WIDTH, highlight=False, markup=False, emoji=False)
 
 
-def _table() -> Table:
+def plain_table() -> Table:
+    """Without a frame."""
     return Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, show_edge=False, header_style="bold")
 
 
@@ -206,7 +209,7 @@ def _legend(report: Report) -> str:
 
 def _print_verdicts(console: Console, report: Report) -> None:
     contrasts = sorted(report.contrasts, key=lambda contrast: not contrast.primary)
-    _print_list(
+    print_list(
         console,
         "Verdicts",
         [
@@ -215,28 +218,30 @@ def _print_verdicts(console: Console, report: Report) -> None:
         ],
     )
     out_of_fold = soft_labels(report)
-    _print_list(console, "Soft labels", [out_of_fold] if out_of_fold else [])
+    print_list(console, "Soft labels", [out_of_fold] if out_of_fold else [])
     unknown = out_of_scope(report)
-    _print_list(console, "Out of scope (AUROC of the confidence, × 100)", [unknown] if unknown else [])
-    shipped, saved = smallest_shipped(report), savings(report)
+    print_list(console, "Out of scope (AUROC of the confidence, × 100)", [unknown] if unknown else [])
+    shipped, saved = shipped_variant(report), savings(report)
     if shipped and saved:
-        _print_list(console, "Shipped", [f"{shipped.variant} beside the teacher in fp32: {', '.join(saved)}"])
+        print_list(console, "Shipped", [f"{shipped.variant} beside the teacher in fp32: {', '.join(saved)}"])
+    print_list(console, "Target", target_in_words(report.target, report.scale))
     cascade, switched = cascade_in_words(report), switch_in_words(report)
-    _print_list(console, "Cascade", [cascade] if cascade else [])
-    _print_list(console, "Switching over", [switched] if switched else [])
-    _print_list(
+    print_list(console, "Cascade", [cascade] if cascade else [])
+    print_list(console, "Switching over", [switched] if switched else [])
+    print_list(
         console,
         "Fell",
         [f"{v.model} {v.variant}: {why_it_fell(v)}" for v in report.variants if fell(v)],
         style="red",
     )
-    _print_list(console, "Warnings", all_warnings(report), style="yellow")
+    print_list(console, "Warnings", all_warnings(report), style="yellow")
     estimated = any(v.measurement and v.measurement.energy.how == "estimated" for v in report.variants)
     if estimated:
         console.print(Text("Energy was estimated, for want of a counter: see the report.", style="dim"))
 
 
-def _print_list(console: Console, title: str, lines: Sequence[str], style: str = "") -> None:
+def print_list(console: Console, title: str, lines: Sequence[str], style: str = "") -> None:
+    """The lines behind bullets; nothing where there are none."""
     if not lines:
         return
     console.print()

@@ -25,6 +25,7 @@ from distill.results import (
     Parity,
     StageCost,
     SwitchOver,
+    TargetResult,
     VariantResult,
 )
 from distill.runtime import graph_file, stored
@@ -310,6 +311,8 @@ class Exported:
     """Of the one that answers."""
     made: tuple[str, ...]
     """Variants that run; none where the model could not be exported."""
+    preferred: str = ""
+    """The default variant, where a target chose it."""
 
     def shipped(self, variant: str) -> bool:
         """Whether a variant kept what it must."""
@@ -317,8 +320,10 @@ class Exported:
 
     @property
     def default(self) -> str:
-        """The smallest variant that kept what it must and runs on every processor, of those with a shortlist where any
-        is; empty where there is none."""
+        """That which a target chose; else the smallest variant that kept what it must and runs on every processor, of
+        those with a shortlist where any is; empty where there is none."""
+        if self.preferred:
+            return self.preferred
         kept = [variant for variant in self.made if self.shipped(variant) and not needs(variant)]
         return min(kept, key=lambda name: (not name.endswith(SHORTLISTED), self.size(name)), default="")
 
@@ -368,6 +373,7 @@ class Findings:
     inside: tuple[Inside, ...] = ()
     joined: Joined = Joined()
     switch_over: SwitchOver | None = None
+    target: TargetResult | None = None
 
 
 def open_store(artifact: Artifact) -> Any:

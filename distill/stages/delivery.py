@@ -55,11 +55,11 @@ def write(this: Run, report: Report, findings: Findings, exported: Exported) -> 
     directory = Path(config.outputs) / config.name
     bundle = Path(config.exports) / config.name
     previous = directory / "report.json"
-    shipped = [v for v in config.export.made if exported.shipped(v)]
+    shipped = any(variant.shipped for variant in report.variants)
     if shipped and unchanged(previous, report) and whole(bundle):
         say("nothing has changed since the last run")
         before = from_json(Report, previous.read_text(encoding="utf-8"))
-        return Outcome(before, directory, bundle, missed_target(config, report))
+        return Outcome(before, directory, bundle, missed(config, report))
     documents = {"README.md": render_card(report), "report.html": render_html(report), "report.json": to_json(report)}
     save_statistics(directory / "test-statistics.npz", findings.comparison.statistics)
     write_aside(directory / "config.json", json.dumps(dataclasses.asdict(config), indent=1))
@@ -70,7 +70,7 @@ def write(this: Run, report: Report, findings: Findings, exported: Exported) -> 
         written = bundle
     for name, text in documents.items():
         write_aside(directory / name, text)
-    return Outcome(report, directory, written, missed_target(config, report))
+    return Outcome(report, directory, written, missed(config, report))
 
 
 def save_statistics(path: Path, statistics: dict[str, Statistics]) -> None:
@@ -91,6 +91,13 @@ def copy_student(model: Path, folder: Path, exported: Exported) -> None:
         twice = 2 if settings.get("bidirectional") else 1  # a recurrent network gives the states of both directions
         size, pooling = twice * settings["hidden_size"], settings.get("sentence_pooling", "mean")
         write_layout(folder, size, exported.texts.reading.max_length, pooling)
+
+
+def missed(config: Config, report: Report) -> str:
+    """What was asked for and is not met, in words; empty where all is."""
+    from distill.report import missed_in_words
+
+    return "; ".join(filter(None, (missed_target(config, report), missed_in_words(report.target, report.scale))))
 
 
 def missed_target(config: Config, report: Report) -> str:
@@ -155,18 +162,19 @@ def generation_of(task: Task, reading: Reading) -> "Generation":
 def write_bundle_of(
     report: Report, bundle: Path, documents: dict[str, str], findings: Findings, exported: Exported
 ) -> None:
-    """The student in every variant that is shipped; in a cascade also the teacher, in its default one."""
+    """The student in every variant that is shipped, or the teacher in the one that a target chose; in a cascade the
+    student, and the teacher in its default one."""
     from distill.export.bundle import write_bundle
     from distill.runtime.manifest import Cascade
 
-    student = findings.chosen.model
-    tokenizer = student.directory / "bundle-tokenizer.json"
-    shipped = [variant.variant for variant in report.variants if variant.shipped]
-    own = content_of(report, exported, student, tokenizer, shipped)
     found, model, larger = findings.joined, findings.lesson.signal.teacher.model, None
+    source = model if exported.who == "teacher" and model is not None else findings.chosen.model
+    tokenizer = source.directory / "bundle-tokenizer.json"
+    shipped = [variant.variant for variant in report.variants if variant.shipped]
+    own = content_of(report, exported, source, tokenizer, shipped)
     manifest = own.manifest
     if found.larger is not None and found.result is not None and model is not None:
-        beside = student.directory / "larger-tokenizer.json"
+        beside = source.directory / "larger-tokenizer.json"
         larger = content_of(report, found.larger, model, beside, [found.larger.default])
         cascade = Cascade(found.result.threshold, found.result.validation_calls)
         manifest = dataclasses.replace(manifest, cascade=cascade)

@@ -21,7 +21,7 @@ from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Chosen, Exported, Lesson, Run, Signal, Texts
 from distill.stages.measuring import measure_variant
 from distill.stages.stage import Stage
-from distill.tasks import Task, gives_one_label
+from distill.tasks import Task
 from distill.tasks.task import Logits
 from distill.text import Encoded, Reading
 from distill.training.devices import Machine
@@ -75,7 +75,7 @@ class ExportModel(Stage):
         return f"export of the {self.who}"
 
     def compute(self, folder: Path, machine: Machine) -> None:
-        """Leaves the graphs and ``exported.json``; where a text has one label, the answers on validation, too."""
+        """Leaves the graphs and ``exported.json``, and each variant's answers on validation."""
         from distill.runtime import Graphs
 
         parity, sources, inputs = self.fp32(folder)
@@ -95,8 +95,7 @@ class ExportModel(Stage):
                     raise
                 gates[variant] = Gate(False, NOT_KNOWN, self.settings.max_drop / 100, 0.0, f"not made: {cause(error)}")
                 continue
-            if gives_one_label(self.task):
-                save_units(folder / f"validation_{variant}.npz", answers[variant].units)
+            save_units(folder / f"validation_{variant}.npz", answers[variant].units)
             if variant != "fp32":
                 gates[variant] = self.gate_of(answers["fp32"], answers[variant])
         content = {

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from distill.config import Config, Source
-from distill.results import SCHEMA_VERSION, DataSummary, Provenance, Report, StageCost
+from distill.results import SCHEMA_VERSION, DataSummary, Provenance, Report, Search, StageCost
 from distill.stages.context import Assistant, Findings, Run, Streamed, TrainedArm
 from distill.stages.costs import added
 from distill.stages.pretraining import in_words
@@ -21,7 +21,7 @@ SAMPLES = 20
 """Test texts that the report shows where a recipe asks for them."""
 
 
-def make_report(this: Run, findings: Findings, started: datetime) -> Report:
+def make_report(this: Run, findings: Findings, started: datetime, search: Search | None = None) -> Report:
     """The report of a run that began at ``started``."""
     from distill.measure import machine, versions
 
@@ -65,6 +65,8 @@ def make_report(this: Run, findings: Findings, started: datetime) -> Report:
         ensemble=lesson.signal.ensemble,
         cascade=findings.joined.result,
         switch_over=findings.switch_over,
+        target=findings.target,
+        search=search,
     )
 
 

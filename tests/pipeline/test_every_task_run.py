@@ -58,8 +58,12 @@ def _run(folder: Path, task: str, *overrides: str) -> Workplace:
 
 @pytest.mark.parametrize("task", ANSWERING)
 def test_each_task_runs_from_data_to_a_bundle(task: str, tmp_path: Path, encoder: Path) -> None:
-    place = _run(tmp_path, task, "teacher=folder", f"teacher.source.path={encoder}", "student.count=1")
+    target = "target.drop=10000"  # of any task the drop is known
+    place = _run(tmp_path, task, "teacher=folder", f"teacher.source.path={encoder}", "student.count=1", target)
     again = place.report()
+    assert again.target is not None
+    assert len(again.target.offers) == 4
+    assert all(np.isfinite(offer.drop.value) for offer in again.target.offers)
     if task != "regression":  # two random layers do not learn in two epochs how alike two texts are
         assert next(arm for arm in again.arms if arm.name == "teacher").score.value > 0.05
     assert place.run() == 0

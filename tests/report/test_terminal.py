@@ -5,7 +5,7 @@ import pytest
 from rich.cells import cell_len
 
 from distill.report import compare, print_table
-from distill.report.findings import smallest_shipped
+from distill.report.findings import shipped_variant
 from distill.results import Figure, Report
 
 
@@ -174,6 +174,6 @@ def test_the_headline_is_about_a_variant_that_runs_everywhere(report: Report) ->
         small_one, variant="int8_vnni", needs=("avx512_vnni",), measurement=None, file_bytes=small_one.file_bytes // 2
     )
     with_it = dataclasses.replace(report, variants=(*report.variants, smaller))
-    found = smallest_shipped(with_it)
+    found = shipped_variant(with_it)
     assert found is not None
     assert found.variant == "int8"

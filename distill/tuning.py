@@ -1,0 +1,170 @@
+"""The search of sizes and learning rates with Optuna: what ``distill search RECIPE`` runs.
+
+A trial is a run of the pipeline: a kind of student, its sizes and a learning rate, with one seed and the recipe's last
+arm. Three things are minimised at once: the drop to the teacher on validation, the size, and the latency of the
+student's default file. Every trial is drawn by a sampler that is seeded anew with the number of trials before it, so
+that a search that was stopped goes on, and ends, as one that was not.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.config import Config, TargetConfig
+from distill.errors import UserError
+from distill.evaluation.choice import choose, key_of
+from distill.pipeline import Outcome, run
+from distill.progress import say
+from distill.results import Offer, Rung, Search, from_plain, to_json, write_aside
+from distill.search import Trained, layers_of, rung_of, teachers_of
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+ANY_SIZE = 1e12
+"""MB; a target that every file meets, for a recipe without one."""
+
+
+def tune(config_of: Callable[[Sequence[str]], Config], trials: int) -> tuple[Search, Outcome | None]:
+    """All trials, and the run of what meets the recipe's target best; None where it has none.
+
+    Raises UserError where Optuna is not installed, nothing is measured, or no trial could be trained.
+    """
+    begun, base = time.monotonic(), config_of(())
+    if not base.measure.enabled:
+        raise UserError("measure.enabled is false, but a search minimises latency, too; set measure.enabled=true")
+    folder, layers = Path(base.outputs) / base.name, layers_of(base)
+    study = open_study(base, folder)
+    while (before := len(settled(study))) < trials:
+        study.sampler = sampler(base.seeds[0], before)
+        trial = study.ask()
+        sets = space(trial, layers)
+        trial.set_user_attr("sets", sets)
+        say(f"trial {before + 1} of {trials}: {' '.join(sets)}")
+        attempt(study, trial, lambda sets=sets: config_of(sets), str(folder / "bundles"))  # type: ignore[misc]
+    limits = {} if base.target is None else base.target.limits
+    rungs = [rung_from(number, one) for number, one in enumerate(settled(study), start=1)]
+    tried = [rung for rung in rungs if rung.trained == "full"]
+    if not tried:
+        raise UserError(f"no trial could be trained; the first: {rungs[0].reason}")
+    teachers = offers_in(study.user_attrs["teacher"])
+    result = choose([*teachers, *(offer for rung in tried for offer in rung.offers)], limits)
+    seconds, training = time.monotonic() - begun, math.fsum(rung.training_seconds for rung in rungs)
+    found = Search(base.name, study.user_attrs["metric"], result, tuple(rungs), seconds, training)
+    outcome = None
+    if limits:
+        chosen = next((rung for rung in tried if rung.name == result.taken.model), tried[-1])
+        config = rung_of(config_of(chosen.reason.split(" ")), "", base.exports)
+        outcome = run(dataclasses.replace(config, name=base.name), found)
+    write_aside(folder / "search.json", to_json(found))
+    shutil.rmtree(folder / "bundles", ignore_errors=True)  # their graphs are artifacts
+    return found, outcome
+
+
+def open_study(base: Config, folder: Path) -> "Study":
+    """The study of this recipe, as far as it went. A trial that was stopped is tried again first."""
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ModuleNotFoundError as error:
+        raise UserError(f"`distill search` needs {error.name}; install distill[search]") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = json.dumps(dataclasses.asdict(base), sort_keys=True, default=str)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(folder / "trials.log"))),
+        study_name=hashlib.sha256(recipe.encode()).hexdigest()[:16],
+        directions=["minimize"] * 3,
+        load_if_exists=True,
+    )
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        if not is_settled(trial):
+            study.enqueue_trial(trial.params)
+        tell(study, trial.number, trial.user_attrs.get("values"))
+    return study
+
+
+def sampler(seed: int, before: int) -> Any:
+    """Of the trial behind so many."""
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed + before)
+
+
+def settled(study: "Study") -> list[Any]:
+    """Trials that came to an end, in their order; not those that were stopped."""
+    return [one for one in study.get_trials(deepcopy=False) if is_settled(one)]
+
+
+def is_settled(trial: Any) -> bool:
+    """Whether it is known what came of it."""
+    return "offers" in trial.user_attrs or "why" in trial.user_attrs
+
+
+def tell(study: "Study", number: int, values: list[float] | None) -> None:
+    """What a trial costs; None where it has no figures to go by."""
+    from optuna.trial import TrialState
+
+    known = values is not None and all(map(math.isfinite, values))
+    study.tell(number, values if known else None, state=None if known else TrialState.FAIL)
+
+
+def space(trial: "Trial", layers: int) -> list[str]:
+    """The overrides of a trial, for a teacher of so many layers; 0 where students cannot be made of them."""
+    kind = trial.suggest_categorical("student", [*(["layers"] if layers else []), "lstm", "static"])
+
+    def one_of(key: str, *values: float) -> str:
+        return f"student.{key}={trial.suggest_categorical(f'{kind}.{key}', values)}"
+
+    def rate(low: float, high: float) -> str:
+        return f"train.learning_rates=[{trial.suggest_float(f'{kind}.learning_rate', low, high, log=True):.3g}]"
+
+    if kind == "layers":
+        count = f"student.count={trial.suggest_int('layers.count', 1, layers)}"
+        shares = one_of("width_share", 0.5, 0.75, 1.0), one_of("feed_forward_share", 0.25, 0.5, 1.0)
+        return ["student=layers", count, *shares, rate(1e-4, 1e-3)]
+    sizes = one_of("architecture.embedding_size", 32, 64, 128, 256), one_of("architecture.hidden_size", 64, 128, 256)
+    return [f"student={kind}", *sizes, rate(5e-4, 5e-3)]
+
+
+def attempt(study: "Study", trial: "Trial", config_of: Callable[[], Config], exports: str) -> None:
+    """Trains, exports and measures a trial, and tells the study what it found out."""
+    try:
+        config = rung_of(config_of(), f"trial {trial.number}", exports)
+        target = config.target or TargetConfig(size_mb=ANY_SIZE)
+        one = Trained("student", config, run(dataclasses.replace(config, target=target)).report)
+        if not one.offers:
+            raise UserError("no file passed parity and its gate")
+    except UserError as error:
+        trial.set_user_attr("why", str(error))
+        return tell(study, trial.number, None)
+    study.set_user_attr("teacher", [json.loads(to_json(offer)) for offer in teachers_of(one.report)])
+    study.set_user_attr("metric", one.report.metric)
+    best = min(one.offers, key=lambda offer: key_of(offer, target.limits)).figures
+    values = [best[name] for name in ("drop", "size_mb", "latency_ms")]
+    trial.set_user_attr("values", values)
+    trial.set_user_attr("seconds", one.seconds)
+    trial.set_user_attr("offers", [json.loads(to_json(offer)) for offer in one.offers])  # settled from here on
+    return tell(study, trial.number, values)
+
+
+def offers_in(values: Sequence[Any]) -> tuple[Offer, ...]:
+    """As they were kept."""
+    return tuple(from_plain(Offer, value) for value in values)
+
+
+def rung_from(number: int, trial: Any) -> Rung:
+    """A trial as a rung of a search, its overrides as the reason."""
+    attributes, name = trial.user_attrs, f"trial {number}"
+    sets = " ".join(attributes["sets"])
+    if "why" in attributes:
+        return Rung(name, "failed", f"{sets}: {attributes['why']}")
+    offers = tuple(dataclasses.replace(offer, model=name) for offer in offers_in(attributes["offers"]))
+    return Rung(name, "full", sets, offers, attributes["seconds"])

@@ -1,0 +1,92 @@
+"""`distill search`: trials of sizes and learning rates, seeded and resumable."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from workplace import Copier, Workplace
+
+from distill import load, pipeline
+from distill.evaluation.choice import front
+from distill.results import Search, from_json
+
+pytest.importorskip("optuna")
+pytestmark = pytest.mark.usefixtures("measured_here", "plots_stay_undrawn")
+
+TRIALS = ["--trials", "3", "train.steps=8", "measure.seconds=0.02"]
+
+
+@pytest.fixture
+def place(finished: Workplace, copy: Copier) -> Workplace:
+    """A workplace with a trained teacher, and a recipe that says nothing of students."""
+    made = copy(finished)
+    left_out = ("student", "arms", "train.learning_rates", "train.steps", "measure", "name=")
+    made.overrides = [one for one in made.overrides if not one.startswith(left_out)]
+    return made
+
+
+def search(place: Workplace, name: str, *more: str) -> Search:
+    status = place.distill("search", "quickstart", *place.overrides, f"name={name}", *TRIALS, *more)
+    found = from_json(Search, (place.folder / "outputs" / name / "search.json").read_text())
+    assert status == int(bool(found.target.missed)), place.err
+    return found
+
+
+def test_a_search_that_was_stopped_ends_as_one_that_was_not(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = search(place, "whole")
+    assert [rung.name for rung in whole.rungs] == ["trial 1", "trial 2", "trial 3"]
+    assert len({rung.reason for rung in whole.rungs}) == 3
+    assert whole.target.front == front(whole.target.offers)
+    assert "Front (drop, size, latency)" in place.out
+    assert all(f"{rung.name}: {rung.reason}" in " ".join(place.out.split()) for rung in whole.rungs)
+    assert "The target" not in place.out
+    assert not (place.folder / "exports/whole").exists()
+    runs: list[str] = []
+
+    def stopped(config: Any, *more: Any) -> Any:
+        runs.append(config.name)
+        if len(runs) == 2:
+            raise KeyboardInterrupt
+        return pipeline.run(config, *more)
+
+    monkeypatch.setattr("distill.tuning.run", stopped)
+    assert place.distill("search", "quickstart", *place.overrides, "name=stopped", *TRIALS) == 130
+    again = search(place, "stopped")
+    assert [rung.reason for rung in again.rungs] == [rung.reason for rung in whole.rungs]
+    drops = [[offer.drop for offer in rung.offers] for rung in again.rungs]
+    assert drops == [[offer.drop for offer in rung.offers] for rung in whole.rungs]
+    assert len(runs) == 4  # the second one twice
+    assert search(place, "stopped").rungs == again.rungs
+    assert len(runs) == 4
+
+
+def test_a_target_takes_one_of_the_trials(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = search(place, "asked", "target.size_mb=1", "--json")
+    assert json.loads(place.out)["target"]["chosen"] == found.target.chosen
+    report = place.report("asked")
+    assert report.search is not None
+    assert report.search.target == found.target
+    assert report.target is not None
+    assert report.target.taken.size_mb == found.target.taken.size_mb == min(o.size_mb for o in found.target.offers)
+    assert load(place.folder / "exports/asked")(["a film"])
+    assert [path.name for path in (place.folder / "exports").iterdir() if path.name != "small"] == ["asked"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--trials", "0"], "--trials is 0; give at least 1"),
+        (["student=lstm"], "student=lstm is what the search looks for"),
+        (["measure.enabled=false"], "measure.enabled is false, but a search minimises latency"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(place: Workplace, arguments: list[str], complaint: str) -> None:
+    assert place.distill("search", "quickstart", *place.overrides, "name=no", *arguments) == 2
+    assert complaint in place.err
+
+
+def test_without_optuna_the_extra_is_named(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert place.distill("search", "quickstart", *place.overrides, "name=no") == 2
+    assert "`distill search` needs optuna; install distill[search]" in place.err
