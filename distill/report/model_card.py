@@ -47,6 +47,7 @@ def render_card(report: Report) -> str:
         headline=findings.headline(report),
         savings=findings.savings(report),
         soft_labels=findings.soft_labels(report),
+        compression=findings.compression_in_words(report),
         cascade=switching.cascade_in_words(report),
         switch_over=switching.switch_in_words(report),
         shipped=shipped,

@@ -13,6 +13,7 @@ from rich.text import Text
 from distill.report.findings import (
     all_warnings,
     arm_named,
+    compression_in_words,
     contrast_in_words,
     fell,
     file_size,
@@ -216,6 +217,8 @@ def _print_verdicts(console: Console, report: Report) -> None:
     )
     out_of_fold = soft_labels(report)
     _print_list(console, "Soft labels", [out_of_fold] if out_of_fold else [])
+    seed = f"Compression (seed {report.exported_seed} of {report.exported_arm})"
+    _print_list(console, seed, compression_in_words(report))
     unknown = out_of_scope(report)
     _print_list(console, "Out of scope (AUROC of the confidence, × 100)", [unknown] if unknown else [])
     shipped, saved = smallest_shipped(report), savings(report)
