@@ -12,7 +12,8 @@ from distill.stages.augmentation import augment_texts
 from distill.stages.checks import check_before
 from distill.stages.choosing import choose_transfer
 from distill.stages.comparison import evaluate
-from distill.stages.compressing import compress, try_compression
+from distill.stages.compressible import try_compression
+from distill.stages.compressing import compress
 from distill.stages.context import Findings, Lesson, open_run
 from distill.stages.cross_fitting import cross_fit
 from distill.stages.delivery import Outcome, deliver

@@ -6,9 +6,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from distill.compression.evidence import Evidence
+from distill.compression.factors import factorise
 from distill.compression.pruning import prune
 from distill.compression.rounding import rounded
-from distill.config import CompressionStep, PruneStep, QuantizationAwareStep
+from distill.config import CompressionStep, LowRankStep, PruneStep, QuantizationAwareStep
 
 __all__ = ["Evidence", "rounding", "take"]
 
@@ -21,9 +22,9 @@ def take(step: CompressionStep, model: PreTrainedModel, seen: Evidence | None) -
     """
     if isinstance(step, PruneStep):
         return prune(model, step, seen)
-    if isinstance(step, QuantizationAwareStep):
-        return model, "embeddings, weights and activations rounded to int8 while it is trained on"
-    raise TypeError(f"{step.name} is no step of a compression")
+    if isinstance(step, LowRankStep):
+        return factorise(model, step, seen)
+    return model, "embeddings, weights and activations rounded to int8 while it is trained on"
 
 
 def rounding(model: nn.Module, step: CompressionStep) -> AbstractContextManager[None]:

@@ -15,7 +15,6 @@ from distill.config import (
     NgramStep,
     PretrainedTeacher,
     ProbabilitiesTeacher,
-    QuantizationAwareStep,
     Source,
     SpliceStep,
     StaticStudent,
@@ -29,6 +28,7 @@ from distill.errors import UserError, about, nearest
 from distill.export.bundle import check_place
 from distill.sources import locate, validate
 from distill.stages.augmentation import INHERITED
+from distill.stages.compressible import check_compression
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
 from distill.stages.teaching import check_teaching
 from distill.tasks import TASKS, Task, gives_one_label
@@ -275,37 +275,6 @@ def check_inherited(config: Config, task: type[Task]) -> None:
         )
     if config.data.label is None:
         raise UserError(f"{said}, but data.label is null, so there are no labels to take over; leave it out")
-
-
-def check_compression(config: Config, task: type[Task]) -> None:
-    """Raises UserError for steps with a student, a task or variants that they cannot serve, and where nothing would be
-    left to recover from."""
-    if not config.compression.steps:
-        return
-    name, none = config.compression.steps[0].name, "set compression=none"
-    said, rounds = f"compression.steps has '{name}'", isinstance(config.compression.steps[-1], QuantizationAwareStep)
-    if not isinstance(config.student, LayersStudent | TransformerStudent):
-        raise UserError(
-            f"{said}, which takes the layers of a Transformer for what they are, but student={config.student.name} has "
-            f"none; {none}, or choose student=layers or transformer"
-        )
-    if task.head == "Seq2SeqLM":
-        raise UserError(f"{said}, but an encoder and a decoder that belong together are not compressed; {none}")
-    if rounds and task.writes:
-        raise UserError(
-            f"compression.steps has 'quantization_aware', but in {task.name} word embeddings are scores of words, too, "
-            f"and are not rounded alike at export; {none}, or export.variants=[fp32,int8_weights]"
-        )
-    if rounds and not {"int8", CALIBRATED} & set(config.export.variants):
-        raise UserError(
-            "compression.steps has 'quantization_aware', which learns the rounding of the variant int8, but "
-            f"export.variants is {list(config.export.variants)}; add int8, or {none}"
-        )
-    if not any(not isinstance(term, InsideTerm) for term in config.objective.terms):
-        raise UserError(
-            f"{said}, after which a student recovers from the teacher's answers alone, but all of objective.terms look "
-            f"inside of the teacher; add one that does not, such as {{name: kl}}, or {none}"
-        )
 
 
 def check_variants(config: Config, task: type[Task]) -> None:

@@ -10,18 +10,14 @@ from typing import Any, ClassVar
 from distill.config import (
     Config,
     InsideTerm,
-    LayersStudent,
     ObjectiveConfig,
-    PretrainedTeacher,
-    PruneStep,
-    TransformerStudent,
-    TransformerTeacher,
 )
 from distill.config.schema import CompressionStep
 from distill.errors import about
 from distill.results import CompressionResult
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Chosen, Compressed, Lesson, Run, Texts, open_store
+from distill.stages.compressible import where_of
+from distill.stages.context import Chosen, Compressed, Lesson, Run, open_store
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.students import TrainStudent, training_of
 from distill.stages.teacher import best_of
@@ -190,73 +186,3 @@ def aside(config: Config) -> Config:
         objective=replace(config.objective, terms=terms, replacing=(), states_gb=0.0),
         train=config.compression.train,
     )
-
-
-@dataclass(frozen=True)
-class TryCompression(Stage):
-    """Whether the steps can be taken with a model of the student's class and size, known before anything is trained."""
-
-    name: ClassVar[str] = "compressible"
-    rooms: ClassVar[tuple[str, ...]] = ("compression", "models", "tasks", "text", "stages/teacher.py")
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
-
-    steps: tuple[CompressionStep, ...]
-    student: LayersStudent | TransformerStudent
-    teacher: PretrainedTeacher | TransformerTeacher | None
-    """None where the student has nothing of it."""
-    reading: Reading
-    task: Task
-    paired: bool
-
-    @property
-    def what(self) -> str:
-        """In words."""
-        return "a look at whether the student can be compressed"
-
-    def compute(self, folder: Path, machine: Machine) -> None:
-        """Leaves nothing. Raises UserError where a step cannot be taken."""
-        from distill.compression.steps import take
-
-        model = self.untrained()
-        for number, step in enumerate(self.steps):
-            with about(where_of(number)):
-                model, _ = take(step, model, None)
-
-    def untrained(self) -> Any:
-        """A model of the student's class and size."""
-        from distill.compression.steps import take
-        from distill.models import build_transformer, load_teacher, student_from_layers
-        from distill.models.students import chosen_layers
-
-        student, teacher = self.student, self.teacher
-        reading = self.reading
-        reads: Any = (reading.tokenizer, reading.special_tokens, self.task, reading.max_length, 0, self.paired)
-        if isinstance(student, TransformerStudent):
-            return build_transformer(student.architecture, *reads).model
-        assert teacher is not None
-        if isinstance(teacher, PretrainedTeacher):
-            model = load_teacher(teacher, self.task).loaded.model
-        else:
-            model = build_transformer(teacher.architecture, *reads).model
-        model = student_from_layers(model, chosen_layers(student, model.config.num_hidden_layers))
-        if not student.narrowed:
-            return model
-        own = PruneStep("prune", width_share=student.width_share, feed_forward_share=student.feed_forward_share)
-        return take(own, model, None)[0]
-
-
-def try_compression(this: Run, texts: Texts) -> None:
-    """Raises UserError, before the teacher is trained, where a step cannot be taken with such a student."""
-    config = this.config
-    if not config.compression.steps:
-        return
-    student, teacher = config.student, config.teacher if isinstance(config.student, LayersStudent) else None
-    assert isinstance(student, LayersStudent | TransformerStudent)
-    assert isinstance(teacher, PretrainedTeacher | TransformerTeacher | None)
-    steps = config.compression.steps
-    this.artifacts.get(TryCompression(steps, student, teacher, texts.reading, texts.task, texts.paired))
-
-
-def where_of(number: int) -> str:
-    """Where a step stands, for messages."""
-    return f"compression.steps[{number}], of a student"

@@ -28,13 +28,24 @@ def place(tmp_path: Path, overlay: list[str]) -> Workplace:
     return Workplace(tmp_path, [*overlay, *SMALL])
 
 
-@pytest.mark.parametrize(("choice", "smaller"), [("prune", True), ("quantization_aware", False)])
-def test_a_compressed_model_is_what_answers(place: Workplace, choice: str, smaller: bool) -> None:
+@pytest.mark.parametrize(
+    ("choice", "share"),
+    [
+        ("all", 0.5),
+        pytest.param("prune", 0.5, marks=pytest.mark.slow),
+        pytest.param("low_rank", 0.9, marks=pytest.mark.slow),
+        pytest.param("quantization_aware", 1.0, marks=pytest.mark.slow),
+    ],
+)
+def test_a_compressed_model_is_what_answers(place: Workplace, choice: str, share: float) -> None:
     assert place.run(f"compression={choice}") == 0, place.err
     report = place.report()
-    (step,) = report.compression
-    assert step.name == choice
-    assert (step.parameters_after <= step.parameters_before / 2) == smaller
+    names = ["prune", "low_rank", "quantization_aware"] if choice == "all" else [choice]
+    assert [step.name for step in report.compression] == names
+    before, after = report.compression[0].parameters_before, report.compression[-1].parameters_after
+    assert after <= share * before
     assert load(place.folder / "exports/small")(["a witty film"])[0].label in ("fresh", "rotten")
+    assert {v.variant for v in report.variants if v.model == "student" and v.shipped} == {"fp32", "int8"}
+    assert all(v.parity.passed for v in report.variants if v.parity is not None)
     assert place.run(f"compression={choice}") == 0
     assert "nothing has changed" in place.err

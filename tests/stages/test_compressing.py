@@ -14,8 +14,8 @@ from distill.config import KlTerm, build_config
 from distill.errors import UserError
 from distill.models import load_model, parameter_count
 from distill.models.students import layers_of
-from distill.stages.checks import check_compression
-from distill.stages.compressing import CutModel, RecoverStudent, TryCompression
+from distill.stages.compressible import TryCompression, check_compression
+from distill.stages.compressing import CutModel, RecoverStudent
 from distill.stages.context import Chosen
 from distill.stages.exporting import ExportModel
 from distill.stages.stage import identity
@@ -180,6 +180,11 @@ ROUND = {"compression": {"steps": [{"name": "quantization_aware"}]}}
         ("text-classification", {**PRUNE, "student": {"name": "recurrent"}}, "student=recurrent has none; set compr"),
         ("text-classification", {**ROUND, "student": {"name": "static"}}, "student=static has none; set compression"),
         ("text-to-text", PRUNE, "an encoder and a decoder that belong together are not compressed"),
+        (
+            "language-modelling",
+            {"compression": {"steps": [{"name": "low_rank"}]}},
+            "models that write, as in language-modelling, are not factorised",
+        ),
         ("language-modelling", ROUND, "in language-modelling word embeddings are scores of words, too"),
         ("text-classification", {**ROUND, "export": {"variants": ["fp32"]}}, r"variants is \['fp32'\]; add int8"),
         (
@@ -211,6 +216,14 @@ def test_steps_that_cannot_serve_are_refused(task: str, changes: dict[str, Any],
         ([{"name": "prune", "layers": -1}], r"steps\[0\].layers is -1; give how many"),
         ([{"name": "prune", "width_share": 0}], r"steps\[0\].width_share is 0.0; it is a share"),
         ([{"name": "quantization_aware"}, {"name": "prune", "layers": 1}], "whose roundings are learnt last; move it"),
+        (
+            [{"name": "low_rank", "feed_forward_share": 1}],
+            r"steps\[0\] is 'low_rank' with shares of 1, which leaves all as it is",
+        ),
+        (
+            [{"name": "low_rank"}, {"name": "prune", "layers": 1}],
+            "are neither pruned nor factorised again; prune before",
+        ),
         ([{"name": "pruning"}], "steps.0..name is 'pruning'; did you mean 'prune'"),
     ],
 )

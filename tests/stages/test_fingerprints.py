@@ -50,7 +50,8 @@ from distill.stages import stage as stage_file
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.augmentation import MakeTexts
 from distill.stages.comparison import AnswerHeldOut, AnswerLearnt
-from distill.stages.compressing import CutModel, RecoverStudent, TryCompression
+from distill.stages.compressible import TryCompression
+from distill.stages.compressing import CutModel, RecoverStudent
 from distill.stages.context import Streamed
 from distill.stages.cross_fitting import MixLabels
 from distill.stages.exporting import AnswerByGraph, ExportModel
