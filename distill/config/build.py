@@ -159,6 +159,9 @@ def check(config: Config) -> None:
         require(config.folds > 0, f"teacher.folds is {config.folds}; give 1 for none, or a number of folds, such as 3")
     check_ensemble(config.ensemble, require)
     for where, train in trains.items():
+        if train is config.train and train.steps == 0:
+            check_untrained(config, require)
+            train = dataclasses.replace(train, steps=1)
         check_train(train, where, require)
     check_export(config, require)
     drop = 1.0 if config.cascade is None else config.cascade.max_drop
@@ -220,6 +223,21 @@ def check_train(train: TrainConfig, where: str, require: Callable[[bool, str], N
     )
     for key in ("weight_decay", "patience", "checkpoint_seconds"):
         require(getattr(train, key) >= 0, f"{where}.{key} is {getattr(train, key)}; give 0 or more")
+
+
+def check_untrained(config: Config, require: Callable[[bool, str], None]) -> None:
+    """A student that is taken as it starts, for what is done with it next."""
+    student, arms = config.student, [arm for arm in config.arms if arm not in FLOORS]
+    require(
+        isinstance(student, LayersStudent) and student.start == "teacher",
+        "train.steps is 0; give at least 1, as only layers of the fine-tuned teacher (student=whole) know the task "
+        "untrained",
+    )
+    require(
+        len(arms) == 1 and not config.assistant,
+        f"train.steps is 0; give at least 1, or one arm: untrained, all of {arms} are the same model; set arms to that "
+        "from whose signal it recovers when it is compressed, such as arms=[linear,soft]",
+    )
 
 
 def check_data(config: Config, require: Callable[[bool, str], None]) -> None:

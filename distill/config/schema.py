@@ -185,7 +185,8 @@ class TrainConfig:
     """One training."""
 
     steps: int = 600
-    """The budget: every arm takes as many steps, each of ``batch_size`` texts, whatever it learns from."""
+    """The budget: every arm takes as many steps, each of ``batch_size`` texts, whatever it learns from. 0, of a student
+    of the teacher's layers alone: it is taken as it starts."""
     batch_size: int = 32
     tokens: int = 16384
     """A step is cut into forward passes of at most this many tokens, padding and windows counted: the memory it takes

@@ -239,3 +239,28 @@ def test_steps_that_contradict_are_refused(steps: list[dict[str, Any]], message:
                 "compression": {"steps": steps},
             }
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms": ["linear", "hard", "soft"]}, r"untrained, all of \['hard', 'soft'\] are the same model; set arms"),
+        ({"student": {"name": "transformer"}}, "only layers of the fine-tuned teacher .* know the task untrained"),
+        ({"student": {"name": "layers", "start": "checkpoint"}}, "give at least 1, as only layers of the fine-tuned"),
+        ({"teacher": {"name": "transformer", "train": {"steps": 0}}}, "teacher.train.steps is 0; give at least 1"),
+        ({"compression": {"train": {"steps": 0}}}, "compression.train.steps is 0; give at least 1"),
+    ],
+)
+def test_only_a_copy_of_the_teacher_is_left_untrained(changes: dict[str, Any], message: str) -> None:
+    base: dict[str, Any] = {
+        "name": "x",
+        "recipe": "x",
+        "data": {},
+        "teacher": {"name": "pretrained", "source": {"hub": "a/b"}},
+        "student": {"name": "layers", "count": -1},
+        "train": {"steps": 0},
+        "arms": ["linear", "soft"],
+    }
+    assert build_config(base).train.steps == 0
+    with pytest.raises(UserError, match=message):
+        build_config({**base, **changes})
