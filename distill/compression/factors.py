@@ -13,10 +13,12 @@ from transformers import PreTrainedModel
 from distill.compression.evidence import Evidence
 from distill.config import LowRankStep
 from distill.errors import UserError
+from distill.models.answers import answer
 from distill.models.low_rank import feed_forward_matrices, low_rank_like
 from distill.models.students import layers_of
 from distill.models.word_embeddings import plain_embeddings
-from distill.training.importance import batches_of, loss_on
+from distill.training.batching import each_tensor
+from distill.training.importance import batches_of
 
 UNSEEN = 1e-6
 """Of the mean square of what a layer takes: how much every direction counts that no text shows."""
@@ -103,10 +105,10 @@ def roots_of(model: PreTrainedModel, places: list[Any], seen: Evidence | None) -
             moments[place] += x_NI.T @ x_NI
 
     hooks = [place.register_forward_pre_hook(add) for place in places]
-    loss_of = loss_on(model.eval(), seen.rows, seen.taught)
-    for texts in batches_of(seen.rows):
-        for text in texts:
-            loss_of(np.array([text]))
+    model.eval()
+    for text in np.concatenate(batches_of(seen.rows)):
+        (batch,) = seen.rows.batches(np.array([text]), [np.arange(1)], np.random.default_rng(0), None)
+        answer(model, each_tensor(batch.inputs, lambda tensor: tensor.to(model.device)))
     for hook in hooks:
         hook.remove()
     return {place: root_of(moment) for place, moment in moments.items()}

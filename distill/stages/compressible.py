@@ -39,6 +39,11 @@ def check_compression(config: Config, task: type[Task]) -> None:
         )
     if task.head == "Seq2SeqLM":
         raise UserError(f"{said}, but an encoder and a decoder that belong together are not compressed; {none}")
+    if task.label_free and any(isinstance(step, PruneStep) for step in config.compression.steps):
+        raise UserError(
+            f"compression.steps has 'prune', which is told by an answer what matters to it, but {task.name} answers "
+            f"with vectors, whose size would go with the width; {none}, or compression=low_rank or quantization_aware"
+        )
     if task.writes and any(isinstance(step, LowRankStep) for step in config.compression.steps):
         raise UserError(
             f"compression.steps has 'low_rank', but models that write, as in {task.name}, are not factorised; {none}, "

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from little_world import review
+from task_worlds import ANSWERING, QUESTIONS, write_world
 from workplace import Workplace
 
 from distill import load
@@ -72,3 +73,61 @@ def test_a_fine_tuned_classifier_is_compressed_without_a_student_of_its_own(perm
 def texts_of_reviews(count: int) -> list[str]:
     generator = random.Random(2)
     return [review(generator)[0] for _ in range(count)]
+
+
+RECOVERY = [
+    "compression.train.steps=3",
+    "compression.train.evaluations=1",
+    "compression.train.learning_rates=[1e-3]",
+    "compression.train.batch_size=16",
+]
+TASK_BY_TASK = [
+    "data.labelled=null",
+    "data.transfer_limit=null",
+    "teacher.train.steps=6",
+    "teacher.train.learning_rates=[3e-3]",
+    "teacher.tries=1",
+    "train.steps=3",
+    "train.batch_size=16",
+    "train.learning_rates=[2e-3]",
+    "seeds=[0]",
+    "measure.enabled=false",
+    "export.max_drop=100",
+    "export.min_agreement=0",
+    "teacher_floor=false",
+    "threads=1",
+    "device=cpu",
+    "name=small",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "models"),
+    [
+        *((task, ["student.count=-1", "compression=all"]) for task in ANSWERING if task != "sentence-embedding"),
+        ("sentence-embedding", ["student.count=-1", "compression=low_rank"]),
+        ("text-classification", ["student=transformer", "compression=all"]),
+        (
+            "text-classification",
+            ["student=transformer", "student.architecture.positions=rotary", "compression=low_rank"],
+        ),
+        (
+            "language-modelling",
+            ["student=decoder", "teacher=transformer", "tokenizer=trained", "tokenizer.model=bpe", "compression=prune"],
+        ),
+    ],
+)
+def test_each_task_is_answered_by_a_compressed_model(
+    task: str, models: list[str], tmp_path: Path, random_teacher: Path
+) -> None:
+    teacher = [] if "teacher=transformer" in models else ["teacher=folder", f"teacher.source.path={random_teacher}"]
+    arms = {"question-answering": "[soft]", "language-modelling": "[soft]"}.get(task, "[linear,soft]")
+    choices = [f"task={task.replace('-', '_')}", f"arms={arms}", *teacher, *models]
+    place = Workplace(tmp_path, [*choices, *write_world(tmp_path, task), *TASK_BY_TASK, *RECOVERY])
+    assert place.run() == 0, place.err
+    report = place.report()
+    assert report.compression[-1].parameters_after < report.compression[0].parameters_before
+    assert all(v.parity.passed for v in report.variants if v.parity is not None)
+    for variant in ("fp32", "int8"):
+        assert len(load(tmp_path / "exports/small", variant)(QUESTIONS[task])) == len(QUESTIONS[task])
