@@ -48,6 +48,7 @@ def render_card(report: Report) -> str:
         savings=findings.savings(report),
         soft_labels=findings.soft_labels(report),
         target=target.target_in_words(report.target, report.scale),
+        compression=findings.compression_in_words(report),
         cascade=switching.cascade_in_words(report),
         switch_over=switching.switch_in_words(report),
         shipped=shipped,
