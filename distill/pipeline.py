@@ -1,4 +1,4 @@
-"""The main job, top to bottom: data, teacher, signal, students, evaluation, choice, graphs, measurement, report.
+"""The main job, top to bottom: data, teacher, signal, students, compression, evaluation, graphs, measurement, report.
 
 Each line is a stage, or a few that belong together, in ``distill/stages``: values in, values out. Heavy imports stand
 inside the stages, so that a run with nothing to do ends in seconds.
@@ -13,6 +13,8 @@ from distill.stages.augmentation import augment_texts
 from distill.stages.checks import check_before
 from distill.stages.choosing import choose_transfer
 from distill.stages.comparison import evaluate
+from distill.stages.compressible import try_compression
+from distill.stages.compressing import compress
 from distill.stages.context import Findings, Lesson, open_run
 from distill.stages.cross_fitting import cross_fit
 from distill.stages.delivery import Outcome, deliver
@@ -43,6 +45,7 @@ def run(config: Config, search: Search | None = None) -> Outcome:
     this = open_run(config)
     dataset = read_data(this)
     texts, sieved = read_texts(this, dataset), sieve_stream(this, dataset)
+    try_compression(this, texts)
     teacher = prepare_teacher(this, texts)
     texts = augment_texts(this, texts, teacher)
     signal = cross_fit(this, texts, ask_teacher(this, texts, teacher))
@@ -57,9 +60,9 @@ def run(config: Config, search: Search | None = None) -> Outcome:
     lesson = Lesson(own, signal, pretrained, written, vectors, importance, assistants, streamed)
     lesson = keep_states(this, lesson)
     arms = train_arms(this, lesson)
+    chosen = compress(this, lesson, choose(arms))
     linear, static = fit_floor(this, texts), train_static(this, texts, signal, streamed)
     comparison = evaluate(this, lesson, linear, static, arms)
-    chosen = choose(arms)
     made = (*teachers, export_student(this, lesson, chosen))
     target, exported, variants = meet_target(this, lesson, made, variant_results(this, made), linear, static)
     joined, switched = join_models(this, teachers, exported, variants), switch_over(this, signal, comparison, exported)

@@ -411,6 +411,26 @@ class StageCost:
 
 
 @dataclass(frozen=True)
+class CompressionResult:
+    """One step of what was done with the chosen model before it was exported; scores are those of the primary metric on
+    validation."""
+
+    name: str
+    what: str
+    """In words: what is left, or how it was trained."""
+    parameters_before: int
+    parameters_after: int
+    before: float
+    """Score before the step."""
+    cut: float
+    """Score behind it, before the model was trained on."""
+    recovered: float
+    """Score of the model that was trained on."""
+    learning_rate: float
+    """With which it was, the best on validation."""
+
+
+@dataclass(frozen=True)
 class CrossFitting:
     """Soft labels out of fold, and how well they agree with the data's: scores of the primary metric."""
 
@@ -620,6 +640,8 @@ class Report:
     """None where none is asked for, or no variant passed."""
     search: Search | None = None
     """None where this run is not what a search chose."""
+    compression: tuple[CompressionResult, ...] = ()
+    """The steps between the training of the student and its export; empty where there are none."""
 
     @property
     def scale(self) -> Scale:

@@ -13,11 +13,14 @@ from distill.config.schema import (
     Config,
     EnsembleConfig,
     LayersStudent,
+    LowRankStep,
     MaskedLmStep,
     MaskStep,
     NgramStep,
     PretrainedTeacher,
     ProbabilitiesTeacher,
+    PruneStep,
+    QuantizationAwareStep,
     RecurrentArchitecture,
     RecurrentStudent,
     RecurrentTeacher,
@@ -156,6 +159,9 @@ def check(config: Config) -> None:
         require(config.folds > 0, f"teacher.folds is {config.folds}; give 1 for none, or a number of folds, such as 3")
     check_ensemble(config.ensemble, require)
     for where, train in trains.items():
+        if train is config.train and train.steps == 0:
+            check_untrained(config, require)
+            train = dataclasses.replace(train, steps=1)
         check_train(train, where, require)
     check_export(config, require)
     drop = 1.0 if config.cascade is None else config.cascade.max_drop
@@ -163,6 +169,7 @@ def check(config: Config) -> None:
     check_target(config, require)
     check_terms(config, require)
     check_augment(config, require)
+    check_compression(config, require)
     check_models(config, require)
     for i, assisted in enumerate(config.assisted):
         with about(f"assistant[{i}], as a student"):
@@ -217,6 +224,21 @@ def check_train(train: TrainConfig, where: str, require: Callable[[bool, str], N
     )
     for key in ("weight_decay", "patience", "checkpoint_seconds"):
         require(getattr(train, key) >= 0, f"{where}.{key} is {getattr(train, key)}; give 0 or more")
+
+
+def check_untrained(config: Config, require: Callable[[bool, str], None]) -> None:
+    """A student that is taken as it starts, for what is done with it next."""
+    student, arms = config.student, [arm for arm in config.arms if arm not in FLOORS]
+    require(
+        isinstance(student, LayersStudent) and student.start == "teacher",
+        "train.steps is 0; give at least 1, as only layers of the fine-tuned teacher (student=whole) know the task "
+        "untrained",
+    )
+    require(
+        len(arms) == 1 and not config.assistant,
+        f"train.steps is 0; give at least 1, or one arm: untrained, all of {arms} are the same model; set arms to that "
+        "from whose signal it recovers when it is compressed, such as arms=[linear,soft]",
+    )
 
 
 def check_data(config: Config, require: Callable[[bool, str], None]) -> None:
@@ -365,6 +387,54 @@ def check_augment(config: Config, require: Callable[[bool, str], None]) -> None:
                 "the smaller one first",
             )
             require(0 < step.chance <= 1, f"{where}.chance is {step.chance}; it is a probability, above 0 and up to 1")
+
+
+def check_compression(config: Config, require: Callable[[bool, str], None]) -> None:
+    """Ranges of what is done with the chosen model, and an order in which each step knows what it finds."""
+    steps = config.compression.steps
+    check_train(config.compression.train, "compression.train", require)
+    for i, step in enumerate(steps):
+        where = f"compression.steps[{i}]"
+        shares = {key: getattr(step, key, None) for key in ("width_share", "feed_forward_share", "embedding_share")}
+        for key, share in shares.items():
+            require(
+                share is None or 0 < share <= 1,
+                f"{where}.{key} is {share}; it is a share, above 0 and up to 1, such as 0.5",
+            )
+        if isinstance(step, QuantizationAwareStep):
+            require(i == len(steps) - 1, f"{where} is 'quantization_aware', whose roundings are learnt last; move it")
+        if isinstance(step, LowRankStep):
+            require(
+                step.feed_forward_share < 1 or step.embedding_share < 1,
+                f"{where} is 'low_rank' with shares of 1, which leaves all as it is; lower one, such as to 0.5",
+            )
+            require(
+                not any(isinstance(later, PruneStep | LowRankStep) for later in steps[i + 1 :]),
+                f"{where} is 'low_rank', whose factors are neither pruned nor factorised again; prune before it, and "
+                "factorise once",
+            )
+        if isinstance(step, PruneStep):
+            check_prune(step, where, require)
+
+
+def check_prune(step: PruneStep, where: str, require: Callable[[bool, str], None]) -> None:
+    """What is kept, said once."""
+    shares, target = (step.width_share, step.feed_forward_share), step.parameters
+    require(step.layers >= 0, f"{where}.layers is {step.layers}; give how many are kept, or 0 for all")
+    require(
+        target is None or 0 < target < 1,
+        f"{where}.parameters is {target}; it is a share, above 0 and below 1, such as 0.5, or null",
+    )
+    require(
+        target is None or shares == (1, 1),
+        f"{where}.parameters is {target}, which says what is kept of heads and units, and so do width_share and "
+        "feed_forward_share; give it or them",
+    )
+    require(
+        target is not None or step.layers > 0 or shares != (1, 1),
+        f"{where} is 'prune', but leaves nothing out; set parameters, such as 0.5, or layers, width_share or "
+        "feed_forward_share",
+    )
 
 
 def check_models(config: Config, require: Callable[[bool, str], None]) -> None:

@@ -185,7 +185,8 @@ class TrainConfig:
     """One training."""
 
     steps: int = 600
-    """The budget: every arm takes as many steps, each of ``batch_size`` texts, whatever it learns from."""
+    """The budget: every arm takes as many steps, each of ``batch_size`` texts, whatever it learns from. 0, of a student
+    of the teacher's layers alone: it is taken as it starts."""
     batch_size: int = 32
     tokens: int = 16384
     """A step is cut into forward passes of at most this many tokens, padding and windows counted: the memory it takes
@@ -207,6 +208,57 @@ class TrainConfig:
     it is less in the first steps, so that short trainings gain too. None: the weights of a step are."""
     checkpoint_seconds: float = field(default=300.0, metadata=NO_MATTER)
     """A state to go on from after a crash is written about this often."""
+
+
+@dataclass(frozen=True)
+class PruneStep:
+    """Layers, attention heads and feed-forward units that the loss depends on least are left out. A dense model of the
+    same class is left."""
+
+    name: Literal["prune"]
+    layers: int = 0
+    """So many layers are kept. 0: all."""
+    width_share: float = 1.0
+    """Share of the attention heads of each layer that is kept, and with them of the hidden size."""
+    feed_forward_share: float = 1.0
+    """Share of the feed-forward units of each layer that is kept."""
+    parameters: float | None = None
+    """Share of the parameters that is kept at most, in the place of both: heads and units are cut alike until it is
+    reached. None: as the shares say."""
+
+
+@dataclass(frozen=True)
+class LowRankStep:
+    """Feed-forward matrices and word embeddings as products of two thinner matrices, by a truncated singular value
+    decomposition."""
+
+    name: Literal["low_rank"]
+    feed_forward_share: float = 0.5
+    """Share of the numbers of each feed-forward matrix that its two factors have at most. 1: left as they are."""
+    embedding_share: float = 1.0
+    """The same of the word embeddings."""
+
+
+@dataclass(frozen=True)
+class QuantizationAwareStep:
+    """Trained on with weights, embeddings and activations rounded as the variant ``int8`` rounds them (Jacob et al.
+    2018), so that the model learns to live with it."""
+
+    name: Literal["quantization_aware"]
+
+
+CompressionStep = PruneStep | LowRankStep | QuantizationAwareStep
+
+
+@dataclass(frozen=True)
+class CompressionConfig:
+    """What is done with the trained model that was chosen, before it is exported."""
+
+    steps: tuple[CompressionStep, ...] = ()
+    """Taken one after another, each followed by a training that recovers what it lost. Empty: it is exported as it
+    is."""
+    train: TrainConfig = TrainConfig(learning_rates=(2e-4, 5e-4))
+    """Of each recovery: from the same signal on the same texts as the arm that was chosen."""
 
 
 @dataclass(frozen=True)
@@ -628,6 +680,7 @@ class Config:
     objective: ObjectiveConfig = ObjectiveConfig()
     train: TrainConfig = TrainConfig()
     """Training of the students: one budget for all arms."""
+    compression: CompressionConfig = CompressionConfig()
     export: ExportConfig = ExportConfig()
     cascade: CascadeConfig | None = None
     """None: the bundle holds the student alone."""

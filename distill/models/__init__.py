@@ -8,6 +8,7 @@ from distill.models.loading import (
     save_model,
     vector_size,
 )
+from distill.models.low_rank import LowRankConfig, LowRankEmbedding, LowRankLinear
 from distill.models.narrowing import keep_units
 from distill.models.recurrent import (
     RecurrentConfig,
@@ -44,6 +45,9 @@ __all__ = [
     "EncoderForTokenClassification",
     "EncoderModel",
     "LoadedModel",
+    "LowRankConfig",
+    "LowRankEmbedding",
+    "LowRankLinear",
     "RecurrentConfig",
     "RecurrentDecoderConfig",
     "RecurrentForCausalLM",

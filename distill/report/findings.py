@@ -2,7 +2,16 @@
 
 import math
 
-from distill.report.formatting import duration, number, p_value, percent, point_bounds, power_note, sentence_case
+from distill.report.formatting import (
+    duration,
+    number,
+    p_value,
+    parameters,
+    percent,
+    point_bounds,
+    power_note,
+    sentence_case,
+)
 from distill.report.legend import metric_in_words, metric_title, score_in_words
 from distill.results import (
     FLOORS,
@@ -156,6 +165,7 @@ def training_time(report: Report) -> str:
         "what": "texts it wrote",
         "assistant": "assistants",
         "student": "students",
+        "compression": "compression",
     }
     seconds: dict[str, float] = dict.fromkeys((*kinds.values(), "other"), 0.0)
     for cost in report.costs:
@@ -200,6 +210,20 @@ def mixture(report: Report, found: Ensemble) -> str:
     return (
         f"The teacher is a mixture of {len(members)}, the weighted mean of their probabilities{how}: "
         f"{'; '.join(members)}.{reached} It is not exported as one model, so its size and speed are not measured."
+    )
+
+
+def compression_in_words(report: Report) -> tuple[str, ...]:
+    """One sentence for each step with the chosen model before its export."""
+
+    def reached(value: float) -> str:
+        return score_in_words(report, value)
+
+    return tuple(
+        f"{step.name} ({step.what}): {parameters(step.parameters_before)} parameters before, "
+        f"{parameters(step.parameters_after)} after; {metric_in_words(report)} on validation {reached(step.before)} "
+        f"before, {reached(step.cut)} behind it, {reached(step.recovered)} after training on"
+        for step in report.compression
     )
 
 

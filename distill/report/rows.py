@@ -28,8 +28,8 @@ class Row:
 def summary_rows(report: Report) -> tuple[Row, ...]:
     """``linear``, teacher and the arms in the report's order, then the teacher's and the student's variants.
 
-    Below the exported arm stands the seed of it that was exported, so that it is seen
-    beside the mean.
+    Below the exported arm stands the seed of it that was exported, so that it is seen beside the mean; where it was
+    compressed first, its score is that from before, and the variants have that of what is left.
     """
     rows = []
     for arm in report.arms:
@@ -37,15 +37,19 @@ def summary_rows(report: Report) -> tuple[Row, ...]:
         seed = exported_seed(report) if arm.name == report.exported_arm else None
         if seed is not None:
             alone = Estimate(seed.test, math.nan, math.nan, "one seed")
-            rows.append(Row("seed", f"seed {seed.seed}, exported", alone))
+            what = "compressed" if report.compression else "exported"
+            rows.append(Row("seed", f"seed {seed.seed}, {what}", alone))
     for model in ("teacher", "student"):
         trained = arm_named(report, "teacher" if model == "teacher" else report.exported_arm)
+        count = trained.parameters if trained else None
+        if model == "student" and report.compression:
+            count = report.compression[-1].parameters_after
         rows += [
             Row(
                 "variant",
                 f"{model} {variant.variant}",
                 variant.score,
-                parameters=trained.parameters if trained else None,
+                parameters=count,
                 variant=variant,
                 fallen=fell(variant),
             )

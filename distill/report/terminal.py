@@ -13,6 +13,7 @@ from rich.text import Text
 from distill.report.findings import (
     all_warnings,
     arm_named,
+    compression_in_words,
     contrast_in_words,
     fell,
     file_size,
@@ -219,6 +220,8 @@ def _print_verdicts(console: Console, report: Report) -> None:
     )
     out_of_fold = soft_labels(report)
     print_list(console, "Soft labels", [out_of_fold] if out_of_fold else [])
+    seed = f"Compression (seed {report.exported_seed} of {report.exported_arm})"
+    print_list(console, seed, compression_in_words(report))
     unknown = out_of_scope(report)
     print_list(console, "Out of scope (AUROC of the confidence, × 100)", [unknown] if unknown else [])
     shipped, saved = shipped_variant(report), savings(report)

@@ -28,6 +28,7 @@ from distill.errors import UserError, about, nearest
 from distill.export.bundle import check_place
 from distill.sources import locate, validate
 from distill.stages.augmentation import INHERITED
+from distill.stages.compressible import check_compression
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
 from distill.stages.teaching import check_teaching
 from distill.tasks import TASKS, Task, gives_one_label
@@ -48,6 +49,7 @@ def check_task(config: Config) -> None:
     check_cascade(config, TASKS[name])
     check_variants(config, TASKS[name])
     check_augment(config, TASKS[name])
+    check_compression(config, TASKS[name])
     if TASKS[name].writes:
         check_writing(config, TASKS[name])
     check_static(config, TASKS[name])

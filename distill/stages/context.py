@@ -17,6 +17,7 @@ from distill.results import (
     ArmResult,
     Candidate,
     Cascade,
+    CompressionResult,
     Contrast,
     CrossFitting,
     Ensemble,
@@ -263,22 +264,36 @@ class Assistant:
 
 
 @dataclass(frozen=True)
+class Compressed:
+    """What became of a trained model."""
+
+    model: Artifact
+    """After the last recovery."""
+    steps: tuple[CompressionResult, ...]
+    costs: tuple[StageCost, ...]
+
+
+@dataclass(frozen=True)
 class Chosen:
     """What is exported: one training of an arm."""
 
     arm: TrainedArm
     index: int
     """Which of the arm's seeds, counted from 0."""
+    compressed: Compressed | None = None
+    """None where it is exported as it was trained."""
 
     @property
     def model(self) -> Artifact:
         """Its weights."""
-        return self.arm.models[self.index]
+        return self.arm.models[self.index] if self.compressed is None else self.compressed.model
 
     @property
     def thresholds(self) -> tuple[float, ...]:
         """What the task chose for it on validation."""
-        return tuple(self.arm.results[self.index]["thresholds"])
+        trained = self.arm.results[self.index]
+        result = trained if self.compressed is None else self.compressed.model.read("result.json")
+        return tuple(result["thresholds"])
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from typing import Any
 
 from distill.config import Config, Source
 from distill.results import SCHEMA_VERSION, DataSummary, Provenance, Report, Search, StageCost
+from distill.stages.comparison import AnswerHeldOut, answers_of
 from distill.stages.context import Assistant, Findings, Run, Streamed, TrainedArm
 from distill.stages.costs import added
 from distill.stages.pretraining import in_words
+from distill.stages.tokens import tokens_of
 from distill.tasks import Task
 from distill.text import Example, Label, Span, Target, rows_of
 
@@ -58,7 +60,7 @@ def make_report(this: Run, findings: Findings, started: datetime, search: Search
             machine={**machine(), "training": training},
             settings=dataclasses.asdict(config),
         ),
-        samples=samples_of(findings) if config.report.show_texts else (),
+        samples=samples_of(findings, compressed_on_test(this, findings)) if config.report.show_texts else (),
         task_in_words=task.in_words(bool(config.data.pair), texts.reading.max_length),
         inside=findings.inside,
         cross_fitting=None if lesson.signal.folds is None else lesson.signal.folds.scores,
@@ -67,6 +69,7 @@ def make_report(this: Run, findings: Findings, started: datetime, search: Search
         switch_over=findings.switch_over,
         target=findings.target,
         search=search,
+        compression=() if findings.chosen.compressed is None else findings.chosen.compressed.steps,
     )
 
 
@@ -127,15 +130,25 @@ def majority_share(task: Task, gold: Sequence[Any]) -> float | None:
     return None if counts is None else counts[0] / max(1, counts[1])
 
 
-def samples_of(findings: Findings) -> tuple[dict[str, str], ...]:
-    """Some test texts with their labels, the teacher's answers, and those of the student that is exported."""
+def compressed_on_test(this: Run, findings: Findings) -> Sequence[Any] | None:
+    """What the compressed model says of test; None where none was compressed."""
+    chosen, texts = findings.chosen, findings.lesson.texts
+    if chosen.compressed is None:
+        return None
+    tokens = tokens_of(this, texts, texts.held_out)
+    asked = AnswerHeldOut(chosen.model, "compressed student", texts.reading, texts.task, tokens)
+    units: Sequence[Any] = answers_of(texts, this.artifacts.get(asked))["test"]
+    return units
+
+
+def samples_of(findings: Findings, compressed: Sequence[Any] | None = None) -> tuple[dict[str, str], ...]:
+    """Some test texts with their labels, the teacher's answers, and those of the student that is exported: what it says
+    of test once it was ``compressed``, where it was."""
     lesson, chosen, units = findings.lesson, findings.chosen, findings.comparison.units
     shown = lesson.texts.dataset.test[:SAMPLES]
-    thresholds = chosen.arm.results[chosen.index]["thresholds"]
+    own = units[chosen.arm.name][chosen.index] if compressed is None else compressed
     teacher = answers_in_words(lesson.signal.task, units["teacher"][0], shown)
-    student = answers_in_words(
-        lesson.texts.task.with_thresholds(thresholds), units[chosen.arm.name][chosen.index], shown
-    )
+    student = answers_in_words(lesson.texts.task.with_thresholds(chosen.thresholds), own, shown)
     return tuple(
         {
             "text": e.text if isinstance(e.text, str) else " ".join(e.text),
@@ -185,7 +198,8 @@ def costs_of(findings: Findings) -> tuple[StageCost, ...]:
     ]
     students = (cost_of_arm(arm, f"student {arm.name}") for arm in findings.arms)
     streamed = () if lesson.streamed is None else lesson.streamed.costs
-    return (*lesson.texts.costs, *lesson.signal.costs, *streamed, *written, *others, *between, *students)
+    compressed = () if findings.chosen.compressed is None else findings.chosen.compressed.costs
+    return (*lesson.texts.costs, *lesson.signal.costs, *streamed, *written, *others, *between, *students, *compressed)
 
 
 def costs_of_assistant(one: Assistant, trained: set[str]) -> Iterator[StageCost]:

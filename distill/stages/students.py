@@ -47,6 +47,8 @@ class TrainStudent(Stage):
     libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
     together: ClassVar[bool] = True
     on_device: ClassVar[bool] = True
+    rate_key: ClassVar[str] = "train.learning_rates"
+    """The setting that the learning rate comes from, for messages."""
 
     arm: str
     student: StudentConfig
@@ -111,6 +113,7 @@ class TrainStudent(Stage):
             self.rate,
             self.seed,
             self.what,
+            self.rate_key,
         )
         with self.replaced(student.model, teacher, objective, machine):
             trained = train(problem, State(folder / "work"), machine)

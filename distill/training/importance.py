@@ -19,7 +19,7 @@ from distill.models.width import attentions
 from distill.objectives import Objective, Seen
 from distill.training.batching import each_tensor
 from distill.training.problem import Rows
-from distill.training.signal import look
+from distill.training.signal import Signal, look
 
 TEXTS, BATCH = 512, 16
 """Labelled texts that are looked at, drawn at random; so many at once."""
@@ -45,8 +45,15 @@ class Importance:
             return cls(kept["units"], kept["heads"], kept["states"])
 
 
-def importance_of(model: Any, rows: Rows, units: bool = True, width: bool = True, seed: int = 0) -> Importance:
-    """Of feed-forward ``units``, and of the heads and states that make up the ``width``; empty where not asked for.
+Taught = tuple[Objective, Signal]
+"""What answers are held against where no text has a label: terms that read a teacher, and what it says."""
+
+
+def importance_of(
+    model: Any, rows: Rows, units: bool = True, width: bool = True, seed: int = 0, taught: Taught | None = None
+) -> Importance:
+    """Of feed-forward ``units``, and of the heads and states that make up the ``width``; empty where not asked for. The
+    loss is that on labels, or on what a teacher says.
 
     Gradient times activation, added up over the tokens of a text, and over the numbers of a head; its absolute value,
     added up over texts, and of states over the layers (Michel, Levy and Neubig 2019, equation 2; Molchanov et al.
@@ -66,10 +73,9 @@ def importance_of(model: Any, rows: Rows, units: bool = True, width: bool = True
     units_KF = np.zeros((len(of_units), of_units[0].in_features if units else 0))
     heads_KH = np.zeros((len(of_heads), heads))
     states_D = np.zeros(of_heads[0].out_features if width else 0)
-    chosen = np.random.default_rng(seed).permutation(len(rows.examples))[:TEXTS]
-    loss_of = loss_on_labels(model, rows, frozenset({"hidden"}) if width else frozenset())
-    for start in range(0, len(chosen), BATCH):
-        loss, seen = loss_of(chosen[start : start + BATCH])
+    loss_of = loss_on(model, rows, taught, frozenset({"hidden"}) if width else frozenset())
+    for texts in batches_of(rows, seed):
+        loss, seen = loss_of(texts)
         for state_RLD in seen.hidden:
             state_RLD.retain_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -93,16 +99,30 @@ def mattered(x_RLD: Tensor, parts: int) -> NDArray[np.float64]:
     return found
 
 
+def batches_of(rows: Rows, seed: int = 0) -> list[NDArray[np.int64]]:
+    """Numbers of the texts that are looked at, so many at once."""
+    chosen = np.random.default_rng(seed).permutation(len(rows.examples))[:TEXTS]
+    return [chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH)]
+
+
 def loss_on_labels(
     model: Any, rows: Rows, needs: frozenset[str] = frozenset()
 ) -> Callable[[NDArray[np.int64]], tuple[Tensor, Seen]]:
     """The sum of the losses of texts, by their numbers, and what was seen of the model."""
-    objective = Objective.of([HardTerm("hard")], rows.task.kind)
+    return loss_on(model, rows, None, needs)
+
+
+def loss_on(
+    model: Any, rows: Rows, taught: Taught | None, needs: frozenset[str] = frozenset()
+) -> Callable[[NDArray[np.int64]], tuple[Tensor, Seen]]:
+    """The same, on what a teacher says where ``taught`` is given."""
+    objective, signal = taught or (Objective.of([HardTerm("hard")], rows.task.kind), None)
 
     def loss(texts: NDArray[np.int64]) -> tuple[Tensor, Seen]:
-        (batch,) = rows.batches(texts, [np.arange(len(texts))], np.random.default_rng(0), None)
+        (batch,) = rows.batches(texts, [np.arange(len(texts))], np.random.default_rng(0), signal)
         batch = each_tensor(batch, lambda tensor: tensor.to(model.device))
         seen = look(model, batch, objective.needs | needs, nullcontext)
-        return objective(seen, None, batch, [1.0]), seen
+        said = None if signal is None else signal.of(batch)
+        return objective(seen, said, batch, [1.0] * len(objective.parts)), seen
 
     return loss

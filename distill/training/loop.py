@@ -58,8 +58,8 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
     or with ``ema`` their moving average at it.
 
     Order of data, dropout and everything else follow from the seed. With a ``state`` in a folder, it is saved there
-    from time to time, and a training that was stopped goes on from it. Several processes share each step. Raises
-    UserError where the loss is not finite.
+    from time to time, and a training that was stopped goes on from it. Several processes share each step. With a budget
+    of no steps the model is evaluated as it is. Raises UserError where the loss is not finite.
     """
     state = state or State()
     budget, device = problem.budget, machine.place
@@ -101,6 +101,8 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
                 if machine.is_main:
                     state.tokens = room.tokens
                     state.save(parts)
+    if not budget.steps:
+        evaluate(problem, state, machine)
     if state.best_weights:
         problem.model.load_state_dict(state.best_weights)
     elif average is not None:
@@ -138,7 +140,7 @@ def evaluate(problem: Problem, state: State, machine: Machine) -> None:
 
     Raises UserError where the model answers with what is no number.
     """
-    loss = sum(state.losses) / len(state.losses)
+    loss = sum(state.losses) / len(state.losses) if state.losses else math.nan  # untrained
     state.losses = []
     if problem.validation is None:
         state.curve.append(CurvePoint(state.step, loss, math.nan))

@@ -51,6 +51,16 @@ def test_energy_stands_with_its_provenance_and_licences_are_named(report: Report
     assert "student int4 fell and is not in this folder" in card
 
 
+def test_a_variant_that_not_every_processor_runs_is_named(report: Report) -> None:
+    int8 = next(v for v in report.variants if v.model == "student" and v.variant == "int8")
+    own = dataclasses.replace(int8, variant="int8_vnni", needs=("avx_vnni", "avx512_vnni"))
+    card = render_card(dataclasses.replace(report, variants=(*report.variants, own)))
+    assert r"- int8\_vnni runs where the processor has avx\_vnni or avx512\_vnni, and is refused elsewhere." in card
+    unshipped = dataclasses.replace(own, shipped=False)
+    for others in (report.variants, (*report.variants, unshipped)):
+        assert "where the processor has" not in render_card(dataclasses.replace(report, variants=others))
+
+
 def test_nothing_known_makes_a_card(sparse: Report) -> None:
     card = render_card(sparse)
     assert not re.search(r"\bnan\b", card, flags=re.IGNORECASE)

@@ -39,6 +39,7 @@ STEPS = (
     "train_static",
     "evaluate",
     "choose",
+    "compress",
     "export_teacher",
     "export_student",
     "variant_results",

@@ -22,6 +22,7 @@ from distill.config import (
     DataConfig,
     ExportConfig,
     LayersStudent,
+    LowRankStep,
     MaskedLmStep,
     MaskStep,
     MeasureConfig,
@@ -29,6 +30,7 @@ from distill.config import (
     PretrainedTeacher,
     PretrainingConfig,
     ProbabilitiesTeacher,
+    PruneStep,
     RecurrentStudent,
     RecurrentTeacher,
     Source,
@@ -48,6 +50,8 @@ from distill.stages import stage as stage_file
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.augmentation import MakeTexts
 from distill.stages.comparison import AnswerHeldOut, AnswerLearnt
+from distill.stages.compressible import TryCompression
+from distill.stages.compressing import CutModel, RecoverStudent
 from distill.stages.context import Streamed
 from distill.stages.cross_fitting import MixLabels
 from distill.stages.exporting import AnswerByGraph, ExportModel
@@ -83,6 +87,8 @@ ON_DEVICE = {
     MakeVectors,
     RankParts,
     TrainStudent,
+    CutModel,
+    RecoverStudent,
     AnswerHeldOut,
     AnswerLearnt,
 }
@@ -91,6 +97,7 @@ DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds", "states_gb
 CHECKED_ALONE = {
     *((TrainTeacher, name) for name in ("students", "objective", "augment", "without")),
     (TrainStudent, "who"),
+    (RecoverStudent, "who"),
 }
 """Fields that a stage only checks, or says."""
 
@@ -148,6 +155,29 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
     teacher = PretrainedTeacher("pretrained", source("teacher"), label_map={"LABEL_0": "bad"})
     student = LayersStudent("layers", (1,), pretraining=PretrainingConfig((source("corpus"),), limit=5))
     made_texts = AugmentConfig((MaskStep("mask"), WordStep("words"), MaskedLmStep("masked_lm")))
+    pruning = PruneStep("prune", parameters=0.5)
+    of_student: dict[str, Any] = {
+        "arm": "soft",
+        "student": student,
+        "start": artifact("teacher"),
+        "importance": artifact("importance"),
+        "objective": ObjectiveConfig(),
+        "signal": artifact("signal"),
+        "beside": artifact("teacher"),
+        "states": artifact("states"),
+        "thresholds": (0.5, 0.25),
+        "budget": TrainConfig(),
+        "seed": 0,
+        "vocabulary": artifact("vocabulary"),
+        "reading": reading,
+        "task": task,
+        "texts": read(training),
+        "labelled": train,
+        "validation": read(validation),
+        "paired": False,
+        "streamed": Streamed(stream, artifact("sieved"), artifact("labels"), artifact("tokens")),
+        "who": "assistant",
+    }
     made: list[Stage] = [
         MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, "text-classification", training),
         MakeVocabulary(Vocabulary(True), reading, training, validation),
@@ -201,28 +231,20 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
         MakeVectors(artifact("teacher"), "layers", 8, reading, task, read(training)),
         RankParts(artifact("teacher"), reading, task, read(train), True, False),
         PretrainStudent(teacher, student, 0, reading, training, validation),
-        TrainStudent(
-            arm="soft",
-            student=student,
-            start=artifact("teacher"),
-            importance=artifact("importance"),
-            objective=ObjectiveConfig(),
-            signal=artifact("signal"),
-            beside=artifact("teacher"),
-            states=artifact("states"),
-            thresholds=(0.5, 0.25),
-            budget=TrainConfig(),
-            seed=0,
-            vocabulary=artifact("vocabulary"),
-            reading=reading,
-            task=task,
-            texts=read(training),
-            labelled=train,
-            validation=read(validation),
-            paired=False,
-            streamed=Streamed(stream, artifact("sieved"), artifact("labels"), artifact("tokens")),
-            who="assistant",
+        TrainStudent(**of_student),
+        RecoverStudent(**of_student, step=pruning),
+        CutModel(
+            artifact("student"),
+            pruning,
+            0,
+            reading,
+            task,
+            read(train),
+            read(validation),
+            artifact("signal"),
+            ObjectiveConfig(),
         ),
+        TryCompression((pruning, LowRankStep("low_rank")), student, teacher, reading, task, False),
         FitLinear(task, train, validation, held_out),
         AnswerHeldOut(artifact("student"), "soft, seed 0", reading, task, read(held_out)),
         AnswerLearnt(artifact("student"), "soft, seed 0", reading, task, read(training), (0, 2)),
@@ -387,7 +409,7 @@ def test_splits_that_a_stage_is_not_given_do_not_change_it(table: dict[type[Stag
         values = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
         parts = {name: value for name, value in values.items() if isinstance(value, (Part, Tokens))}
         if not parts:  # it reads no texts, or those of files
-            assert isinstance(stage, CompareLayers | SieveStream | LabelStream | ReadStream)
+            assert isinstance(stage, CompareLayers | TryCompression | SieveStream | LabelStream | ReadStream)
             continue
         given = {split for one in parts.values() for split in part_of(one).splits}
         whole = part_of(next(iter(parts.values()))).whole

@@ -34,7 +34,7 @@ def test_samples_name_labels_and_answers(
     texts = SimpleNamespace(dataset=SimpleNamespace(test=(example,)), task=task)
     findings: Any = SimpleNamespace(
         lesson=SimpleNamespace(texts=texts, signal=SimpleNamespace(task=task)),
-        chosen=SimpleNamespace(arm=SimpleNamespace(name="soft", results=[{"thresholds": ()}] * 2), index=1),
+        chosen=SimpleNamespace(arm=SimpleNamespace(name="soft"), index=1, thresholds=()),
         comparison=SimpleNamespace(units={"teacher": ([said],), "hard": ([nothing],), "soft": ([nothing], [said])}),
     )
     (sample,) = reporting.samples_of(findings)

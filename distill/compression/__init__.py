@@ -1,0 +1,1 @@
+"""What changes a trained model: pruning, low rank, rounding while it is trained on."""
