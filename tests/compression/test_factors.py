@@ -113,7 +113,12 @@ def test_a_token_counts_as_often_as_it_was_read_and_once_more() -> None:
     table = model.get_input_embeddings()
     ids = np.concatenate([one.input_ids for one in ROWS.encoded])
     root_V = roots_of(model, [table], SEEN)[table]
-    np.testing.assert_allclose(root_V.numpy() ** 2, np.bincount(ids, minlength=120) + 1)
+    counts_V = np.bincount(ids, minlength=120) + 1
+    np.testing.assert_allclose(root_V.numpy() ** 2, counts_V)
+    read_ND = np.repeat(table.weight.detach().double().numpy(), counts_V, axis=0)
+    least = np.linalg.norm(np.linalg.svd(read_ND, full_matrices=False)[1][5:])
+    axes_DR = factors(table.weight.T, root_V, 5).detach().double().numpy()
+    assert np.linalg.norm(read_ND - read_ND @ axes_DR @ axes_DR.T) == pytest.approx(least, rel=1e-5)
 
 
 def test_what_stays_whole_stays() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from distill.config import KlTerm, build_config
 from distill.errors import UserError
 from distill.models import load_model, parameter_count
 from distill.models.students import layers_of
+from distill.results import Figure, StageCost
+from distill.stages.artifacts import Artifact
 from distill.stages.compressible import TryCompression, check_compression
 from distill.stages.compressing import CutModel, RecoverStudent
-from distill.stages.context import Chosen
+from distill.stages.context import Chosen, Compressed
 from distill.stages.exporting import ExportModel
 from distill.stages.stage import identity
 from distill.stages.students import TrainStudent
@@ -26,7 +29,7 @@ from distill.training.devices import Machine
 from distill.training.loop import score
 
 STEPS = [{"name": "prune", "layers": 1, "feed_forward_share": 0.5}, {"name": "quantization_aware"}]
-TRAIN = {"steps": 4, "evaluations": 2, "batch_size": 16, "learning_rates": [1e-3, 8e-3]}
+TRAIN = {"steps": 4, "evaluations": 2, "batch_size": 16, "learning_rates": [1e-7, 8e-3]}
 CPU = Machine("cpu", "fp32", "as asked for", 1)
 
 
@@ -79,7 +82,7 @@ def test_the_recovery_is_the_training_of_the_chosen_arm_from_what_was_left(now: 
         assert own <= {"start", "budget", "objective", "beside"}
         assert [type(term) for term in one.objective.terms] == [KlTerm]
         assert (one.budget.steps, one.beside) == (4, None)
-    assert [one.rate for one in asked] == [1e-3, 8e-3] * 2
+    assert [one.rate for one in asked] == [1e-7, 8e-3] * 2
 
 
 def test_validation_chooses_and_each_step_goes_on_from_the_best(now: SmallRun) -> None:
@@ -87,19 +90,31 @@ def test_validation_chooses_and_each_step_goes_on_from_the_best(now: SmallRun) -
     assert chosen.compressed is not None
     start = chosen.arm.models[chosen.index]
     reached = chosen.arm.results[chosen.index]["validation"]
+    places = list[int]()
     for number, (cut, left) in enumerate(cuts):
         assert cut.model == start
         tried = recovered[2 * number : 2 * number + 2]
         assert {stage.start for stage, _ in tried} == {left}
         scores = [artifact.read("result.json")["validation"] for _, artifact in tried]
-        start = tried[int(np.argmax(scores))][1]
+        places.append(int(np.argmax(scores)))
+        start = tried[places[-1]][1]
         told = chosen.compressed.steps[number]
         assert (told.before, told.cut, told.recovered) == (reached, left.read("result.json")["validation"], max(scores))
-        assert told.learning_rate == tried[int(np.argmax(scores))][0].rate
+        assert told.learning_rate == tried[places[-1]][0].rate
         reached = max(scores)
+    assert 1 in places  # the first is not the best everywhere
     assert chosen.model == chosen.compressed.model == start
     assert chosen.thresholds == tuple(start.read("result.json")["thresholds"])
     assert [stage.model for stage, _ in now.of(ExportModel) if stage.who == "student"] == [start]
+
+
+def test_the_thresholds_are_those_of_what_was_left(tmp_path: Path) -> None:
+    cost = StageCost("made", 1.0, Figure(None, "J", "unavailable", "no counter"))
+    (tmp_path / "result.json").write_text('{"thresholds": [0.25]}')
+    model = Artifact(tmp_path, "recovered", cost)
+    arm: Any = SimpleNamespace(results=[{"thresholds": [0.5]}], models=[model])
+    assert Chosen(arm, 0).thresholds == (0.5,)
+    assert Chosen(arm, 0, Compressed(model, (), ())).thresholds == (0.25,)
 
 
 def test_a_step_is_what_it_says(now: SmallRun) -> None:
