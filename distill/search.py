@@ -54,7 +54,9 @@ class Trained:
     @property
     def seconds(self) -> float:
         """Of its trainings, also those of an earlier run that it shares them with."""
-        return math.fsum(cost.seconds for cost in self.report.costs if cost.stage.startswith("student"))
+        return math.fsum(
+            cost.seconds for cost in self.report.costs if cost.stage.startswith(("student", "compression"))
+        )
 
     @property
     def arm(self) -> ArmResult:
@@ -65,7 +67,8 @@ class Trained:
 def ladder(layers: int) -> dict[str, tuple[str, ...]]:
     """The overrides of each rung, for a teacher of so many layers."""
     counts = {f"{n} layer{'s' * (n > 1)}": ("student=layers", f"student.count={n}") for n in range(1, layers)}
-    return {"static": ("student=static",), "LSTM": ("student=lstm",), **counts, "thin": ("student=thin",)}
+    pruned = {"thin": ("student=thin",), "pruned": ("student=whole", "compression=prune")}
+    return {"static": ("student=static",), "LSTM": ("student=lstm",), **counts, **pruned}
 
 
 def layers_of(config: Config) -> int:
@@ -141,9 +144,12 @@ def rung_of(config: Config, name: str, exports: str) -> Config:
 
 
 def brief(config: Config) -> Config:
-    """The same with a part of the steps."""
-    steps = math.ceil(config.train.steps / SHORT)
-    return replace(config, name=f"{config.name}-short", train=replace(config.train, steps=steps))
+    """The same with a part of the steps, also of those in which a compressed model recovers."""
+    shorter = [
+        replace(train, steps=math.ceil(train.steps / SHORT)) for train in (config.train, config.compression.train)
+    ]
+    compression = replace(config.compression, train=shorter[1])
+    return replace(config, name=f"{config.name}-short", train=shorter[0], compression=compression)
 
 
 def climb(short: Sequence[Trained], limits: Mapping[str, float]) -> list[Trained]:
@@ -177,7 +183,7 @@ def hoped_for(short: Trained) -> Iterator[Offer]:
     least. A file that fell at its gate is hoped for, too, since the full training may pass.
     """
     lows = [offer.drop.low for offer in short.offers]
-    won = last_doubling(short.arm)
+    won = None if short.config.compression.steps else last_doubling(short.arm)  # no curve of a recovery is kept
     lost = NO_DROP
     if lows and won is not None and math.isfinite(min(lows)):
         lost = max(NO_DROP, min(lows) - math.log2(SHORT) * HOPE * max(100 * won, LEAST_WON))

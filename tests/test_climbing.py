@@ -12,6 +12,7 @@ from distill.evaluation.choice import choose, key_of
 from distill.results import CurvePoint, Estimate, Figure, Offer
 from distill.search import Trained, bound, climb, hoped_for, ladder, last_doubling
 
+PLAIN, PRUNED = SimpleNamespace(steps=()), SimpleNamespace(steps=("prune",))
 LIMITS = [{"drop": 2.0, "size_mb": 3.0}, {"drop": 1.0}, {"size_mb": 2.0}, {"latency_ms": 2.0, "drop": 3.0}, {}]
 
 
@@ -55,7 +56,7 @@ def test_what_climbing_finds_is_what_training_everything_finds(monkeypatch: pyte
             curve = ((12, 0.7), (25, 0.7 + won))
             regained = float(generator.uniform(0, 2)) * max(100 * won, 0.5)  # no doubling wins more than the last
             noisy = (latencies[0] * 0.8, latencies[1] * 0.8)
-            config: Any = SimpleNamespace(name=rung, train=SimpleNamespace(steps=100))
+            config: Any = SimpleNamespace(name=rung, train=SimpleNamespace(steps=100), compression=PLAIN)
             short.append(Trained(rung, config, report_of(drop, sizes, latencies, curve)))  # type: ignore[arg-type]
             whole[rung] = report_of(drop - regained, sizes, noisy, curve)  # type: ignore[arg-type]
         asked: list[str] = []
@@ -91,7 +92,7 @@ def test_what_climbing_finds_is_what_training_everything_finds(monkeypatch: pyte
     ],
 )
 def test_hope_is_what_further_doublings_may_win(curve: Any, lost: float) -> None:
-    config: Any = SimpleNamespace(name="a")
+    config: Any = SimpleNamespace(name="a", compression=PLAIN)
     fp32, int8 = hoped_for(Trained("a", config, report_of(10.0, (4.0, 1.0), (2.0, 1.0), curve)))
     assert fp32.drop.value == int8.drop.value == pytest.approx(lost)
     assert (fp32.size_mb, int8.size_mb) == (4.0, 1.0)
@@ -100,7 +101,7 @@ def test_hope_is_what_further_doublings_may_win(curve: Any, lost: float) -> None
 
 
 def test_a_file_that_fell_at_its_gate_is_hoped_for_and_one_without_files_is_not() -> None:
-    config: Any = SimpleNamespace(name="a")
+    config: Any = SimpleNamespace(name="a", compression=PLAIN)
     fallen = report_of(10.0, (4.0, 1.0), (2.0, 1.0), ((12, 0.6), (25, 0.61)))
     fallen.target.offers = tuple(one for one in fallen.target.offers if one.variant == "fp32")
     one = Trained("a", config, fallen)
@@ -115,6 +116,12 @@ def test_the_second_half_is_told_by_steps() -> None:
 
 
 def test_the_ladder_of_a_teacher_has_all_of_its_layers_but_the_last() -> None:
-    assert list(ladder(4)) == ["static", "LSTM", "1 layer", "2 layers", "3 layers", "thin"]
+    assert list(ladder(4)) == ["static", "LSTM", "1 layer", "2 layers", "3 layers", "thin", "pruned"]
     assert ladder(4)["2 layers"] == ("student=layers", "student.count=2")
-    assert list(ladder(0)) == list(ladder(1)) == ["static", "LSTM", "thin"]
+    assert list(ladder(0)) == list(ladder(1)) == ["static", "LSTM", "thin", "pruned"]
+
+
+def test_nothing_is_known_of_how_fast_a_compressed_model_recovers() -> None:
+    config: Any = SimpleNamespace(name="a", compression=PRUNED)
+    report = report_of(10.0, (4.0, 1.0), (2.0, 1.0), ((12, 0.6), (25, 0.61)))
+    assert [offer.drop.value for offer in hoped_for(Trained("a", config, report))] == [-100.0, -100.0]

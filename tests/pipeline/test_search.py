@@ -21,12 +21,14 @@ QUICK = [
     "train.steps=16",
     "train.evaluations=4",
     "train.learning_rates=[2e-3]",
+    "compression.train.steps=8",
+    "compression.train.learning_rates=[2e-3]",
     "measure.seconds=0.02",
     "export.max_drop=60",
     "threads=1",
     "device=cpu",
 ]
-RUNGS = ["static", "LSTM", "1 layer", "thin"]
+RUNGS = ["static", "LSTM", "1 layer", "thin", "pruned"]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,8 @@ def test_the_ladder_is_climbed_until_nothing_left_can_be_better(place: Workplace
     found, report = found_in(place, "a"), place.report("a")
     assert [rung.name for rung in found.rungs] == RUNGS
     short, full = ([c for c in ran if c.train.steps == steps and c.name != "a"] for steps in (4, 16))
-    assert [c.name for c in short] == ["a-static-short", "a-lstm-short", "a-1-layer-short", "a-thin-short"]
+    assert [c.name for c in short] == [f"a-{name.replace(' ', '-').lower()}-short" for name in RUNGS]
+    assert {c.compression.train.steps for c in short} == {2}  # of 8
     assert {c.arms for c in ran} == {("linear", "soft+transfer")}
     of_full = {rung.name for rung in found.rungs if rung.trained == "full"}
     assert {c.name for c in full} == {f"a-{name.replace(' ', '-')}" for name in of_full}
