@@ -425,9 +425,9 @@ class CompressionResult:
     cut: float
     """Score behind it, before the model was trained on."""
     recovered: float
-    """Score of the model that was trained on."""
-    learning_rate: float
-    """With which it was, the best on validation."""
+    """Score of the model that was trained on, or of what the step left, where no training was better."""
+    learning_rate: float | None
+    """The best on validation; None where no training was."""
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,8 @@ def compression_in_words(report: Report) -> tuple[str, ...]:
     return tuple(
         f"{step.name} ({step.what}): {parameters(step.parameters_before)} parameters before, "
         f"{parameters(step.parameters_after)} after; {metric_in_words(report)} on validation {reached(step.before)} "
-        f"before, {reached(step.cut)} behind it, {reached(step.recovered)} after training on"
+        f"before, {reached(step.cut)} behind it, "
+        + (f"{reached(step.recovered)} after training on" if step.learning_rate else "which no training bettered")
         for step in report.compression
     )
 

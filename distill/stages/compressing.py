@@ -117,7 +117,8 @@ def compress(this: Run, lesson: Lesson, chosen: Chosen) -> Chosen:
     """The chosen model after all steps of the recipe; of one seed, the chosen one.
 
     Each step is followed by a training on the texts of the chosen arm, from its signal, with its seed; of the learning
-    rates of ``compression.train`` the best on validation is taken. Terms that look inside of the teacher are left out
+    rates of ``compression.train`` the best on validation is taken, or what the step left, where no training is better
+    than that. Terms that look inside of the teacher are left out
     of the objective, since layers and heads no longer stand beside those of the teacher.
     """
     config = this.config.compression
@@ -129,7 +130,7 @@ def compress(this: Run, lesson: Lesson, chosen: Chosen) -> Chosen:
             this.artifacts.get(recovery_of(this, lesson, chosen, cut, step, rate))
             for rate in config.train.learning_rates
         ]
-        best = best_of(tried)
+        best = best_of([*tried, cut])
         left, result = cut.read("result.json"), best.read("result.json")
         found.append(
             CompressionResult(
@@ -140,7 +141,7 @@ def compress(this: Run, lesson: Lesson, chosen: Chosen) -> Chosen:
                 before=reached,
                 cut=left["validation"],
                 recovered=result["validation"],
-                learning_rate=result["learning_rate"],
+                learning_rate=result.get("learning_rate"),
             )
         )
         costs += [cut.cost, *(one.cost for one in tried)]

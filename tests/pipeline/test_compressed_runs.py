@@ -54,19 +54,27 @@ def test_a_compressed_model_is_what_answers(place: Workplace, choice: str, share
     assert "nothing has changed" in place.err
 
 
-def test_a_fine_tuned_classifier_is_compressed_without_a_student_of_its_own(permuted: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("choice", ["prune", pytest.param("none", marks=pytest.mark.slow)])
+def test_a_fine_tuned_classifier_is_compressed_without_a_student_of_its_own(
+    choice: str, permuted: Path, tmp_path: Path
+) -> None:
     place = Workplace(tmp_path, [])
     (tmp_path / "texts.txt").write_text("".join(f"{text}\n" for text in texts_of_reviews(200)))
     command = ["compress", str(permuted), "--texts", "texts.txt", "student=whole", "export.max_drop=60", "name=small"]
     recovery = [f"compression.train.{one}" for one in ("steps=30", "evaluations=2", "learning_rates=[2e-3]")]
     others = ["threads=1", "device=cpu", "measure.enabled=false", "export.variants=[fp32]"]
-    assert place.distill(*command, "compression=prune", *recovery, *others) == 0, place.err
+    assert place.distill(*command, f"compression={choice}", *recovery, *others) == 0, place.err
     report = place.report()
-    (step,) = report.compression
-    assert step.parameters_after <= step.parameters_before / 2
-    student = next(arm for arm in report.arms if arm.name == "soft")
+    arms = {arm.name: arm for arm in report.arms}
+    student, teacher = arms["soft"], arms["teacher"]
+    assert student.parameters is not None
+    assert teacher.parameters is not None
+    assert student.parameters < teacher.parameters  # of its vocabulary what the texts use
     assert (student.score.value, student.budget, student.agreement) == (1.0, 0, 1.0)
-    assert step.before == 1.0
+    for step in report.compression:
+        assert step.before == 1.0
+        assert step.parameters_after <= step.parameters_before / 2
+    assert [step.name for step in report.compression] == ([] if choice == "none" else [choice])
     assert load(place.folder / "exports/small")(["a film"])[0].label in ("rotten", "fresh")
 
 

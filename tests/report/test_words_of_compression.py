@@ -36,6 +36,13 @@ def test_each_step_is_told_everywhere(compressed: Report, report: Report) -> Non
     assert "prune 6 of 12 heads a layer; learning rate 0.0005 22.7 M 11.2 M 84.2 61.1 83.7" in page
     assert f"seed {compressed.exported_seed} is compressed" in page
     assert from_json(Report, to_json(compressed)) == compressed
+    as_cut = dataclasses.replace(STEP, recovered=0.611, learning_rate=None)
+    compressed = dataclasses.replace(report, compression=(as_cut,))
+    assert compression_in_words(compressed) == (
+        WORDS.replace("83.7 % after training on", "which no training bettered"),
+    )
+    assert "6 of 12 heads a layer; no training bettered it" in render_html(compressed)
+    assert from_json(Report, to_json(compressed)) == compressed
     assert compression_in_words(report) == ()
     assert "Compression" not in render_html(report)
 

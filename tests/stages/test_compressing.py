@@ -18,8 +18,8 @@ from distill.models.students import layers_of
 from distill.results import Figure, StageCost
 from distill.stages.artifacts import Artifact
 from distill.stages.compressible import TryCompression, check_compression
-from distill.stages.compressing import CutModel, RecoverStudent
-from distill.stages.context import Chosen, Compressed
+from distill.stages.compressing import CutModel, RecoverStudent, compress
+from distill.stages.context import Chosen, Compressed, Run
 from distill.stages.exporting import ExportModel
 from distill.stages.stage import identity
 from distill.stages.students import TrainStudent
@@ -95,12 +95,12 @@ def test_validation_chooses_and_each_step_goes_on_from_the_best(now: SmallRun) -
         assert cut.model == start
         tried = recovered[2 * number : 2 * number + 2]
         assert {stage.start for stage, _ in tried} == {left}
-        scores = [artifact.read("result.json")["validation"] for _, artifact in tried]
+        scores = [artifact.read("result.json")["validation"] for artifact in (*(a for _, a in tried), left)]
         places.append(int(np.argmax(scores)))
-        start = tried[places[-1]][1]
+        start = (*(a for _, a in tried), left)[places[-1]]
         told = chosen.compressed.steps[number]
         assert (told.before, told.cut, told.recovered) == (reached, left.read("result.json")["validation"], max(scores))
-        assert told.learning_rate == tried[places[-1]][0].rate
+        assert told.learning_rate == (1e-7, 8e-3, None)[places[-1]]
         reached = max(scores)
     assert 1 in places  # the first is not the best everywhere
     assert chosen.model == chosen.compressed.model == start
@@ -280,3 +280,22 @@ def test_only_a_copy_of_the_teacher_is_left_untrained(changes: dict[str, Any], m
     assert build_config(base).train.steps == 0
     with pytest.raises(UserError, match=message):
         build_config({**base, **changes})
+
+
+def test_what_no_training_betters_is_kept_as_it_was_cut(now: SmallRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Artifact.read
+
+    def none_is_better(self: Artifact, name: str) -> Any:
+        found = read(self, name)
+        if self.directory.name.startswith(RecoverStudent.name) and name == "result.json":
+            return {**found, "validation": 0.0}
+        return found
+
+    monkeypatch.setattr(Artifact, "read", none_is_better)
+    this = Run(now.config, CPU)
+    kept = compress(this, now.values["keep_states"], dataclasses.replace(chosen_of(now), compressed=None))
+    assert kept.compressed is not None
+    assert [step.learning_rate for step in kept.compressed.steps] == [None, None]
+    assert [step.recovered for step in kept.compressed.steps] == [step.cut for step in kept.compressed.steps]
+    assert kept.model.directory.name.startswith(CutModel.name)
+    assert kept.thresholds == tuple(kept.model.read("result.json")["thresholds"])
