@@ -67,7 +67,8 @@ class Trained:
 def ladder(layers: int) -> dict[str, tuple[str, ...]]:
     """The overrides of each rung, for a teacher of so many layers."""
     counts = {f"{n} layer{'s' * (n > 1)}": ("student=layers", f"student.count={n}") for n in range(1, layers)}
-    pruned = {"thin": ("student=thin",), "pruned": ("student=whole", "compression=prune")}
+    whole = ("student=whole", "compression=prune", "arms=[linear,soft+transfer]")  # untrained, it has one arm
+    pruned = {"thin": ("student=thin",), "pruned": whole}
     return {"static": ("student=static",), "LSTM": ("student=lstm",), **counts, **pruned}
 
 
