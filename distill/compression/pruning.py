@@ -34,7 +34,7 @@ def prune(model: PreTrainedModel, step: PruneStep, seen: Evidence | None) -> tup
     units, width = units_share < 1, width_share < 1
     matters = nothing_known(model, units, width)
     if seen is not None and (units or width):
-        matters = importance_of(model, seen.rows, units, width, taught=seen.taught)
+        matters = importance_of(model, seen.rows, units, width, signal=None if seen.taught is None else seen.taught[1])
     if width:
         model = keep_width(model, matters.heads_KH, matters.states_D, width_share)
     if units:  # last: as many units as a state has numbers could not be told from them

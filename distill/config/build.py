@@ -122,7 +122,8 @@ def _choice(choices: list[Any], value: Any, where: str) -> Any:
     return _dataclass(by_name[value["name"]], value, where)
 
 
-def _dataclass(kind: Any, value: Any, where: str) -> Any:
+def _dataclass(kind: Any, value: Any, where: str, default: Any = dataclasses.MISSING) -> Any:
+    """What ``value`` does not say is as in ``default``, where the field that it stands for has one."""
     if not isinstance(value, dict):
         raise UserError(f"{where or 'the recipe'} is {value!r}; expected a mapping")
     hints = typing.get_type_hints(kind)
@@ -130,12 +131,19 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
         if key not in hints:
             path = f"{where}.{key}" if where else str(key)
             raise UserError(f"unknown key '{path}'{nearest(str(key), hints)}")
+    found = {}
     for field in dataclasses.fields(kind):
+        path = f"{where}.{field.name}" if where else field.name
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and field.name not in value:
-            path = f"{where}.{field.name}" if where else field.name
-            raise UserError(f"'{path}' is missing; set it in the recipe")
-    return kind(**{k: _convert(hints[k], v, f"{where}.{k}" if where else str(k)) for k, v in value.items()})
+        if field.name not in value:
+            if required and default is dataclasses.MISSING:
+                raise UserError(f"'{path}' is missing; set it in the recipe")
+            continue
+        if hints[field.name] is type(field.default) and dataclasses.is_dataclass(field.default):
+            found[field.name] = _dataclass(hints[field.name], value[field.name], path, field.default)
+        else:
+            found[field.name] = _convert(hints[field.name], value[field.name], path)
+    return kind(**found) if default is dataclasses.MISSING else dataclasses.replace(default, **found)
 
 
 def check(config: Config) -> None:

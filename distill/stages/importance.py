@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from distill.config import LayersStudent
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Run, Signal, Texts
+from distill.stages.context import Run, Signal, Texts, open_store
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
@@ -16,7 +16,7 @@ from distill.training.devices import Machine
 
 @dataclass(frozen=True)
 class RankParts(Stage):
-    """How much the loss on labelled texts depends on each part of the teacher."""
+    """How much the loss on training texts depends on each part of the teacher."""
 
     name: ClassVar[str] = "importance"
     rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
@@ -31,6 +31,8 @@ class RankParts(Stage):
     """Whether of feed-forward units."""
     width: bool
     """Whether of attention heads and states."""
+    signal: Artifact | None = None
+    """What the teacher says of the texts, where they have no labels."""
 
     @property
     def what(self) -> str:
@@ -41,10 +43,12 @@ class RankParts(Stage):
         """Leaves ``importance.npz``."""
         from distill.models import load_model
         from distill.training.importance import importance_of
+        from distill.training.signal import Stored
 
         teacher = load_model(self.teacher.directory / "model", self.task).model.to(machine.place)
         rows = self.texts.rows(self.task, self.reading)
-        importance_of(teacher, rows, self.units, self.width).save(folder / "importance.npz")
+        signal = None if self.signal is None else Stored(open_store(self.signal), self.texts.examples)
+        importance_of(teacher, rows, self.units, self.width, signal=signal).save(folder / "importance.npz")
 
 
 def rank_parts(this: Run, texts: Texts, signal: Signal) -> Artifact | None:
@@ -54,4 +58,10 @@ def rank_parts(this: Run, texts: Texts, signal: Signal) -> Artifact | None:
         return None
     tokens = tokens_of(this, texts, texts.dataset.part("train"))
     units, width = student.feed_forward_share < 1, student.width_share < 1
-    return this.artifacts.get(RankParts(teacher, texts.reading, texts.task, tokens, units, width))
+    answers = signal.answers if lacks_labels(this, texts) else None
+    return this.artifacts.get(RankParts(teacher, texts.reading, texts.task, tokens, units, width, answers))
+
+
+def lacks_labels(this: Run, texts: Texts) -> bool:
+    """Whether training texts have none: those of a model that writes have their own words."""
+    return this.config.data.label is None and not texts.task.writes

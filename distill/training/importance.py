@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from distill.config import HardTerm
 from distill.models.narrowing import feed_forwards
 from distill.models.width import attentions
-from distill.objectives import Objective, Seen
+from distill.objectives import Objective, OnTeacher, Seen
+from distill.objectives.objective import PSEUDO
 from distill.training.batching import each_tensor
 from distill.training.problem import Rows
 from distill.training.signal import Signal, look
@@ -50,10 +51,10 @@ Taught = tuple[Objective, Signal]
 
 
 def importance_of(
-    model: Any, rows: Rows, units: bool = True, width: bool = True, seed: int = 0, taught: Taught | None = None
+    model: Any, rows: Rows, units: bool = True, width: bool = True, seed: int = 0, signal: Signal | None = None
 ) -> Importance:
     """Of feed-forward ``units``, and of the heads and states that make up the ``width``; empty where not asked for. The
-    loss is that on labels, or on what a teacher says.
+    loss is that on labels, or on the answers of a teacher in their place.
 
     Gradient times activation, added up over the tokens of a text, and over the numbers of a head; its absolute value,
     added up over texts, and of states over the layers (Michel, Levy and Neubig 2019, equation 2; Molchanov et al.
@@ -73,6 +74,7 @@ def importance_of(
     units_KF = np.zeros((len(of_units), of_units[0].in_features if units else 0))
     heads_KH = np.zeros((len(of_heads), heads))
     states_D = np.zeros(of_heads[0].out_features if width else 0)
+    taught = None if signal is None else (answers_as_labels(rows.task.kind), signal)
     loss_of = loss_on(model, rows, taught, frozenset({"hidden"}) if width else frozenset())
     for texts in batches_of(rows, seed):
         loss, seen = loss_of(texts)
@@ -89,6 +91,18 @@ def importance_of(
     for hook in hooks:
         hook.remove()
     return Importance(*(found.astype(np.float32) for found in (units_KF, heads_KH, states_D)))
+
+
+def answers_as_labels(kind: str) -> Objective:
+    """The teacher's likeliest answers in the place of labels. Against soft labels their own teacher, or a copy of it,
+    loses nothing, and no part of it would matter. A number has no likeliest one: there it is the number that parts
+    change."""
+    return Objective([OnTeacher(1.0, number_itself if kind == "number" else PSEUDO[kind])])
+
+
+def number_itself(student: Tensor, teacher: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """[B, U, 1] of answers, added up, and how many there are."""
+    return student.float().squeeze(-1).masked_fill(~mask, 0.0).sum(), mask.sum()
 
 
 def mattered(x_RLD: Tensor, parts: int) -> NDArray[np.float64]:

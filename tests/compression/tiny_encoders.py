@@ -38,8 +38,8 @@ SIZES: dict[str, Any] = {
 }
 
 
-def bert() -> Any:
-    return made(BertForSequenceClassification, BertConfig(**SIZES))
+def bert(labels: int = 3) -> Any:
+    return made(BertForSequenceClassification, BertConfig(**{**SIZES, "num_labels": labels}))
 
 
 def electra() -> Any:

@@ -129,6 +129,26 @@ def test_what_is_wrong_is_named_with_its_path_and_the_mend(changes: dict[str, An
         build_config(_recipe(**changes))
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, (600, (3e-5, 1e-4, 3e-4), 10, 3)),
+        ({"steps": 40}, (40, (3e-5, 1e-4, 3e-4), 10, 3)),
+        ({"steps": 40, "learning_rates": [1e-4], "patience": 0}, (40, (1e-4,), 10, 0)),
+    ],
+)
+def test_what_a_recipe_does_not_say_of_a_training_is_as_where_that_stands(
+    given: dict[str, Any], found: tuple[Any, ...]
+) -> None:
+    values = _recipe()
+    values["teacher"]["train"] = given
+    train = build_config(values).teacher.train  # type: ignore[union-attr]
+    assert (train.steps, train.learning_rates, train.evaluations, train.patience) == found
+    assert build_config(_recipe() | {"train": {"steps": 40}}).train.learning_rates == TrainConfig().learning_rates
+    recovery = build_config(_recipe() | {"compression": {"train": {"steps": 40}}}).compression.train
+    assert (recovery.steps, recovery.learning_rates) == (40, (2e-4, 5e-4))
+
+
 @pytest.mark.parametrize("key", ["data", "teacher", "student", "name"])
 def test_a_required_key_that_is_missing_is_named(key: str) -> None:
     values = _recipe()
