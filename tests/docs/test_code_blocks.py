@@ -51,8 +51,13 @@ RUNS = [one for one in ASKED if one[1][1] in ("run", "compress", "search")]
 
 
 def named(cases: list[tuple[str, list[str]]]) -> list[object]:
-    """Each command once, whatever number of pages name it."""
-    seen = {" ".join(words): pytest.param(words, id=f"{page}: {' '.join(words)}") for page, words in reversed(cases)}
+    """Each command once, whatever number of pages name it; those that export are slow."""
+    seen = {
+        " ".join(words): pytest.param(
+            words, id=f"{page}: {' '.join(words)}", marks=pytest.mark.slow if words[1] == "export" else ()
+        )
+        for page, words in reversed(cases)
+    }
     return list(reversed(seen.values()))
 
 

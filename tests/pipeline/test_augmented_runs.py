@@ -50,7 +50,7 @@ def slow(*values: object) -> object:
     ("task", "augment", "arms", "models"),
     [
         ("token-classification", "mask_ngrams", "[linear,hard,hard+augmented,soft+transfer]", OF_LAYERS),
-        ("token-classification", "masked_lm", "[linear,hard,hard+augmented,soft+transfer]", OTHER_TOKENS),
+        slow("token-classification", "masked_lm", "[linear,hard,hard+augmented,soft+transfer]", OTHER_TOKENS),
         slow("text-classification", "masked_lm", "[linear,hard,soft+transfer]", OF_LAYERS),
         slow("token-classification", "words", "[linear,hard,soft+transfer]", OTHER_TOKENS),
         slow("multi-label-classification", "words", "[linear,hard,hard+augmented,pseudo+transfer]", OF_LAYERS),

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.usefixtures("measured_here", "plots_stay_undrawn")
 UNTRAINED = ("cascade.max_drop=25", "student=lstm", "train.steps=2", "train.learning_rates=[1e-4]", "name=both")
 
 
+@pytest.mark.slow
 def test_a_student_that_learnt_little_asks_its_teacher(finished: Workplace, copy: Copier) -> None:
     place = copy(finished)
     place.overrides = [one for one in place.overrides if not one.startswith("student.")]

@@ -100,12 +100,16 @@ def _columns(task: str) -> list[str]:
             marks=pytest.mark.slow,
         ),
         ("token-classification", ["student=gru", "student.embeddings=teacher"]),
-        ("token-classification", ["student=transformer", "student.vocabulary.trim=true", "objective=minilmv2"]),
+        pytest.param(
+            "token-classification",
+            ["student=transformer", "student.vocabulary.trim=true", "objective=minilmv2"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param("text-classification", ["student.count=1", "objective=tinybert"], marks=pytest.mark.slow),
         pytest.param("multi-label-classification", ["student.layers=[0,1]", "objective=pkd"], marks=pytest.mark.slow),
         pytest.param("question-answering", ["student.count=1", "objective=hidden"], marks=pytest.mark.slow),
-        ("regression", ["student=static"]),
-        ("multi-label-classification", ["student=narrow"]),
+        pytest.param("regression", ["student=static"], marks=pytest.mark.slow),
+        pytest.param("multi-label-classification", ["student=narrow"], marks=pytest.mark.slow),
         pytest.param("token-classification", ["student=thin", "objective=minilmv2"], marks=pytest.mark.slow),
         pytest.param(
             "multi-label-classification", ["student=static", "student.start=embeddings"], marks=pytest.mark.slow
@@ -164,7 +168,7 @@ def test_thresholds_chosen_on_validation_stand_in_the_bundle(tmp_path: Path, enc
     assert len(set(np.round(bundle.task.thresholds, 6))) > 1
 
 
-@pytest.mark.parametrize("trim", ["false", "true"])
+@pytest.mark.parametrize("trim", [pytest.param("false", marks=pytest.mark.slow), "true"])
 def test_a_pretrained_student_stands_against_one_that_was_only_fine_tuned(
     trim: str, tmp_path: Path, encoder: Path
 ) -> None:

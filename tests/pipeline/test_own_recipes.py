@@ -64,9 +64,9 @@ def _pairs_of_reviews(folder: Path, student: str, settings: str) -> tuple[Workpl
     [
         ("layers", "count: 1"),
         ("lstm", "architecture: {hidden_size: 16}"),
-        ("transformer", "architecture: {hidden_size: 16}"),
+        pytest.param("transformer", "architecture: {hidden_size: 16}", marks=pytest.mark.slow),
         ("transformer", "architecture: {hidden_size: 16, pairs: together}"),
-        ("static", "architecture: {hidden_size: 16}"),
+        pytest.param("static", "architecture: {hidden_size: 16}", marks=pytest.mark.slow),
     ],
 )
 def test_recipe_file_of_ones_own_with_a_sentence_pair(student: str, settings: str, tmp_path: Path) -> None:

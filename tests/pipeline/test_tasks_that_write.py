@@ -156,7 +156,9 @@ def test_a_language_model_in_a_gguf_file_is_a_teacher(tmp_path: Path) -> None:
         assert said in place.err
 
 
-@pytest.mark.parametrize(("task", "name"), [("language-modelling", "gpt2"), ("text-to-text", "t5")])
+@pytest.mark.parametrize(
+    ("task", "name"), [("language-modelling", "gpt2"), pytest.param("text-to-text", "t5", marks=pytest.mark.slow)]
+)
 def test_a_student_with_a_tokenizer_of_its_own_learns_from_text(task: str, name: str, tmp_path: Path) -> None:
     columns = write_world(tmp_path, task, 60)
     source = teacher_in(tmp_path, name, texts_in(tmp_path))

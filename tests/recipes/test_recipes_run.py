@@ -16,7 +16,7 @@ from distill.results import Report, from_json
 
 pytestmark = pytest.mark.usefixtures("measured_here", "plots_stay_undrawn")
 
-SOME = ("quickstart", "embeddings")
+SOME = ("quickstart",)
 """Run by default, since `tests/pipeline` runs each task; the others run in CI."""
 OWN_WORLD = ("data.labelled=null", "data.transfer_limit=null")
 

@@ -68,11 +68,12 @@ def test_several_processes_train_as_one_does(alone: tuple[Path, dict[str, Any]],
             assert found[0][name]["best"] == pytest.approx(expected[name]["best"], rel=1e-5, nan_ok=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "word"),
     [
         ("killed", "SIGKILL"),
-        pytest.param("fails", "rank 1 has no more memory", marks=pytest.mark.slow),  # ends as a killed one does
+        ("fails", "rank 1 has no more memory"),
     ],
 )
 def test_a_process_that_dies_ends_the_others(alone: tuple[Path, dict[str, Any]], how: str, word: str) -> None:
