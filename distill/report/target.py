@@ -21,7 +21,7 @@ def target_in_words(result: TargetResult | None, scale: Scale) -> tuple[str, ...
         first += " by the estimate, not shown: the interval's end is beyond the limit of the drop"
     limits = [limit_in_words(result, name, scale) for name in result.limits]
     ship = [
-        f"ship that: {SHIP.get(name, name)} loses {points(lost, scale)} to the teacher on validation"
+        f"ship that: {SHIP.get(name, name)} {lost_in_words(lost, scale)} against the teacher on validation"
         for name, lost in result.floors.items()
     ]
     return (f"The target is {first}.", *limits, *ship)
@@ -34,9 +34,11 @@ def limit_in_words(result: TargetResult, name: str, scale: Scale) -> str:
     if name == "drop":
         low, high = offer.drop.low / 100, offer.drop.high / 100
         gains = scale.gains
-        interval = f" [{gains.read(low):.{digits(scale)}f}, {gains.read(high):.{digits(scale)}f}]"
-        known = f"loses {points(offer.drop.value, scale)}{interval if math.isfinite(high) else ''} to the teacher on "
-        known += f"validation, {gains.read(limit / 100):g} allowed"
+        known = f"{lost_in_words(offer.drop.value, scale)} against the teacher on validation, "
+        if math.isfinite(high):
+            known += f"95 % interval of the loss {gains.read(low):.{digits(scale)}f} to "
+            known += f"{gains.read(high):.{digits(scale)}f}, "
+        known += f"{gains.read(limit / 100):g} allowed"
         beyond = "" if over is None else points(over, scale)
     else:
         value = offer.figures[name]
@@ -54,6 +56,11 @@ def points(lost: float, scale: Scale) -> str:
     """``1.25 points``; hundredths of a score as people read them."""
     gains = scale.gains
     return f"{gains.read(lost / 100):.{digits(scale)}f} {gains.steps}"
+
+
+def lost_in_words(lost: float, scale: Scale) -> str:
+    """``loses 1.25 points``, or gains them."""
+    return f"{'loses' if lost >= 0 else 'gains'} {points(abs(lost), scale)}"
 
 
 def missed_in_words(result: TargetResult | None, scale: Scale) -> str:

@@ -20,7 +20,8 @@ def offer(name: str, drop: float, megabytes: float, latency: float = 1.0) -> Off
 
 
 OFFERS = (offer("teacher int8", 0.2, 23.0), offer("2 layers int8", 1.25, 6.4), offer("2 layers fp32", 1.25, 25.0))
-MET = TargetResult({"drop": 2.0, "size_mb": 10.0}, OFFERS, "2 layers int8", {}, True, ("2 layers int8", "teacher int8"))
+MORE = (*OFFERS, offer("a gain int8", -0.8, 30.0))
+MET = TargetResult({"drop": 2.0, "size_mb": 10.0}, MORE, "2 layers int8", {}, True, ("2 layers int8", "teacher int8"))
 RUNGS = (
     Rung("LSTM", "short", "cut off after 375 steps: at best 1 MB", (offer("LSTM int8", 9.0, 1.0),), 30.0),
     Rung("2 layers", "full", "", OFFERS[1:], 90.0),
@@ -37,7 +38,15 @@ SEARCH = Search("compress-x", "accuracy", MET, RUNGS, 130.0, 120.0)
         ({"missed": {"drop": 0.25}, "limits": {"drop": 1.0}}, "1 allowed: missed by 0.25 points"),
         ({"missed": {"drop": 0.25}}, "The target is not met; the nearest is 2 layers int8."),
         ({}, "6.40 MB, 10 allowed: met"),
-        ({}, "loses 1.25 points [0.75, 1.75] to the teacher on validation, 2 allowed: met"),
+        (
+            {},
+            "loses 1.25 points against the teacher on validation, 95 % interval of the loss 0.75 to 1.75, 2 allowed: "
+            "met",
+        ),
+        (
+            {"chosen": "a gain int8"},
+            "gains 0.80 points against the teacher on validation, 95 % interval of the loss -1.30",
+        ),
         ({"missed": {"size_mb": 1.4}, "limits": {"size_mb": 5.0}}, "6.40 MB, 5 allowed: missed by 1.40 MB"),
         ({"missed": {"latency_ms": math.nan}, "limits": {"latency_ms": 5.0}}, "5 allowed: missed by what is not known"),
         ({"floors": {"linear": 0.5}}, "ship that: a linear model on TF-IDF"),
@@ -50,7 +59,8 @@ def test_each_limit_is_said_to_be_met_or_by_how_much_it_is_missed(changes: dict[
 
 
 def test_a_drop_is_told_in_the_units_of_its_metric() -> None:
-    assert "loses 0.0125 bits per byte [0.0075, 0.0175]" in target_in_words(MET, BITS)[1]
+    assert "loses 0.0125 bits per byte against" in target_in_words(MET, BITS)[1]
+    assert "interval of the loss 0.0075 to 0.0175, " in target_in_words(MET, BITS)[1]
     assert "0.02 allowed: met" in target_in_words(MET, BITS)[1]
 
 
@@ -59,8 +69,9 @@ def test_nothing_is_said_without_a_target_nor_of_a_miss_where_it_is_met() -> Non
     assert missed_in_words(None, PERCENT) == missed_in_words(MET, PERCENT) == ""
     missed = dataclasses.replace(MET, missed={"drop": 0.25}, limits={"drop": 1.0})
     assert missed_in_words(missed, PERCENT) == (
-        "target not met: the nearest is 2 layers int8: loses 1.25 points [0.75, 1.75] to the teacher on validation, 1 "
-        "allowed: missed by 0.25 points. Front (drop, size, latency): 2 layers int8 (1.2 points, 6.40 MB, 1.00 ms); "
+        "target not met: the nearest is 2 layers int8: loses 1.25 points against the teacher on validation, 95 % "
+        "interval of the loss 0.75 to 1.75, 1 allowed: missed by 0.25 points. "
+        "Front (drop, size, latency): 2 layers int8 (1.2 points, 6.40 MB, 1.00 ms); "
         "teacher int8 (0.2 points, 23.0 MB, 1.00 ms)"
     )
 
