@@ -61,6 +61,7 @@ def test_a_search_that_was_stopped_ends_as_one_that_was_not(place: Workplace, mo
     assert len(runs) == 4
 
 
+@pytest.mark.slow
 def test_a_target_takes_one_of_the_trials(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     found = search(place, "asked", "target.size_mb=1", "--json")
     assert json.loads(place.out)["target"]["chosen"] == found.target.chosen

@@ -46,7 +46,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     return folder, run_all(folder)
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
 def test_several_processes_train_as_one_does(alone: tuple[Path, dict[str, Any]], processes: int) -> None:
     folder, expected = alone
     launched = _launch(folder, processes)
