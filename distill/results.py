@@ -108,6 +108,12 @@ SCALES = {
 """Of metrics that are no shares of 1."""
 
 
+def within(figure: float, limit: float) -> bool:
+    """Whether a figure is at most its limit, but for rounding: 15 of 750 answers are 2 points, and 2.0000000000000018
+    in floating point."""
+    return figure <= limit + 1e-9
+
+
 def scale_of(metric: str) -> Scale:
     """The scale of a metric, by its name."""
     return SCALES.get(metric, PERCENT)
@@ -229,7 +235,7 @@ class Gate:
     @property
     def keeps_score(self) -> bool:
         """Whether no more of the score is lost than allowed."""
-        return self.drop.value <= self.max_drop
+        return within(self.drop.value, self.max_drop)
 
     @property
     def keeps_tokens(self) -> bool:

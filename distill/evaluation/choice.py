@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from distill.results import Offer, TargetResult
+from distill.results import Offer, TargetResult, within
 
 Key = tuple[float, float, str]
 """What offers are sorted by: the worst excess over a limit, the cost that is minimised, and the name."""
@@ -13,7 +13,7 @@ def choose(offers: Sequence[Offer], limits: Mapping[str, float]) -> TargetResult
     """The smallest that meets all limits (the fastest, where a latency is asked for and no size); where none does the
     nearest: that whose worst excess is least, as a share of its limit. Raises ValueError where there is no offer."""
     best = min(offers, key=lambda offer: key_of(offer, limits))
-    missed = {name: best.figures[name] - limit for name, limit in limits.items() if best.figures[name] > limit}
+    missed = {name: best.figures[name] - limit for name, limit in limits.items() if worse(best.figures[name], limit)}
     shown = "drop" not in limits or best.drop.high <= limits["drop"]
     return TargetResult(dict(limits), tuple(offers), best.name, missed, shown, front(offers))
 
@@ -28,7 +28,9 @@ def key_of(offer: Offer, limits: Mapping[str, float]) -> Key:
 def worse(figure: float, limit: float) -> float:
     """How far a figure is above its limit, as a share of that; of a limit below 1 as a share of 1, so that one of 0 has
     a distance, too."""
-    return max(0.0, figure - limit) / max(limit, 1.0) if math.isfinite(figure) else math.inf
+    if not math.isfinite(figure):
+        return math.inf
+    return 0.0 if within(figure, limit) else (figure - limit) / max(limit, 1.0)
 
 
 def front(offers: Sequence[Offer]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from distill.results import PERCENT, Estimate, Gate, Scale
+from distill.results import PERCENT, Estimate, Gate, Scale, within
 
 
 def gate(
@@ -32,7 +32,7 @@ def gate(
         f"{'loses' if drop.value >= 0 else 'gains'} {abs(read(drop.value)):.{digits}f} {scale.steps} against fp32 on "
         f"validation, {read(allowed):g} allowed; {interval}"
     )
-    if drop.value <= allowed < drop.high:
+    if within(drop.value, allowed) and not within(drop.high, allowed):
         reason += ", so a loss of more than allowed is not ruled out"
     if token_agreement is not None and min_agreement is not None:
         reason += (

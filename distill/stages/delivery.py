@@ -15,7 +15,7 @@ from distill.config.schema import needs
 from distill.errors import UserError
 from distill.metrics import Statistics
 from distill.progress import say
-from distill.results import Report, from_json, to_json, write_aside
+from distill.results import Report, from_json, to_json, within, write_aside
 from distill.runtime import LARGER, graph_file, read_manifest, verify
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Exported, Findings, Run
@@ -110,7 +110,7 @@ def missed_target(config: Config, report: Report) -> str:
     teacher = next(arm for arm in report.arms if arm.name == "teacher")
     assert variant.score is not None
     lost = teacher.score.value - variant.score.value
-    if 100 * lost <= config.max_teacher_drop:
+    if within(100 * lost, config.max_teacher_drop):
         return ""
     scale = report.scale.gains
     return (

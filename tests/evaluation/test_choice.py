@@ -57,6 +57,14 @@ def test_what_could_not_be_measured_meets_no_limit() -> None:
     assert choose([unmeasured, INT8], {"size_mb": 5.0}).chosen == "a b"
 
 
+def test_what_is_at_its_limit_but_for_rounding_meets_it() -> None:
+    lost = 100 * (0.95 - (0.95 - 15 / 750))
+    assert lost > 2
+    found = choose([offer("student int8", lost, 1.4, 0.1)], {"drop": 2.0})
+    assert not found.missed
+    assert choose([offer("student int8", 2.001, 1.4, 0.1)], {"drop": 2.0}).missed
+
+
 def test_a_limit_of_nothing_has_a_distance() -> None:
     assert worse(0.5, 0.0) == 0.5
     assert worse(-0.5, 0.0) == 0

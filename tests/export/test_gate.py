@@ -25,6 +25,10 @@ def test_a_variant_below_the_limit_falls_and_the_reason_says_by_how_much() -> No
 
 def test_the_limit_is_in_points_and_itself_allowed() -> None:
     assert gate(Estimate(0.01, 0.01, 0.01, ""), 1.0, 1.0).passed
+    rounded = 0.97 - (0.97 - 3 / 300)
+    assert rounded > 0.01
+    assert gate(Estimate(rounded, rounded, rounded, ""), 1.0, 1.0).passed
+    assert "not ruled out" not in gate(Estimate(rounded, rounded, rounded, ""), 1.0, 1.0).reason
     assert not gate(Estimate(0.0101, 0.0, 0.01, ""), 1.0, 1.0).passed
 
 
