@@ -19,9 +19,9 @@ from runs import table
 from distill import commands
 from distill.cli import OF_TORCH, make_parser
 from distill.evaluation.choice import choose
+from distill.ladder import Trained, ladder, layers_of, rung_of, search, teachers_of
 from distill.pipeline import run
 from distill.results import Search, TargetResult, scale_of, to_json
-from distill.search import Trained, ladder, layers_of, rung_of, search, teachers_of
 
 RESULTS = Path(__file__).parent / "results" / "compress_targets"
 TARGETS = ("drop=1", "drop=2,size_mb=10", "drop=3,latency_ms=2", "drop=0,size_mb=1")

@@ -98,7 +98,9 @@ def in_torch(folder: str) -> Callable[[Any], Any]:
     from transformers import AutoModelForSequenceClassification
 
     torch.set_num_threads(1)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True
+    ).eval()
     taken = inspect.signature(model.forward).parameters
 
     def answer(arrays: Any) -> Any:

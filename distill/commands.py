@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from distill.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from distill.results import Estimate
+    from distill.pipeline import Outcome
+    from distill.results import Estimate, Search
     from distill.runtime import Bundle
     from distill.tasks import Answer
 
@@ -88,30 +89,14 @@ LOOKED_FOR = re.compile(r"[+~]*(student|arms)\b.*")
 
 def search_and_show(options: argparse.Namespace) -> int:
     """The ladder of students, and what came of it."""
-    from distill.progress import say, speaks
-    from distill.report import missed_in_words, print_search
-    from distill.results import to_json
-    from distill.search import search
+    from distill.ladder import search
 
-    found, outcome = search(rungs_of(options))
-    if options.json and speaks():
-        sys.stdout.write(to_json(found))
-    elif speaks():
-        print_search(found)
-        print(f"report: {outcome.directory / 'report.html'}")
-        print(f"bundle: {outcome.bundle}   (distill predict {outcome.bundle} TEXT)")
-    if found.target.missed:
-        say(missed_in_words(found.target, outcome.report.scale))
-        return 1
-    return 0
+    return show_search(*search(rungs_of(options)), options.json)
 
 
 def tune_and_show(options: argparse.Namespace) -> int:
     """``distill search``: trials of a recipe's sizes and learning rates."""
     from distill.config.compose import run_with_hydra
-    from distill.progress import say, speaks
-    from distill.report import missed_in_words, print_search
-    from distill.results import scale_of, to_json
     from distill.tuning import tune
 
     if options.trials < 1:
@@ -125,8 +110,16 @@ def tune_and_show(options: argparse.Namespace) -> int:
         run_with_hydra(options.recipe, [*sets, *options.overrides, *name], [], found.append)
         return found[0]
 
-    found, outcome = tune(config_of, options.trials)
-    if options.json and speaks():
+    return show_search(*tune(config_of, options.trials), options.json)
+
+
+def show_search(found: "Search", outcome: "Outcome | None", as_json: bool) -> int:
+    """What a search found, and where the bundle of what it took lies; exit status 1 where its target is not met."""
+    from distill.progress import say, speaks
+    from distill.report import missed_in_words, print_search
+    from distill.results import scale_of, to_json
+
+    if as_json and speaks():
         sys.stdout.write(to_json(found))
     elif speaks():
         print_search(found)

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from distill.config import Config, TargetConfig
 from distill.errors import UserError
 from distill.evaluation.choice import choose, key_of
+from distill.ladder import Trained, layers_of, rung_of, teachers_of
 from distill.pipeline import Outcome, run
 from distill.progress import say
 from distill.results import Offer, Rung, Search, from_plain, to_json, write_aside
-from distill.search import Trained, layers_of, rung_of, teachers_of
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

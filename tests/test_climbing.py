@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distill import search
+from distill import ladder as module
 from distill.evaluation.choice import choose, key_of
+from distill.ladder import Trained, bound, climb, hoped_for, ladder, last_doubling
 from distill.results import CurvePoint, Estimate, Figure, Offer
-from distill.search import Trained, bound, climb, hoped_for, ladder, last_doubling
 
 PLAIN, PRUNED = SimpleNamespace(steps=()), SimpleNamespace(steps=("prune",))
 LIMITS = [{"drop": 2.0, "size_mb": 3.0}, {"drop": 1.0}, {"size_mb": 2.0}, {"latency_ms": 2.0, "drop": 3.0}, {}]
@@ -65,12 +65,12 @@ def test_what_climbing_finds_is_what_training_everything_finds(monkeypatch: pyte
             asked.append(config.name)
             return SimpleNamespace(report=whole[config.name])
 
-        monkeypatch.setattr(search, "run", run)
+        monkeypatch.setattr(module, "run", run)
         for limits in LIMITS:
             asked.clear()
             full = climb(short, limits)
             assert [one.rung for one in full] == asked
-            teacher = search.teachers_of(short[0].report)
+            teacher = module.teachers_of(short[0].report)
             found = choose([*teacher, *(offer for one in full for offer in one.offers)], limits)
             every = [Trained(rung, short[0].config, report) for rung, report in whole.items()]
             best = choose([*teacher, *(offer for one in every for offer in one.offers)], limits)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from distill.config.schema import needs
-from distill.results import Estimate, Figure, Offer, TargetResult, VariantResult
+from distill.results import Estimate, Figure, Offer, TargetResult, VariantResult, within
 from distill.stages.artifacts import Artifact, load_units
 from distill.stages.context import Exported, Lesson, Run, StaticFloor, open_store, units_of
 
@@ -95,4 +95,4 @@ def floors(
     }
     best = float(lesson.texts.task.metric.reduce(teacher_on_validation(lesson)))
     lost = {name: POINTS * (best - score) for name, score in reached.items() if score is not None}
-    return {name: points for name, points in lost.items() if points <= limits["drop"]}
+    return {name: points for name, points in lost.items() if within(points, limits["drop"])}

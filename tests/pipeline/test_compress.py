@@ -1,14 +1,12 @@
 """`distill compress`: a model, texts, and labels or none."""
 
-import csv
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from little_world import write_bert
-from workplace import Workplace
+from workplace import Workplace, write_classifier
 
 from distill import load
 from distill.cli import main
@@ -26,14 +24,7 @@ QUICK = [
 def place(tmp_path_factory: pytest.TempPathFactory, reviews_csv: Path, permuted: Path) -> Workplace:
     """A folder with a fine-tuned classifier, 200 labelled reviews and 260 texts, 60 of them among the labelled ones."""
     folder = tmp_path_factory.mktemp("compress")
-    with reviews_csv.open() as file:
-        rows = list(csv.DictReader(file))
-    shutil.copytree(permuted, folder / "classifier")
-    (folder / "texts.txt").write_text("\n".join(row["text"] for row in rows[140:]) + "\n")
-    with (folder / "labelled.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["sentence", "opinion"])
-        writer.writerows((row["text"], row["label"]) for row in rows[:200])
+    write_classifier(folder, reviews_csv, permuted, 140)
     return Workplace(folder, [])
 
 

@@ -1,13 +1,11 @@
 """`distill compress --target`: the ladder of students, what is trained fully, and what is chosen."""
 
-import csv
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from workplace import Workplace
+from workplace import Workplace, write_classifier
 
 from distill import load, pipeline
 from distill.config import Config
@@ -35,14 +33,7 @@ RUNGS = ["static", "LSTM", "1 layer", "thin", "pruned"]
 def place(tmp_path_factory: pytest.TempPathFactory, reviews_csv: Path, permuted: Path) -> Workplace:
     """A folder with a fine-tuned classifier of two layers, 200 labelled reviews and 200 texts."""
     folder = tmp_path_factory.mktemp("search")
-    with reviews_csv.open() as file:
-        rows = list(csv.DictReader(file))
-    shutil.copytree(permuted, folder / "classifier")
-    (folder / "texts.txt").write_text("\n".join(row["text"] for row in rows[200:]) + "\n")
-    with (folder / "labelled.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["sentence", "opinion"])
-        writer.writerows((row["text"], row["label"]) for row in rows[:200])
+    write_classifier(folder, reviews_csv, permuted, 200)
     return Workplace(folder, [])
 
 
@@ -55,7 +46,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
         found.append(config)
         return pipeline.run(config, *more)
 
-    monkeypatch.setattr("distill.search.run", remembered)
+    monkeypatch.setattr("distill.ladder.run", remembered)
     return found
 
 
@@ -97,7 +88,7 @@ def test_the_choice_is_that_of_training_every_rung(place: Workplace, monkeypatch
     chosen = []
     for every in (False, True):
         if every:  # nothing is cut off
-            monkeypatch.setattr("distill.search.bound", lambda one, limits: (-1.0, -1.0, one.rung))
+            monkeypatch.setattr("distill.ladder.bound", lambda one, limits: (-1.0, -1.0, one.rung))
         for target in targets:
             status = place.distill(*SEARCH, "--target", target, "name=b", *QUICK)
             found = found_in(place, "b")
@@ -121,7 +112,7 @@ def test_a_target_that_nothing_meets_keeps_the_nearest(place: Workplace) -> None
 def test_the_teachers_own_file_is_taken_where_no_student_will_do(
     place: Workplace, ran: list[Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distill.search.ladder", lambda layers: {"LSTM": ("student=lstm",)})
+    monkeypatch.setattr("distill.ladder.ladder", lambda layers: {"LSTM": ("student=lstm",)})
     untaught = [*QUICK, "train.learning_rates=[1e-9]"]
     assert place.distill(*SEARCH, "--target", "drop=1", "name=d", *untaught, "data.validation_share=0.3") == 0, (
         place.err
@@ -131,7 +122,7 @@ def test_the_teachers_own_file_is_taken_where_no_student_will_do(
     assert [f"{v.model} {v.variant}" for v in report.variants if v.shipped] == [found.target.chosen]
     manifest = json.loads((place.folder / "exports/d/bundle.json").read_text())
     assert f"teacher {manifest['default_variant']}" == found.target.chosen
-    monkeypatch.setattr("distill.search.bound", lambda one, limits: (9.0, 9.0, one.rung))
+    monkeypatch.setattr("distill.ladder.bound", lambda one, limits: (9.0, 9.0, one.rung))
     ran.clear()
     assert place.distill(*SEARCH, "--target", "drop=1", "name=g", *untaught, "data.validation_share=0.3") == 0, (
         place.err
@@ -142,13 +133,13 @@ def test_the_teachers_own_file_is_taken_where_no_student_will_do(
 
 def test_a_rung_that_a_teacher_does_not_have_is_left_out(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     rungs = {"none": ("student=layers", "student.count=9"), "static": ("student=static",)}
-    monkeypatch.setattr("distill.search.ladder", lambda layers: rungs)
+    monkeypatch.setattr("distill.ladder.ladder", lambda layers: rungs)
     assert place.distill(*SEARCH, "--target", "size_mb=1", "name=e", *QUICK) == 0, place.err
     first, second = found_in(place, "e").rungs
     assert (first.name, first.trained) == ("static", "full")
     assert (second.name, second.trained) == ("none", "failed")
     assert "the teacher has 2 layers" in second.reason or "2" in second.reason
-    monkeypatch.setattr("distill.search.ladder", lambda layers: {"none": rungs["none"]})
+    monkeypatch.setattr("distill.ladder.ladder", lambda layers: {"none": rungs["none"]})
     assert place.distill(*SEARCH, "--target", "size_mb=1", "name=f", *QUICK) == 2
 
 

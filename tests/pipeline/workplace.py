@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,3 +56,15 @@ def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_classifier(folder: Path, reviews_csv: Path, classifier: Path, first_text: int) -> None:
+    """A fine-tuned classifier, 200 labelled reviews, and the reviews from one on without labels."""
+    with reviews_csv.open() as file:
+        rows = list(csv.DictReader(file))
+    shutil.copytree(classifier, folder / "classifier")
+    (folder / "texts.txt").write_text("\n".join(row["text"] for row in rows[first_text:]) + "\n")
+    with (folder / "labelled.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sentence", "opinion"])
+        writer.writerows((row["text"], row["label"]) for row in rows[:200])
