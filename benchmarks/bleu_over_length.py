@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from tokenizers import Tokenizer
 
 from distill import Bundle, load
-from distill.config.schema import DataConfig, Source, TaskConfig
+from distill.config.data import DataConfig, Source, TaskConfig
 from distill.data import load_examples
 from distill.errors import UserError
 from distill.evaluation.intervals import score_over_seeds

@@ -347,7 +347,7 @@ def question_of(line: bytes, as_json: bool) -> Any:
 
 def evaluate(options: argparse.Namespace) -> int:
     """``distill evaluate``"""
-    from distill.config.schema import DataConfig, Source, TaskConfig
+    from distill.config.data import DataConfig, Source, TaskConfig
     from distill.data import load_examples
     from distill.evaluation import score_over_seeds
     from distill.evaluation.subjects import bundle_subject, teacher_subject

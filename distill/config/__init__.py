@@ -1,46 +1,38 @@
 """The schema of ``conf/`` and ``recipes/``: dataclasses, one a choice, told apart by ``name``."""
 
 from distill.config.build import build, build_config
-from distill.config.schema import (
+from distill.config.data import DataConfig, Source, StreamConfig, TaskConfig
+from distill.config.models import (
     Architecture,
-    AugmentConfig,
-    CascadeConfig,
-    CompressionConfig,
-    CompressionStep,
-    Config,
-    DataConfig,
     EnsembleConfig,
-    ExportConfig,
     LayersStudent,
-    LowRankStep,
-    MaskedLmStep,
-    MaskStep,
-    MeasureConfig,
-    NgramStep,
-    ObjectiveConfig,
     PretrainedTeacher,
     PretrainingConfig,
     ProbabilitiesTeacher,
-    PruneStep,
-    QuantizationAwareStep,
     RecurrentArchitecture,
     RecurrentStudent,
     RecurrentTeacher,
-    ReportConfig,
-    Source,
     SourceTokenizer,
-    SpliceStep,
     StaticArchitecture,
     StaticStudent,
-    StreamConfig,
-    TargetConfig,
-    TaskConfig,
     TeacherTokenizer,
-    TrainConfig,
     TrainedTokenizer,
     TransformerStudent,
     TransformerTeacher,
     Vocabulary,
+)
+from distill.config.schema import CascadeConfig, Config, ExportConfig, MeasureConfig, ReportConfig, TargetConfig
+from distill.config.steps import (
+    AugmentConfig,
+    CompressionConfig,
+    CompressionStep,
+    LowRankStep,
+    MaskedLmStep,
+    MaskStep,
+    NgramStep,
+    PruneStep,
+    QuantizationAwareStep,
+    SpliceStep,
     WordStep,
 )
 from distill.config.terms import (
@@ -62,6 +54,7 @@ from distill.config.terms import (
     SkewedKlTerm,
     Term,
 )
+from distill.config.training import ObjectiveConfig, TrainConfig
 
 __all__ = [
     "Architecture",

@@ -8,28 +8,29 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, Union
 
-from distill.config.schema import (
+from distill.config.models import (
     Architecture,
-    Config,
     EnsembleConfig,
     LayersStudent,
-    LowRankStep,
-    MaskedLmStep,
-    MaskStep,
-    NgramStep,
     PretrainedTeacher,
     ProbabilitiesTeacher,
-    PruneStep,
-    QuantizationAwareStep,
     RecurrentArchitecture,
     RecurrentStudent,
     RecurrentTeacher,
     StaticArchitecture,
     StaticStudent,
-    TrainConfig,
     TrainedTokenizer,
     TransformerStudent,
     TransformerTeacher,
+)
+from distill.config.schema import Config
+from distill.config.steps import (
+    LowRankStep,
+    MaskedLmStep,
+    MaskStep,
+    NgramStep,
+    PruneStep,
+    QuantizationAwareStep,
     WordStep,
 )
 from distill.config.terms import (
@@ -42,6 +43,7 @@ from distill.config.terms import (
     RelationsTerm,
     SkewedKlTerm,
 )
+from distill.config.training import TrainConfig
 from distill.errors import UserError, about, nearest
 from distill.results import FLOORS
 

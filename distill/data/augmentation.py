@@ -7,15 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.config.schema import (
-    AugmentConfig,
-    AugmentStep,
-    MaskedLmStep,
-    MaskStep,
-    NgramStep,
-    SpliceStep,
-    WordStep,
-)
+from distill.config.steps import AugmentConfig, AugmentStep, MaskedLmStep, MaskStep, NgramStep, SpliceStep, WordStep
 from distill.data.variants import content_of
 from distill.data.word_methods import Blank, Word, Words, fill_blanks, mask_words, replace_words, sample_ngram, splice
 from distill.text.example import Example, Label

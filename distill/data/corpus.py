@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from distill.config.schema import DataConfig, PretrainingConfig, TaskConfig
+from distill.config.data import DataConfig, TaskConfig
+from distill.config.models import PretrainingConfig
 from distill.data.examples import load_texts
 from distill.data.variants import normal_form, pieces_of
 from distill.text.example import Example

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from distill.config.schema import DataConfig, Source, TaskConfig
+from distill.config.data import DataConfig, Source, TaskConfig
 from distill.data.readers import read_rows
 from distill.errors import UserError, nearest
 from distill.sources import describe, validate

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from distill.config.schema import Source
+from distill.config.data import Source
 from distill.data.tables import OPENERS, Row, entries_of, lines_of, read_bytes
 from distill.errors import UserError, nearest
 from distill.sources import describe, locate

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from distill.config.schema import DataConfig, Source, TaskConfig
+from distill.config.data import DataConfig, Source, TaskConfig
 from distill.data.closeness import nearest_to
 from distill.data.dataset import Dataset
 from distill.data.examples import Seen, check_known, label_counts, read_examples

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.config.schema import DataConfig, ProbabilitiesTeacher
+from distill.config.data import DataConfig
+from distill.config.models import ProbabilitiesTeacher
 from distill.data.readers import read_rows
 from distill.data.tables import Row
 from distill.errors import UserError

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distill.config.schema import Source
+from distill.config.data import Source
 from distill.data.parallel import read_parallel, splits_of
 from distill.data.tables import FORMATS, Row, encoding_of, entries_of, format_of, name_classes, read_bytes, read_table
 from distill.errors import UserError, nearest

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.config.schema import NO_MATTER, Source, StreamConfig
+from distill.config.data import NO_MATTER, Source, StreamConfig
 from distill.data.dataset import Dataset
 from distill.data.examples import LONGEST
 from distill.data.variants import normal_form, pieces_of

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from distill.config.schema import Source
+from distill.config.data import Source
 from distill.errors import UserError
 from distill.sources.source import locate
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from distill.config.schema import Source
+from distill.config.data import Source
 from distill.errors import UserError, nearest
 from distill.sources.wheel import fetch
 

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from distill.config.schema import Source
+from distill.config.data import Source
 from distill.errors import UserError, nearest
 from distill.progress import say
 

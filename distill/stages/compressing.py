@@ -12,7 +12,7 @@ from distill.config import (
     InsideTerm,
     ObjectiveConfig,
 )
-from distill.config.schema import CompressionStep
+from distill.config.steps import CompressionStep
 from distill.errors import about
 from distill.results import CompressionResult
 from distill.stages.artifacts import Artifact

@@ -19,7 +19,8 @@ from distill.config import (
     StaticStudent,
     TrainConfig,
 )
-from distill.config.schema import ASSISTED, NO_MATTER
+from distill.config.data import NO_MATTER
+from distill.config.schema import ASSISTED
 from distill.data import Part
 from distill.results import FLOORS
 from distill.stages.artifacts import Artifact

@@ -20,7 +20,7 @@ from distill.config import (
     TransformerStudent,
     TransformerTeacher,
 )
-from distill.config.schema import NO_MATTER
+from distill.config.data import NO_MATTER
 from distill.errors import UserError, about
 from distill.results import Candidate, CurvePoint
 from distill.stages.artifacts import Artifact

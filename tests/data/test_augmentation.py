@@ -10,7 +10,7 @@ from little_world import word_pieces
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from distill.config import AugmentConfig, MaskedLmStep, MaskStep, NgramStep, SpliceStep, WordStep
-from distill.config.schema import AugmentStep
+from distill.config.steps import AugmentStep
 from distill.data.augmentation import Given, make_texts
 from distill.data.near_words import near_words
 from distill.data.variants import content_of

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyarrow import Table, parquet
 
-from distill.config.schema import DataConfig, Source, TaskConfig
+from distill.config.data import DataConfig, Source, TaskConfig
 from distill.data import Dataset, load_data, load_examples, load_texts
 from distill.errors import UserError
 from distill.tasks.cells import tags_of

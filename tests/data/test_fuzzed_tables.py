@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow
 from pyarrow import parquet
 
-from distill.config.schema import DataConfig, Source, TaskConfig
+from distill.config.data import DataConfig, Source, TaskConfig
 from distill.data import load_data, load_examples, load_texts
 from distill.errors import UserError
 

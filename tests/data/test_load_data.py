@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from distill.config.schema import DataConfig, Source, TaskConfig
+from distill.config.data import DataConfig, Source, TaskConfig
 from distill.data import load_data, load_examples, load_texts
 from distill.errors import UserError
 from distill.text import Example
@@ -137,7 +137,7 @@ def test_fingerprint_follows_content_and_order_only(tmp_path):
 def test_split_does_not_depend_on_the_process(tmp_path):
     source(tmp_path / "a.jsonl", reviews())
     code = (
-        "from distill.config.schema import *\nfrom distill.data import load_data\n"
+        "from distill.config.data import *\nfrom distill.data import load_data\n"
         "config = DataConfig(train=Source(path='a.jsonl'), group='film', labelled=20)\n"
         "print(load_data(config, TaskConfig()).fingerprint)"
     )
@@ -294,7 +294,7 @@ def test_evaluation_data_is_read_in_the_base_install(tmp_path):
         "for name in ('torch', 'transformers', 'datasets', 'huggingface_hub', 'pyarrow', 'hydra', 'omegaconf', 'yaml',"
         " 'rich', 'sklearn', 'pandas'):\n"
         "    sys.modules[name] = None\n"
-        "from distill.config.schema import *; from distill.data import load_examples\n"
+        "from distill.config.data import *; from distill.data import load_examples\n"
         "print(len(load_examples(Source(path='t.jsonl'), DataConfig(), TaskConfig(), ('fresh', 'rotten'))))"
     )
     done = subprocess.run(

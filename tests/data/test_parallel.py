@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from distill.config.build import build
-from distill.config.schema import DataConfig, Source, TaskConfig
+from distill.config.data import DataConfig, Source, TaskConfig
 from distill.data import Dataset, find_split, load_data, load_examples, read_rows
 from distill.errors import UserError
 from distill.sources import describe

@@ -13,7 +13,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from distill.config.schema import Source
+from distill.config.data import Source
 from distill.data import find_split, read_rows, tables
 from distill.data.readers import is_table
 from distill.errors import UserError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from distill.config.schema import DataConfig, Source, TaskConfig
+from distill.config.data import DataConfig, Source, TaskConfig
 from distill.data import Dataset, load_data
 from distill.data.variants import alike, content_of, normal_form
 from distill.errors import UserError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.config.schema import Source
+from distill.config.data import Source
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 import datasets
 import pytest
 
-from distill.config.schema import Source
+from distill.config.data import Source
 from distill.errors import UserError
 from distill.sources import hub_splits, load_hub_dataset
 

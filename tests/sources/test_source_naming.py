@@ -1,6 +1,6 @@
 import pytest
 
-from distill.config.schema import Source
+from distill.config.data import Source
 from distill.errors import UserError
 from distill.sources import describe, locate, validate
 

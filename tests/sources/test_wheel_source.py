@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from distill.config.schema import Source
+from distill.config.data import Source
 from distill.errors import UserError
 from distill.sources import cache_folder, locate
 
@@ -93,7 +93,7 @@ def test_killed_while_extracting_leaves_nothing_half_and_the_next_call_mends_it(
     source = replace(index.add("film-reviews", FILES), inside="films/model")
     child = (
         "import os, signal, shutil, sys\n"
-        "from distill.config.schema import Source\n"
+        "from distill.config.data import Source\n"
         "from distill.sources import locate\n"
         "real, copies = shutil.copyfileobj, []\n"
         "def copy(*args):\n"

@@ -14,7 +14,8 @@ from tiny_writers import tiny_writer
 from writing_bundles import PROSE, TASK, prose_reading
 
 from distill import load, tasks
-from distill.config.schema import Architecture, ExportConfig, RecurrentArchitecture
+from distill.config.models import Architecture, RecurrentArchitecture
+from distill.config.schema import ExportConfig
 from distill.errors import UserError
 from distill.models import build_recurrent, build_transformer
 from distill.results import Gate, Parity, from_plain

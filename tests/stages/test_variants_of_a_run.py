@@ -12,7 +12,8 @@ from writing_bundles import PROSE, TASK, prose_reading
 
 from distill import UserError, load
 from distill.config.build import VARIANT_NAMES
-from distill.config.schema import VNNI, Architecture, ExportConfig, RecurrentArchitecture, needs
+from distill.config.models import Architecture, RecurrentArchitecture
+from distill.config.schema import VNNI, ExportConfig, needs
 from distill.data import Dataset
 from distill.models import build_recurrent, build_transformer
 from distill.runtime import processor, read_manifest
