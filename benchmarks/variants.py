@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.config.build import VARIANT_NAMES
+from distill.config.rules import VARIANT_NAMES
 from distill.config.schema import CALIBRATED, needs
 from distill.errors import UserError
 from distill.export.quantize import VARIANTS, Files

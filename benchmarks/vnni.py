@@ -27,7 +27,7 @@ def make(bundle: Path, kept: Path) -> None:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    from distill.config.build import VARIANT_NAMES
+    from distill.config.rules import VARIANT_NAMES
     from distill.export.quantize import VARIANTS, Files
     from distill.runtime import load
     from distill.text import Encoded

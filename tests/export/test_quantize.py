@@ -10,7 +10,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from distill import tasks
-from distill.config.build import VARIANT_NAMES
+from distill.config.rules import VARIANT_NAMES
 from distill.config.schema import ExportConfig
 from distill.export import quantize
 from distill.export.onnx_export import export_graphs, export_onnx

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from distill import tasks
-from distill.config.build import VARIANT_NAMES
+from distill.config.rules import VARIANT_NAMES
 from distill.config.schema import ExportConfig, needs
 from distill.export import calibration, onnx_export, quantize
 from distill.export.calibration import with_static_ranges

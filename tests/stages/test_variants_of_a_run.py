@@ -11,8 +11,8 @@ from test_export_of_writers import CLASSES, PAIRS, TRANSLATION, deliver, trained
 from writing_bundles import PROSE, TASK, prose_reading
 
 from distill import UserError, load
-from distill.config.build import VARIANT_NAMES
 from distill.config.models import Architecture, RecurrentArchitecture
+from distill.config.rules import VARIANT_NAMES
 from distill.config.schema import VNNI, ExportConfig, needs
 from distill.data import Dataset
 from distill.models import build_recurrent, build_transformer
