@@ -8,7 +8,7 @@ from torch.nn import functional
 from distill.config import HardTerm, KlTerm, ObjectiveConfig
 from distill.errors import UserError
 from distill.objectives import cross_entropy
-from distill.stages.checks import check_objective
+from distill.stages.lesson_checks import check_objective
 from distill.stages.students import objective_for
 from distill.tasks import TASKS
 from distill.training import objective_of
