@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
-from distill import commands
+from distill import bundle_commands, commands
 from distill.errors import UserError
 from distill.progress import speaks
 
@@ -229,7 +229,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     made = command(
         "evaluate",
-        commands.evaluate,
+        bundle_commands.evaluate,
         "score a bundle, or a teacher, on labelled data",
         "distill evaluate exports/quickstart --data reviews.csv --label-column sentiment",
         "print scores as JSON",
@@ -242,7 +242,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     made = command(
         "predict",
-        commands.predict,
+        bundle_commands.predict,
         "answer questions with a bundle",
         'distill predict exports/quickstart "a gorgeous, witty, seductive movie"',
         "print a JSON object a line",
@@ -278,7 +278,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     made = command(
         "measure",
-        commands.measure_bundle,
+        bundle_commands.measure_bundle,
         "measure latency, memory and energy of a bundle on this machine",
         "distill measure exports/quickstart --threads 2",
         "print figures as JSON",

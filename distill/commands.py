@@ -1,24 +1,20 @@
-"""What the commands do, one function each. Each takes the parsed options and returns the exit status."""
+"""What the commands do with recipes and runs, one function each. Each takes the parsed options and returns the exit
+status."""
 
 import argparse
-import dataclasses
-import itertools
 import json
-import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.errors import UserError, nearest
+from distill.errors import UserError
 
 if TYPE_CHECKING:
     from distill.pipeline import Outcome
-    from distill.results import Estimate, Search
-    from distill.runtime import Bundle
-    from distill.tasks import Answer
+    from distill.results import Search
 
 
 def run_recipe(options: argparse.Namespace) -> int:
@@ -224,174 +220,6 @@ def list_recipes(options: argparse.Namespace) -> int:
     return 0
 
 
-BLOCK = 4096
-"""Bytes of stdin whose lines are answered together."""
-
-
-def predict(options: argparse.Namespace) -> int:
-    """``distill predict``: questions are answered as they come."""
-    from distill.progress import say
-    from distill.runtime import load
-
-    check_threads(options.threads)
-    bundle = load(options.bundle, options.variant, options.threads)
-    writes = set_generation(bundle, options)
-    as_json = options.input == "json"
-    given = [(f"TEXT {n}", text.encode("utf-8", "surrogatepass")) for n, text in enumerate(options.texts, start=1)]
-    for number, lines in enumerate([given] if given else lines_of_stdin()):
-        where, text = lines[0]
-        if number == 0 and not as_json and text.startswith(b'{"'):
-            say(f"{where} is read as a text; for JSON give --input json")
-        for some in [[line] for line in lines] if writes else [lines]:  # a text takes long to write
-            if writes and given and not options.json:
-                show_as_it_comes(bundle, *some[0], as_json)
-                continue
-            for answer in answers_of(bundle, some, as_json):
-                line = " ".join(answer.as_line().splitlines())  # a label or a part of a passage may break lines
-                print(shown(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else line))
-            sys.stdout.flush()
-    return 0
-
-
-def set_generation(bundle: "Bundle", options: argparse.Namespace) -> bool:
-    """Whether the bundle writes; it does so as the options say. Raises UserError for an option of writing where it does
-    not."""
-    from distill.runtime import GenerationSettings, WritingBundle
-
-    names = {field.name for field in dataclasses.fields(GenerationSettings)}
-    given = {name: value for name, value in vars(options).items() if name in names}
-    if isinstance(bundle, WritingBundle):
-        stop = tuple(given.pop("stop", bundle.settings.stop))
-        bundle.settings = dataclasses.replace(bundle.settings, **given, stop=stop)
-        return True
-    if given:
-        option = "--" + next(iter(given)).replace("_", "-")
-        raise UserError(f"{option} says how a model writes, and {options.bundle} does {bundle.task.name}; leave it out")
-    return False
-
-
-def show_as_it_comes(bundle: Any, where: str, line: bytes, as_json: bool) -> None:
-    """What is written behind a text, on stdout while it is written, and the end of a line behind it."""
-    try:
-        for piece in bundle.stream(question_of(line, as_json)):
-            print(shown(piece), end="", flush=True)
-    except UserError as error:
-        raise placed(error, where, as_json) from error
-    print(flush=True)
-
-
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Control characters other than tab and newline."""
-
-
-def shown(text: str) -> str:
-    """As stdout may have it: a terminal would obey the control characters that a model writes."""
-    return CONTROLS.sub("\ufffd", text) if sys.stdout.isatty() else text
-
-
-def check_threads(threads: int | None) -> None:
-    """Raises UserError where there are none."""
-    if threads is not None and threads < 1:
-        raise UserError(f"--threads is {threads}; give at least 1, or leave it out for all cores")
-
-
-def lines_of_stdin() -> Iterator[list[tuple[str, bytes]]]:
-    """Lines behind their places: those that end in the next ``BLOCK`` bytes, or in what is there of them by now."""
-    if sys.stdin is None:
-        raise UserError("stdin is closed; give TEXT, or texts on stdin, one a line")
-    if sys.stdin.isatty():
-        print("reading texts, one a line; Ctrl-D ends", file=sys.stderr)
-    places = (f"line {number} of stdin" for number in itertools.count(1))
-    begun: list[bytes] = []
-    stdin: Any = sys.stdin.buffer
-    while block := stdin.read1(BLOCK):
-        *ended, rest = block.split(b"\n")
-        if ended:
-            yield [(next(places), line) for line in (b"".join([*begun, ended[0]]), *ended[1:])]
-            begun = []
-        begun.append(rest)
-    if last := b"".join(begun):
-        yield [(next(places), last)]
-
-
-def answers_of(bundle: "Bundle", lines: Sequence[tuple[str, bytes]], as_json: bool) -> "Iterator[Answer]":
-    """An answer a line. Raises UserError, with its place, for the first that has none, behind the answers before."""
-    try:
-        yield from bundle([question_of(line, as_json) for _, line in lines])
-    except UserError as error:
-        if len(lines) > 1:  # which of them it was shows when each is asked alone
-            for line in lines:
-                yield from answers_of(bundle, [line], as_json)
-            return
-        raise placed(error, lines[0][0], as_json) from error
-
-
-def placed(error: UserError, where: str, as_json: bool) -> UserError:
-    """The error with the place of the question."""
-    mend = "" if as_json else "; for questions in JSON give --input json"
-    return UserError(f"{where}: {error}{mend}")
-
-
-def question_of(line: bytes, as_json: bool) -> Any:
-    """A text, or what it says in JSON. Raises UserError where it is neither."""
-    try:
-        text = line.decode("utf-8-sig").rstrip("\r")
-        return json.loads(text) if as_json else text
-    except UnicodeDecodeError as error:
-        raise UserError(f"not UTF-8 ({error.reason} at byte {error.start})") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"no JSON: {error.msg} at column {error.colno}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise UserError(f"JSON that cannot be read: {error}") from error
-
-
-def evaluate(options: argparse.Namespace) -> int:
-    """``distill evaluate``"""
-    from distill.config.data import DataConfig, Source, TaskConfig
-    from distill.data import load_examples
-    from distill.evaluation import score_over_seeds
-    from distill.evaluation.subjects import bundle_subject, teacher_subject
-    from distill.results import to_json
-
-    check_threads(options.threads)
-    folder = Path(options.bundle)
-    if (folder / "config.json").is_file() and not (folder / "bundle.json").is_file():
-        task, answer = teacher_subject(folder)
-    else:
-        task, answer = bundle_subject(folder, options.variant, options.threads)
-    examples = load_examples(
-        Source(path=options.data),
-        DataConfig(text=options.text_column, pair=options.pair_column, label=options.label_column),
-        TaskConfig(name=task.name),
-        task.labels,
-    )
-    predictions, gold = task.predictions(answer(examples), examples), task.gold(examples)
-    scores = {
-        metric.name: score_over_seeds(metric, metric.statistics(predictions, gold)[None]) for metric in task.metrics
-    }
-    if options.json:
-        shown = {name: json.loads(to_json(estimate)) for name, estimate in scores.items()}
-        print(json.dumps({"texts": len(examples), "scores": shown}, indent=2))
-        return 0
-    print(f"{len(examples):,} texts")
-    width = max(16, *map(len, scores))
-    for name, estimate in scores.items():
-        print(f"{name:<{width}} {score_and_interval(name, estimate)}")
-    return 0
-
-
-def score_and_interval(metric: str, estimate: "Estimate") -> str:
-    """``86.34 %   95 % interval 84.12 to 88.20 (…)``."""
-    from distill.results import scale_of
-
-    scale = scale_of(metric)
-    digits, unit = scale.digits + 1, " %" if scale.unit else ""
-    low, high = (f"{end:.{digits}f}" for end in scale.ends(estimate))
-    known = math.isfinite(estimate.low)
-    interval = f"95 % interval {low} to {high} ({estimate.method})" if known else "no interval: one text"
-    return f"{scale.read(estimate.value):.{digits}f}{unit}   {interval}"
-
-
 def export(options: argparse.Namespace) -> int:
     """``distill export``"""
     from distill.config import build_config
@@ -416,80 +244,6 @@ def export(options: argparse.Namespace) -> int:
     if options.max_drop is not None:
         values["export"]["max_drop"] = options.max_drop
     return run_and_show(build_config(values), options.json)
-
-
-def measure_bundle(options: argparse.Namespace) -> int:
-    """``distill measure``"""
-    from distill.measure import Specification, measure
-    from distill.progress import say
-    from distill.results import to_json
-    from distill.runtime import read_manifest, verify
-
-    folder = Path(options.bundle)
-    manifest = read_manifest(folder)
-    if options.variant and options.variant not in manifest.graphs:
-        raise UserError(f"{folder} has no variant '{options.variant}'{nearest(options.variant, manifest.graphs)}")
-    lengths = manifest.workload.get("token_lengths") or [min(128, manifest.max_length)]
-    variants = measurable(manifest, options.variant)
-    verify(folder, manifest, [file for variant in variants for file in manifest.files(variant)])
-    for variant in variants:
-        say(f"measure {variant}")
-        files = {role: str((folder / file).absolute()) for role, file in manifest.graphs[variant].items()}
-        figures = measure(
-            Specification(
-                model=files[manifest.role],
-                encoder=files.get("encoder", ""),
-                inputs=tuple(manifest.inputs),
-                token_ids=tuple((manifest.pad_id,) * length for length in lengths),
-                pad_id=manifest.pad_id,
-                threads=options.threads,
-                seconds=options.seconds,
-                watts_per_core=options.watts_per_core,
-                max_length=manifest.max_length,
-                second_lengths=tuple(manifest.workload.get("second_lengths", ())),
-            )
-        )
-        if options.json:
-            print(json.dumps({"variant": variant, **json.loads(to_json(figures))}))
-            continue
-        from distill.report.formatting import figure
-
-        print(f"{variant}: {figures.runtime}, {figures.threads} thread{'s' if figures.threads > 1 else ''}")
-        for name in (
-            "file_size",
-            "latency_p50",
-            "latency_p95",
-            "latency_128_p50",
-            "latency_128_p95",
-            "throughput",
-            "memory_peak",
-            "energy",
-            "first_token",
-            "writing_rate",
-            "cache_growth",
-        ):
-            value = getattr(figures, name)
-            if value is None:  # of a model that writes alone
-                continue
-            print(f"  {name.replace('_', ' '):<16} {figure(value):<28} {value.how}")
-    return 0
-
-
-def measurable(manifest: Any, asked: str | None) -> list[str]:
-    """The variants of a bundle that this processor runs. Raises UserError where the one that is asked for is none."""
-    from distill.progress import say
-    from distill.runtime.processor import check_processor
-
-    found = []
-    for variant in [asked] if asked else manifest.graphs:
-        try:
-            check_processor(manifest, variant)
-            found.append(variant)
-        except UserError as refused:
-            if asked:
-                raise
-            say(f"not measured: {refused}")
-    return found
 
 
 def report(options: argparse.Namespace) -> int:

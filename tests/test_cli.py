@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import distill
+from distill.bundle_commands import score_and_interval
 from distill.cli import OF_TORCH, main
-from distill.commands import score_and_interval
 from distill.results import Estimate
 
 ONE_LABELLED = '{"text": "good %d", "label": "a"}\n'

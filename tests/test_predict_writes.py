@@ -9,8 +9,8 @@ import pytest
 from writing_bundles import write_writing_bundle
 
 from distill import load
+from distill.bundle_commands import show_as_it_comes
 from distill.cli import main
-from distill.commands import show_as_it_comes
 from distill.runtime import GenerationSettings, WritingBundle
 
 WRITE = ["--max-new-tokens", "9"]
