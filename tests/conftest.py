@@ -42,7 +42,8 @@ def measured_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def plots_stay_undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots are set up, but not drawn, which takes longer than a small training. Tests of report/ draw them."""
-    monkeypatch.setattr("distill.report.plots._svg", lambda canvas, title: "<svg></svg>")
+    for drawn_in in ("plots", "tradeoffs"):
+        monkeypatch.setattr(f"distill.report.{drawn_in}.as_svg", lambda canvas, title: "<svg></svg>")
 
 
 @pytest.fixture(scope="session")

@@ -46,13 +46,13 @@ def render_html(report: Report) -> str:
 
     The same report gives the same text, byte for byte. All names in it are escaped.
     """
-    from distill.report import plots  # matplotlib takes its time, and a table needs none
+    from distill.report import plots, tradeoffs  # matplotlib takes its time, and a table needs none
 
     drawn = {
-        "against_size": plots.score_against_size(report),
-        "against_latency": plots.score_against_latency(report),
-        "drop_against_size": report.search and plots.drop_against_size(report.search),
-        "drop_against_latency": report.search and plots.drop_against_latency(report.search),
+        "against_size": tradeoffs.score_against_size(report),
+        "against_latency": tradeoffs.score_against_latency(report),
+        "drop_against_size": report.search and tradeoffs.drop_against_size(report.search),
+        "drop_against_latency": report.search and tradeoffs.drop_against_latency(report.search),
         "curves": plots.training_curves(report),
         "seeds": plots.seeds_by_arm(report),
         "attention": plots.attention_maps(report),

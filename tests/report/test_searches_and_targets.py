@@ -7,8 +7,8 @@ import math
 import pytest
 
 from distill.report import missed_in_words, print_search, render_card, render_html
-from distill.report.plots import drop_against_latency, drop_against_size
 from distill.report.target import target_in_words
+from distill.report.tradeoffs import drop_against_latency, drop_against_size
 from distill.results import Estimate, Offer, Report, Rung, Search, TargetResult, from_json, scale_of, to_json
 
 PERCENT, BITS = scale_of("accuracy"), scale_of("bits_per_byte")

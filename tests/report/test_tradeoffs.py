@@ -7,7 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from distill.report.plots import front, name_points, score_against_latency, score_against_size
+from distill.report.tradeoffs import front, name_points, score_against_latency, score_against_size
 from distill.results import Report, TargetResult
 
 CLOSE = [(1.64, 32.9, "int8"), (1.644, 32.8, "int8_shortlist"), (1.87, 32.9, "fp32"), (2.3, 33.1, "int4_shortlist")]
