@@ -15,11 +15,12 @@ from distill.stages.choosing import choose_transfer
 from distill.stages.comparison import evaluate
 from distill.stages.compressible import try_compression
 from distill.stages.compressing import compress
-from distill.stages.context import Findings, Lesson, open_run
+from distill.stages.context import Lesson, open_run
 from distill.stages.cross_fitting import cross_fit
 from distill.stages.delivery import Outcome, deliver
 from distill.stages.ensemble import mix_teachers
 from distill.stages.exporting import export_student, export_teacher, variant_results
+from distill.stages.findings import Findings
 from distill.stages.floor import fit_floor, train_static
 from distill.stages.importance import rank_parts
 from distill.stages.looking import look_inside

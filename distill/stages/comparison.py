@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from distill.config.schema import ASSISTED
 from distill.results import ArmResult, Contrast, CurvePoint, SeedResult
 from distill.stages.artifacts import Artifact, load_units, save_units
-from distill.stages.context import (
-    Comparison,
-    Lesson,
-    Run,
-    Signal,
-    StaticFloor,
-    StudentTexts,
-    TrainedArm,
-    open_store,
-    units_of,
-)
+from distill.stages.context import Lesson, Run, Signal, StudentTexts, TrainedArm, open_store, units_of
+from distill.stages.findings import Comparison, StaticFloor
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task

@@ -17,7 +17,8 @@ from distill.errors import about
 from distill.results import CompressionResult
 from distill.stages.artifacts import Artifact
 from distill.stages.compressible import where_of
-from distill.stages.context import Chosen, Compressed, Lesson, Run, open_store
+from distill.stages.context import Lesson, Run, open_store
+from distill.stages.findings import Chosen, Compressed
 from distill.stages.importance import lacks_labels
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.students import TrainStudent, training_of

@@ -18,7 +18,8 @@ from distill.progress import say
 from distill.results import Report, from_json, to_json, within, write_aside
 from distill.runtime import LARGER, graph_file, read_manifest, verify
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Exported, Findings, Run
+from distill.stages.context import Run
+from distill.stages.findings import Exported, Findings
 from distill.tasks import Task
 from distill.text import Reading, rows_of
 

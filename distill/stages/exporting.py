@@ -18,7 +18,8 @@ from distill.results import Estimate, Gate, Parity, VariantResult, from_json, sc
 from distill.runtime import graph_file
 from distill.runtime.processor import runs_here
 from distill.stages.artifacts import Artifact, load_units, save_units
-from distill.stages.context import Chosen, Exported, Lesson, Run, Signal, Texts
+from distill.stages.context import Lesson, Run, Signal, Texts
+from distill.stages.findings import Chosen, Exported
 from distill.stages.measuring import measure_variant
 from distill.stages.stage import Stage
 from distill.tasks import Task

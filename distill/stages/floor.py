@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from distill.data import Part
 from distill.stages.artifacts import Artifact, save_units
-from distill.stages.context import Lesson, Run, Signal, StaticFloor, Streamed, Texts
+from distill.stages.context import Lesson, Run, Signal, Streamed, Texts
+from distill.stages.findings import StaticFloor
 from distill.stages.stage import Stage
 from distill.stages.students import train_arm
 from distill.stages.texts import prepare_student

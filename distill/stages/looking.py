@@ -9,7 +9,8 @@ from typing import ClassVar
 from distill.data import Part
 from distill.results import Inside, from_plain
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Chosen, Lesson, Run, Texts
+from distill.stages.context import Lesson, Run, Texts
+from distill.stages.findings import Chosen
 from distill.stages.stage import Stage
 from distill.tasks import Task
 from distill.text import Example, Reading

@@ -10,7 +10,8 @@ from distill.progress import say
 from distill.results import Measurement, from_json, to_json
 from distill.runtime import graph_file
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Exported, Run
+from distill.stages.context import Run
+from distill.stages.findings import Exported
 from distill.stages.stage import Stage
 from distill.tasks import Task
 from distill.text import Reading, rows_of

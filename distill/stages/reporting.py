@@ -8,8 +8,9 @@ from typing import Any
 from distill.config import Config, Source
 from distill.results import SCHEMA_VERSION, DataSummary, Provenance, Report, Search, StageCost
 from distill.stages.comparison import AnswerHeldOut, answers_of
-from distill.stages.context import Assistant, Findings, Run, Streamed, TrainedArm
+from distill.stages.context import Assistant, Run, Streamed, TrainedArm
 from distill.stages.costs import added
+from distill.stages.findings import Findings
 from distill.stages.pretraining import in_words
 from distill.stages.tokens import tokens_of
 from distill.tasks import Task

@@ -24,7 +24,8 @@ from distill.config.schema import ASSISTED
 from distill.data import Part
 from distill.results import FLOORS
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Chosen, Lesson, Run, Signal, Streamed, TrainedArm, kept_of, open_store
+from distill.stages.context import Lesson, Run, Signal, Streamed, TrainedArm, kept_of, open_store
+from distill.stages.findings import Chosen
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.teacher import StudentConfig, best_of, candidate_of

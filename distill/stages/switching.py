@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from distill.progress import say
 from distill.results import Cascade, Estimate, Figure, Measurement, SwitchOver, VariantResult
 from distill.stages.artifacts import load_units
-from distill.stages.context import Comparison, Exported, Joined, Run, Signal, open_store, units_of
+from distill.stages.context import Run, Signal, open_store, units_of
 from distill.stages.exporting import test_answers
+from distill.stages.findings import Comparison, Exported, Joined
 from distill.tasks import Task, gives_one_label
 from distill.tasks.task import Logits, softmax
 from distill.text import Example

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from distill.config.schema import needs
 from distill.results import Estimate, Figure, Offer, TargetResult, VariantResult, within
 from distill.stages.artifacts import Artifact, load_units
-from distill.stages.context import Exported, Lesson, Run, StaticFloor, open_store, units_of
+from distill.stages.context import Lesson, Run, open_store, units_of
+from distill.stages.findings import Exported, StaticFloor
 
 if TYPE_CHECKING:
     from distill.metrics import Statistics

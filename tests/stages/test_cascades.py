@@ -19,9 +19,10 @@ from distill import load
 from distill.config import CascadeConfig
 from distill.evaluation.cascade import choose_threshold
 from distill.results import Cascade, Estimate, Figure, Report, SwitchOver
-from distill.stages.context import Joined, open_run
+from distill.stages.context import open_run
 from distill.stages.delivery import whole
 from distill.stages.exporting import AnswerByGraph, ExportModel
+from distill.stages.findings import Joined
 from distill.stages.students import TrainStudent
 from distill.stages.switching import expected, join_models
 from distill.tasks.task import softmax

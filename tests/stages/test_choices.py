@@ -30,7 +30,7 @@ from distill.report.findings import why_it_fell
 from distill.results import Estimate, Figure, Gate, Parity, StageCost
 from distill.stages.artifacts import Artifact, save_units
 from distill.stages.comparison import AnswerHeldOut, AnswerLearnt, evaluate
-from distill.stages.context import Chosen, Comparison, Lesson, Run, Signal, StudentTexts, Teacher, TrainedArm
+from distill.stages.context import Lesson, Run, Signal, StudentTexts, Teacher, TrainedArm
 from distill.stages.exporting import (
     AnswerByGraph,
     ExportModel,
@@ -39,6 +39,7 @@ from distill.stages.exporting import (
     variant_result,
     variant_results,
 )
+from distill.stages.findings import Chosen, Comparison
 from distill.stages.floor import FitLinear, fit_floor
 from distill.stages.measuring import MeasureVariant, measure_variant
 from distill.stages.signal import LabelTexts, ask_teacher, check_floor

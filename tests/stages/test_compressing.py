@@ -19,8 +19,9 @@ from distill.results import Figure, StageCost
 from distill.stages.artifacts import Artifact
 from distill.stages.compressible import TryCompression, check_compression
 from distill.stages.compressing import CutModel, RecoverStudent, compress
-from distill.stages.context import Chosen, Compressed, Run
+from distill.stages.context import Run
 from distill.stages.exporting import ExportModel
+from distill.stages.findings import Chosen, Compressed
 from distill.stages.stage import identity
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher

@@ -21,9 +21,9 @@ from distill.models import build_recurrent, build_transformer
 from distill.results import Gate, Parity, from_plain
 from distill.runtime import Bundle, Graphs, WritingBundle, graph_file, sha256_of
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Exported, Joined
 from distill.stages.delivery import write_bundle_of
 from distill.stages.exporting import Answers, ExportModel
+from distill.stages.findings import Exported, Joined
 from distill.tasks import Task
 from distill.tasks.text_to_text import units_of
 from distill.text import Example, Reading, Target, train_tokenizer

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from distill.runtime import graph_file
-from distill.stages.context import Exported
+from distill.stages.findings import Exported
 
 
 def test_the_size_of_a_variant_counts_weights_beside_its_graphs(tmp_path: Path) -> None:
