@@ -25,6 +25,8 @@ class Lever:
     """Overrides that this row adds to those of the rows above."""
     arm: str = "soft+transfer"
     """What the row shows."""
+    instead: bool = False
+    """Whether it stands in the place of the row above, not with it."""
 
 
 LEVERS = (
@@ -36,13 +38,15 @@ LEVERS = (
     Lever("+ cross-fitting", ("teacher.folds=3",)),
     Lever("+ MSE of logits", ("objective=mse",)),
     Lever("+ a third layer", ("student.count=3",)),
+    Lever("or all layers at half width", ("student=thin",), instead=True),
 )
 HEAD = ["", "score", "gap recovered", "agreement", "learnt", "against hard", "against hard+augmented", "MB", "minutes"]
 
 
 def overrides(number: int, steps: int) -> list[str]:
     """What the row of this number sets, with all above it."""
-    return [text.format(steps=steps) for lever in LEVERS[: number + 1] for text in lever.sets]
+    above = LEVERS[: number - LEVERS[number].instead]
+    return [text.format(steps=steps) for lever in (*above, LEVERS[number]) for text in lever.sets]
 
 
 def arms(sets: list[str]) -> str:
@@ -90,7 +94,7 @@ def main() -> None:
     done: dict[str, tuple[list[str], dict[str, Any]]] = {}
     for number, lever in enumerate(LEVERS):
         sets = overrides(number, options.steps)
-        name = f"levers-{options.recipe}-{len(sets)}"
+        name = f"levers-{options.recipe}-{len(sets)}{'-instead' * lever.instead}"
         settings = [arms(sets), "measure.enabled=false", *options.overrides, *sets]
         if name not in done:
             done[name] = settings, run(options.recipe, name, *settings)

@@ -4,10 +4,12 @@ Shape suffixes: K layers, F feed-forward units, H attention heads, D hidden size
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from distill.compression.evidence import Evidence
@@ -15,6 +17,7 @@ from distill.config import PruneStep
 from distill.errors import UserError
 from distill.models import keep_units, keep_width, parameter_count, student_from_layers
 from distill.models.narrowing import feed_forwards
+from distill.models.students import layers_of
 from distill.models.width import attentions
 from distill.training.importance import Importance, batches_of, importance_of, loss_on
 
@@ -26,11 +29,12 @@ def prune(model: PreTrainedModel, step: PruneStep, seen: Evidence | None) -> tup
     parts are left: whether it can be made is then known. Raises UserError where it cannot.
     """
     available = model.config.num_hidden_layers
-    layers = list(range(available))
+    layers, room = list(range(available)), room_of(model, step)
     if step.layers:
         layers = layers_kept(model, step.layers, seen)
         model = student_from_layers(model, layers).to(model.device).eval()
-    width_share, units_share = shares_of(model, step)
+    given = step.width_share, step.feed_forward_share
+    width_share, units_share = given if room is None else shares_within(model, room)
     units, width = units_share < 1, width_share < 1
     matters = nothing_known(model, units, width)
     if seen is not None and (units or width):
@@ -72,33 +76,63 @@ def loss_with(model: PreTrainedModel, layers: list[int], seen: Evidence) -> floa
     return math.fsum(float(loss_of(texts)[0]) for texts in batches_of(seen.rows))
 
 
-def shares_of(model: PreTrainedModel, step: PruneStep) -> tuple[float, float]:
-    """(share of the heads, share of the units) that a step keeps.
+@dataclass(frozen=True)
+class Room:
+    """How much of a model may be left."""
 
-    Where it names a share of the parameters: for each number of heads as many units as there is room for, and of these
-    pairs the one whose shares are nearest to each other. Raises UserError where one head and one unit a layer have more
-    parameters than that.
+    key: str
+    """What the step names, of :data:`COUNTS`."""
+    share: float
+    before: int
+    """What the model as it was given has of them."""
+
+
+def room_of(model: PreTrainedModel, step: PruneStep) -> Room | None:
+    """None where a step gives the shares of heads and units themselves."""
+    for key, count in COUNTS.items():
+        if (share := getattr(step, key)) is not None:
+            return Room(key, share, count(model))
+    return None
+
+
+def multiplications(model: PreTrainedModel) -> int:
+    """By how many numbers of its layers' matrices a token is multiplied: all of them, once each.
+
+    Embeddings are looked up, and heads answer once a text. The products of attention, one more for each two tokens and
+    number of a state, are left out: they are the fewer, the shorter the texts.
     """
-    if step.parameters is None:
-        return step.width_share, step.feed_forward_share
-    most = step.parameters * parameter_count(model)
+    linear = (m for layer in layers_of(model) for m in layer.modules() if isinstance(m, nn.Linear))
+    return sum(one.weight.numel() for one in linear)
+
+
+COUNTS = {"parameters": parameter_count, "multiplications": multiplications}
+"""What a step may name a share of."""
+
+
+def shares_within(model: PreTrainedModel, room: Room) -> tuple[float, float]:
+    """(share of the heads, share of the units) that are kept.
+
+    For each number of heads as many units as there is room for, and of these pairs the one whose shares are nearest to
+    each other. Raises UserError where one head and one unit a layer are more than that.
+    """
+    count, most = COUNTS[room.key], room.share * room.before
     parts, heads, units = feed_forwards(model), int(model.config.num_attention_heads), units_of(model)
     head_size = parts[0].out.out_features // heads
     matrices = sum(len(part.into) + 1 for part in parts)
-    biases = sum(linear.bias is not None for part in parts for linear in part.into)
+    biases = sum(linear.bias is not None for part in parts for linear in part.into) * (room.key == "parameters")
     found, least = list[tuple[float, float]](), math.inf
     for kept in range(heads, 0, -1):
         narrow = model if kept == heads else keep_width(model, *unknown_width(model), kept / heads)
         a_unit = matrices * kept * head_size + biases  # its numbers in all layers
-        room = units - math.ceil(max(0.0, parameter_count(narrow) - most) / a_unit)
-        least = parameter_count(narrow) - (units - 1) * a_unit
-        found += [(kept / heads, room / units)] if room > 0 else []
+        fitting = units - math.ceil(max(0.0, count(narrow) - most) / a_unit)
+        least = count(narrow) - (units - 1) * a_unit
+        found += [(kept / heads, fitting / units)] if fitting > 0 else []
     if found:
         return min(found, key=lambda both: abs(both[0] - both[1]))
+    trim = ", or trim the vocabulary (student.vocabulary.trim=true)" if room.key == "parameters" else ""
     raise UserError(
-        f"parameters is {step.parameters:g}, {most:,.0f} of {parameter_count(model):,}, but with one head and one "
-        f"feed-forward unit a layer there are {least:,}; give a larger share, leave out layers, or trim the vocabulary "
-        "(student.vocabulary.trim=true)"
+        f"{room.key} is {room.share:g}, {most:,.0f} of {room.before:,}, but with one head and one feed-forward unit a "
+        f"layer there are {least:,}; give a larger share, leave out layers{trim}"
     )
 
 

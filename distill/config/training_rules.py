@@ -165,19 +165,20 @@ def check_compression(config: Config, require: Callable[[bool, str], None]) -> N
 
 def check_prune(step: PruneStep, where: str, require: Callable[[bool, str], None]) -> None:
     """What is kept, said once."""
-    shares, target = (step.width_share, step.feed_forward_share), step.parameters
+    shares = (step.width_share, step.feed_forward_share)
+    targets = {"parameters": step.parameters, "multiplications": step.multiplications}
+    given = {key: share for key, share in targets.items() if share is not None}
     require(step.layers >= 0, f"{where}.layers is {step.layers}; give how many are kept, or 0 for all")
+    for key, share in given.items():
+        require(0 < share < 1, f"{where}.{key} is {share}; it is a share, above 0 and below 1, such as 0.5, or null")
+        require(
+            shares == (1, 1),
+            f"{where}.{key} is {share}, which says what is kept of heads and units, and so do width_share and "
+            "feed_forward_share; give it or them",
+        )
+    require(len(given) < 2, f"{where} names a share of the parameters and one of the multiplications; give one of them")
     require(
-        target is None or 0 < target < 1,
-        f"{where}.parameters is {target}; it is a share, above 0 and below 1, such as 0.5, or null",
-    )
-    require(
-        target is None or shares == (1, 1),
-        f"{where}.parameters is {target}, which says what is kept of heads and units, and so do width_share and "
-        "feed_forward_share; give it or them",
-    )
-    require(
-        target is not None or step.layers > 0 or shares != (1, 1),
-        f"{where} is 'prune', but leaves nothing out; set parameters, such as 0.5, or layers, width_share or "
-        "feed_forward_share",
+        given != {} or step.layers > 0 or shares != (1, 1),
+        f"{where} is 'prune', but leaves nothing out; set parameters, such as 0.5, or multiplications, layers, "
+        "width_share or feed_forward_share",
     )

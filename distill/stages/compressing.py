@@ -7,11 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from distill.config import (
-    Config,
-    InsideTerm,
-    ObjectiveConfig,
-)
+from distill.config import Config, InsideTerm, ObjectiveConfig
 from distill.config.steps import CompressionStep
 from distill.errors import about
 from distill.results import CompressionResult
@@ -120,8 +116,8 @@ def compress(this: Run, lesson: Lesson, chosen: Chosen) -> Chosen:
 
     Each step is followed by a training on the texts of the chosen arm, from its signal, with its seed; of the learning
     rates of ``compression.train`` the best on validation is taken, or what the step left, where no training is better
-    than that. Terms that look inside of the teacher are left out
-    of the objective, since layers and heads no longer stand beside those of the teacher.
+    than that. Terms that look inside of the teacher are left out of the objective, since layers and heads no longer
+    stand beside those of the teacher.
     """
     config = this.config.compression
     found, costs = list[CompressionResult](), list[Any]()

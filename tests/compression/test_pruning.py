@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_encoders import FAMILIES, ROWS, TASK, bert, logits_of, loss_of, reloaded
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import MPNetConfig, MPNetForSequenceClassification
 
 from distill import tasks
@@ -55,28 +57,50 @@ def test_units_are_left_out_as_if_they_were_zero(model: Any, tmp_path: Path) -> 
     assert what == "16 of 64 feed-forward units a layer"
 
 
-def test_a_share_of_the_parameters_is_reached_with_heads_and_units_alike(model: Any, tmp_path: Path) -> None:
-    """Against the pairs of heads and units, whose parameters lie on a line over the units."""
+def counted(key: str, model: Any) -> int:
+    """The parameters, or what torch counts as products of matrices for a second token, two operations each."""
+    if key == "parameters":
+        return parameter_count(model)
+    counts = []
+    for tokens in (1, 2):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(input_ids=torch.ones(1, tokens, dtype=torch.long))
+        counts.append(counter.get_flop_counts()["Global"][torch.ops.aten.addmm])
+    project = getattr(model.base_model, "embeddings_project", None)  # of ELECTRA, before the layers
+    return (counts[1] - counts[0]) // 2 - (0 if project is None else project.weight.numel())
+
+
+@pytest.mark.parametrize("key", ["parameters", "multiplications"])
+def test_a_share_is_reached_with_heads_and_units_alike(key: str, model: Any, tmp_path: Path) -> None:
+    """Against the pairs of heads and units, whose counts lie on a line over the units."""
     kind, share = type(model), 0.6
-    most, fitting = share * parameter_count(model), {}
+    most, fitting = share * counted(key, model), {}
     for heads in range(1, 5):
-        ends = [
-            parameter_count(
-                take(
-                    PruneStep("prune", width_share=heads / 4, feed_forward_share=units / 64), copy.deepcopy(model), None
-                )[0]
-            )
-            for units in (1, 64)
-        ]
+        ends = []
+        for units in (1, 64):
+            step = PruneStep("prune", width_share=heads / 4, feed_forward_share=units / 64)
+            ends.append(counted(key, take(step, copy.deepcopy(model), None)[0]))
         counts = np.linspace(*ends, 64)
         fitting[heads] = {int(units) + 1: int(counts[units]) for units in np.flatnonzero(counts <= most + 1e-6)}
     heads = min((h for h in fitting if fitting[h]), key=lambda h: abs(h / 4 - max(fitting[h]) / 64))
-    pruned, _ = take(PruneStep("prune", parameters=share), model, SEEN)
-    assert parameter_count(pruned) == max(fitting[heads].values()) <= most
+    pruned, _ = take(PruneStep("prune", **{key: share}), model, SEEN)
+    assert counted(key, pruned) == max(fitting[heads].values()) <= most
     assert pruned.config.num_attention_heads == heads
     again = reloaded(pruned, tmp_path)
     assert type(again) is kind
     torch.testing.assert_close(logits_of(again), logits_of(pruned))
+
+
+def test_a_share_is_one_of_the_model_that_was_given(model: Any) -> None:
+    """Two of three layers have two thirds of the multiplications: nothing is cut for 0.7, something for 0.6."""
+    whole = counted("multiplications", model)
+    step = PruneStep("prune", layers=2, multiplications=0.7)
+    loose, what = take(step, copy.deepcopy(model), SEEN)
+    assert counted("multiplications", loose) == 2 * whole // 3
+    assert what.startswith("2 of 3 layers (")
+    assert ";" not in what
+    tight, _ = take(replace(step, multiplications=0.6), model, SEEN)
+    assert 0.5 * whole < counted("multiplications", tight) <= 0.6 * whole
 
 
 def test_layers_heads_and_units_go_together(model: Any) -> None:
@@ -123,6 +147,7 @@ def test_parts_of_a_teacher_matter_to_its_own_answers(name: str, tmp_path: Path)
     [
         (PruneStep("prune", layers=3), "layers is 3, but the model has 3; give fewer"),
         (PruneStep("prune", parameters=0.01), r"parameters is 0.01, .* but with one head and one feed-forward unit"),
+        (PruneStep("prune", multiplications=0.01), r"multiplications is 0.01, .* leave out layers$"),
     ],
 )
 @pytest.mark.parametrize("seen", [SEEN, None], ids=["with texts", "beforehand"])

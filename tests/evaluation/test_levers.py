@@ -18,8 +18,9 @@ with pytest.MonkeyPatch.context() as patch:
 def test_each_row_keeps_what_the_rows_above_it_set() -> None:
     rows = [LEVERS["overrides"](number, 70) for number in range(len(LEVERS["LEVERS"]))]
     assert rows[:4] == [[], [], [], ["train.steps=70"]]
-    for before, after in itertools.pairwise(rows[2:]):
+    for before, after in itertools.pairwise(rows[2:-1]):
         assert after[:-1] == before
+    assert rows[-1] == [*rows[-2][:-1], "student=thin"]  # in the place of the third layer
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,15 @@ def test_steps_that_cannot_serve_are_refused(task: str, changes: dict[str, Any],
     [
         ([{"name": "prune"}], r"steps\[0\] is 'prune', but leaves nothing out; set parameters"),
         ([{"name": "prune", "parameters": 0.5, "width_share": 0.5}], "give it or them"),
+        ([{"name": "prune", "multiplications": 0.5, "feed_forward_share": 0.5}], "give it or them"),
+        (
+            [{"name": "prune", "multiplications": 0}],
+            r"steps\[0\].multiplications is 0.0; it is a share, above 0 and below",
+        ),
+        (
+            [{"name": "prune", "multiplications": 0.5, "parameters": 0.5}],
+            "one of the multiplications; give one of them",
+        ),
         ([{"name": "prune", "parameters": 1}], r"steps\[0\].parameters is 1.0; it is a share, above 0 and below 1"),
         ([{"name": "prune", "layers": -1}], r"steps\[0\].layers is -1; give how many"),
         ([{"name": "prune", "width_share": 0}], r"steps\[0\].width_share is 0.0; it is a share"),
