@@ -221,7 +221,7 @@ def measure_bundle(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps({"variant": variant, **json.loads(to_json(figures))}))
             continue
-        from distill.report.formatting import figure
+        from distill.formatting import figure
 
         print(f"{variant}: {figures.runtime}, {figures.threads} thread{'s' if figures.threads > 1 else ''}")
         for name in (

@@ -72,6 +72,12 @@ def test_base_install_predicts_as_the_whole_one_does(
     assert installed("python", "-c", call).stdout.strip() == json.loads(done.stdout.splitlines()[0])["label"]
 
 
+def test_base_install_measures(installed: Run, bundle: Path) -> None:
+    done = installed("distill", "measure", str(bundle), "--variant", "int8", "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    assert "latency p50" in done.stdout
+
+
 def test_base_install_evaluates(installed: Run, bundle: Path, reviews_csv: Path) -> None:
     done = installed("distill", "evaluate", str(bundle), "--data", str(reviews_csv), "--json")
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from html import escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
-from distill.report.formatting import with_unit
+from distill.formatting import with_unit
 from distill.report.legend import metric_title, score_unit
 from distill.results import Estimate, Report, Scale
 

@@ -2,7 +2,7 @@
 
 import math
 
-from distill.report.formatting import (
+from distill.formatting import (
     duration,
     number,
     p_value,

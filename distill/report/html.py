@@ -10,7 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from distill.report import findings, formatting, legend, search, switching, target
+from distill import formatting
+from distill.report import findings, legend, search, switching, target
 from distill.results import Figure, Measurement, Report, Scale, VariantResult, scale_of
 
 QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure | None]], ...] = (

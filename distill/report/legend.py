@@ -1,6 +1,6 @@
 """What the figures of a report mean: titles and units of metrics."""
 
-from distill.report.formatting import score
+from distill.formatting import score
 from distill.results import Report, scale_of
 
 TITLES = {

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from distill.report import findings, formatting, legend, switching, target
+from distill import formatting
+from distill.report import findings, legend, switching, target
 from distill.report.rows import summary_rows
 from distill.results import DataSummary, Report
 

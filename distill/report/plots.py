@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from distill.formatting import shorten
 from distill.report.drawing import (
     INK,
     LINEAR,
@@ -23,7 +24,6 @@ from distill.report.drawing import (
     finite_bounds,
     score_label,
 )
-from distill.report.formatting import shorten
 from distill.results import FLOORS, ArmResult, AttentionMap, Report, Scale
 
 FAINTEST = 0.005

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from rich.text import Text
 
-from distill.report.formatting import DASH, duration, number, shorten
+from distill.formatting import DASH, duration, number, shorten
 from distill.report.target import digits, front_in_words, points, target_in_words
 from distill.report.terminal import WIDTH, console_on, plain_table, print_list
 from distill.results import Offer, Rung, Scale, Search, scale_of

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from distill.formatting import figure, percent, point_bounds
 from distill.report.findings import file_size
-from distill.report.formatting import figure, percent, point_bounds
 from distill.results import Cascade, Estimate, Figure, Report, VariantResult
 
 LABELS_SHOWN = 20

@@ -2,7 +2,7 @@
 
 import math
 
-from distill.report.formatting import number
+from distill.formatting import number
 from distill.results import Offer, Scale, TargetResult
 
 UNITS = {"size_mb": "MB", "latency_ms": "ms", "memory_mb": "MB of memory"}

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from distill.formatting import DASH, number, parameters, percent, plus_minus, score, shorten
 from distill.report.findings import (
     all_warnings,
     arm_named,
@@ -25,7 +26,6 @@ from distill.report.findings import (
     training_time,
     why_it_fell,
 )
-from distill.report.formatting import DASH, number, parameters, percent, plus_minus, score, shorten
 from distill.report.legend import (
     CORRELATIONS,
     metric_title,

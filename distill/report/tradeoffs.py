@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from distill.formatting import number, sentence_case, shorten
 from distill.report.drawing import (
     INK,
     LINEAR,
@@ -22,7 +23,6 @@ from distill.report.drawing import (
     score_label,
 )
 from distill.report.findings import arm_named, fell, file_size
-from distill.report.formatting import number, sentence_case, shorten
 from distill.report.legend import metric_title
 from distill.results import Figure, Report, Search, VariantResult, scale_of
 

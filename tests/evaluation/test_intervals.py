@@ -11,8 +11,8 @@ from scipy import stats
 from scipy.stats import binomtest
 
 from distill.evaluation import gap_recovered, score_over_seeds, wilson
+from distill.formatting import plus_minus
 from distill.metrics import accuracy, macro_f1, pearson
-from distill.report.formatting import plus_minus
 
 
 def right_answers(right: NDArray[np.bool_]) -> NDArray[np.float64]:

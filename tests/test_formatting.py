@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from distill.report import formatting
+from distill import formatting
 from distill.results import Estimate, Figure
 
 
