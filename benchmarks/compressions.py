@@ -14,7 +14,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from cumulative import Subject, settings_of, spread, teacher_of, times
+from cumulative import Subject, settings_of, teacher_of, times
 from runs import bounds, run, table
 
 RESULTS = Path(__file__).parent / "results" / "compressions"
@@ -67,6 +67,7 @@ def row(name: str, report: dict[str, Any], megabytes: float, p50: list[float]) -
 
 def cells(one: dict[str, Any], first: dict[str, Any]) -> list[str]:
     """A row of the table."""
+    ratios = [a / b for a, b in zip(one["p50"], first["p50"], strict=True)]
     recovered = "; ".join(f"{100 * step['cut']:.1f}, {100 * step['recovered']:.1f}" for step in one["steps"])
     return [
         one["name"],
@@ -75,7 +76,7 @@ def cells(one: dict[str, Any], first: dict[str, Any]) -> list[str]:
         bounds(one, one["rounding"], "+"),
         bounds(one, one["score"]),
         f"{one['megabytes']:.2f}",
-        spread([a / b for a, b in zip(one["p50"], first["p50"], strict=True)]),
+        f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]",
         f"{one['minutes']:.1f}",
     ]
 
