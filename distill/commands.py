@@ -142,6 +142,9 @@ def rungs_of(options: argparse.Namespace) -> Callable[[Sequence[str]], Any]:
 
     if not re.fullmatch(r"\w+=[^,=\s]+(,\w+=[^,=\s]+)*", options.target):
         raise UserError(f"--target is {options.target!r}; write KEY=NUMBER,KEY=NUMBER, such as size_mb=10,drop=1")
+    keys = [limit.split("=")[0] for limit in options.target.split(",")]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise UserError(f"--target is {options.target!r}, which has {twice} twice; give each limit once")
     if options.max_drop is not None:
         raise UserError("--max-drop is about one student; with --target give drop=POINTS there")
     if own := next(filter(LOOKED_FOR.fullmatch, options.overrides), None):

@@ -147,6 +147,7 @@ def test_a_rung_that_a_teacher_does_not_have_is_left_out(place: Workplace, monke
     ("arguments", "complaint"),
     [
         (["--target", "10"], "--target is '10'; write KEY=NUMBER"),
+        (["--target", "drop=1,size_mb=9,drop=2"], "which has drop twice; give each limit once"),
         (["--target", "size=10"], "unknown key 'target.size'; did you mean 'size_mb'?"),
         (["--target", "drop=much"], "target.drop is 'much'; expected a number"),
         (["--target", "size_mb=-1"], "target.size_mb is -1; give more than 0"),
