@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 from runs import arm_named, bounds, run, table
 
+from distill.report.tradeoffs import front, name_decades, name_points
 from distill.results import scale_of
 
 matplotlib.use("Agg")
@@ -26,6 +27,7 @@ RUNGS = {
     "1 layer": ("student=layers", "student.count=1"),
     "2 layers": ("student=layers", "student.count=2"),
     "3 layers": ("student=layers", "student.count=3"),
+    "half width": ("student=thin",),
 }
 HEAD = ["", "score", "gap recovered", "MB", "p50, ms", "p50 over the teacher's int8"]
 
@@ -48,35 +50,29 @@ def rung(name: str, report: dict[str, Any], model: str, gap: dict[str, float] | 
     }
 
 
-def front(rungs: list[dict[str, Any]], cost: str) -> list[dict[str, Any]]:
-    """Those that no other one beats in score without costing more, the cheapest first."""
-    found: list[dict[str, Any]] = []
-    for one in sorted(rungs, key=lambda r: (r[cost], -r["score"]["value"])):
-        if not found or one["score"]["value"] > found[-1]["score"]["value"]:
-            found.append(one)
-    return found
-
-
 def draw(rungs: list[dict[str, Any]], linear: dict[str, Any]) -> Figure:
     """Score over size, and over latency; the line is the front."""
     scale = scale_of(linear["metric"])
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True, layout="constrained")
     for axis, cost, label in (
         (axes[0], "megabytes", "MB of the int8 file"),
         (axes[1], "p50_over_teacher", "p50 over that of the teacher's int8"),
     ):
         axis.axhline(scale.read(linear["score"]["value"]), color="grey", linestyle=":", label="linear")
-        best = front(rungs, cost)
-        axis.plot([r[cost] for r in best], [scale.read(r["score"]["value"]) for r in best], "-", color="C0", alpha=0.5)
+        best = front([(one[cost], one["score"]["value"]) for one in rungs])
+        axis.plot([x for x, _ in best], [scale.read(score) for _, score in best], color="C0", alpha=0.5, label="front")
         for one in rungs:
             value, low, high = (scale.read(one["score"][key]) for key in ("value", "low", "high"))
             axis.errorbar(one[cost], value, [[value - low], [high - value]], fmt="o", color="C0", capsize=3)
-            axis.annotate(one["name"], (one[cost], value), (6, -11), textcoords="offset points", fontsize=8)
         axis.set(xscale="log", xlabel=label)
-        axis.margins(x=0.16)
+        axis.margins(x=0.12, y=0.15)
         axis.grid(alpha=0.3)
+        name_decades(axis)
     axes[0].set_ylabel("score on test, × 100, 95 % interval")
     axes[0].legend(frameon=False, loc="lower right")
+    figure.draw_without_rendering()  # places are known from here on
+    for axis, cost in ((axes[0], "megabytes"), (axes[1], "p50_over_teacher")):
+        name_points(axis, [(r[cost], scale.read(r["score"]["high"]), r["name"]) for r in rungs], figure.dpi)
     return figure
 
 

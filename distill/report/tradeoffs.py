@@ -109,7 +109,7 @@ def _score_against(
             named.add(variant.model)
         axes.margins(y=0.16)
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, frameon=False, fontsize=9)
-        _name_decades(axes)
+        name_decades(axes)
         axes.set_xlabel(label)
         axes.set_ylabel(score_label(report, "test"))
         axes.yaxis.set_major_locator(MaxNLocator(6))
@@ -156,7 +156,7 @@ def _drop_against(search: Search, cost: str, label: str, title: str) -> Plot | N
         axes.legend(
             once.values(), once, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, frameon=False, fontsize=9
         )
-        _name_decades(axes)
+        name_decades(axes)
         axes.set_xlabel(label)
         axes.set_ylabel(f"drop on validation, {gains.steps}")
         canvas.draw_without_rendering()  # places are known from here on
@@ -183,7 +183,7 @@ def name_points(axes: Axes, points: Sequence[tuple[float, float, str]], dpi: flo
         axes.annotate(name, (x, y), (0, lifted), textcoords="offset points", ha="center", fontsize=size)
 
 
-def _name_decades(axes: Axes) -> None:
+def name_decades(axes: Axes) -> None:
     """Ticks at 1, 2, 5, 10 … with plain numbers."""
     axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: number(x) if x < 1 else f"{x:,.0f}"))

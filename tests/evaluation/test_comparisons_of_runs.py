@@ -96,9 +96,3 @@ def test_a_rung_is_the_int8_file_beside_its_teachers(benchmarks: dict[str, Any],
     ratio = own["measurement"]["latency_p50"]["value"] / teacher["measurement"]["latency_p50"]["value"]
     assert found["p50_over_teacher"] == pytest.approx(ratio)
     assert ladder["rung"]("teacher", report, "teacher", None)["p50_over_teacher"] == 1
-
-
-def test_the_front_leaves_out_what_costs_more_and_is_no_better(benchmarks: dict[str, Any]) -> None:
-    known = (("a", 1, 70), ("b", 2, 69), ("c", 3, 80), ("d", 3, 75))
-    rungs = [{"name": name, "mb": mb, "score": {"value": score}} for name, mb, score in known]
-    assert [one["name"] for one in benchmarks["ladder"]["front"](rungs, "mb")] == ["a", "c"]
