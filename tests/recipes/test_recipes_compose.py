@@ -37,6 +37,7 @@ def test_recipe_composes_with_each_teacher_and_student(recipe: str) -> None:
             "thin": "layers",
             "same": "layers",
             "layers_quick": "layers",
+            "layers_long": "layers",
             "lstm": "recurrent",
             "gru": "recurrent",
             "rnn": "recurrent",
