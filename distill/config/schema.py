@@ -347,6 +347,8 @@ class PretrainedTeacher:
     """From the checkpoint's label to the data's, such as ``LABEL_0: negative``."""
     trust_remote_code: bool = False
     """Run code that comes with the checkpoint. Only for a repository you have read."""
+    sharded: bool = field(default=False, metadata=NO_MATTER)
+    """Each process of the run has a part of its weights, and all answer together: for a teacher that fits no device."""
 
 
 @dataclass(frozen=True)
@@ -707,6 +709,11 @@ class Config:
     def folds(self) -> int:
         """Of the teacher's cross-fitting; 1: none."""
         return 1 if isinstance(self.teacher, ProbabilitiesTeacher) else self.teacher.folds
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each process has a part of the teacher."""
+        return isinstance(self.teacher, PretrainedTeacher) and self.teacher.sharded
 
     @property
     def others(self) -> tuple["Config", ...]:

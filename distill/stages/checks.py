@@ -30,7 +30,7 @@ from distill.sources import locate, validate
 from distill.stages.augmentation import INHERITED
 from distill.stages.compressible import check_compression
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
-from distill.stages.teaching import check_teaching
+from distill.stages.teaching import check_processes, check_teaching
 from distill.tasks import TASKS, Task, gives_one_label
 from distill.tasks.text_to_text import NEXT_TOKEN_METRICS
 
@@ -412,6 +412,7 @@ def check_other_tokenizer(config: Config, task: type[Task]) -> None:
 def check_before(config: Config) -> None:
     """What can be known to fail before anything is read."""
     check_task(config)
+    check_processes(config)
     check_report(config)
     for where, folder in (("outputs", config.outputs), ("exports", config.exports)):
         try:
