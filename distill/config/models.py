@@ -93,6 +93,8 @@ class PretrainedTeacher:
     """From the checkpoint's label to the data's, such as ``LABEL_0: negative``."""
     trust_remote_code: bool = False
     """Run code that comes with the checkpoint. Only for a repository you have read."""
+    sharded: bool = field(default=False, metadata=NO_MATTER)
+    """Each process of the run has a part of its weights, and all answer together: for a teacher that fits no device."""
 
 
 @dataclass(frozen=True)

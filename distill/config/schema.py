@@ -186,6 +186,11 @@ class Config:
         return 1 if isinstance(self.teacher, ProbabilitiesTeacher) else self.teacher.folds
 
     @property
+    def sharded(self) -> bool:
+        """Whether each process has a part of the teacher."""
+        return isinstance(self.teacher, PretrainedTeacher) and self.teacher.sharded
+
+    @property
     def others(self) -> tuple["Config", ...]:
         """The recipe with each further teacher in the first one's place. Where a checkpoint stands there twice, the
         seeds of its later trainings begin behind those of the earlier ones: else both were the same."""

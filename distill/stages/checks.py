@@ -24,7 +24,7 @@ from distill.stages.model_checks import (
     check_variants,
     check_writing,
 )
-from distill.stages.teaching import check_teaching
+from distill.stages.teaching import check_processes, check_teaching
 from distill.tasks import TASKS
 
 SMALLEST_ROOM = 100_000_000
@@ -81,6 +81,7 @@ def check_task(config: Config) -> None:
 def check_before(config: Config) -> None:
     """What can be known to fail before anything is read."""
     check_task(config)
+    check_processes(config)
     check_report(config)
     for where, folder in (("outputs", config.outputs), ("exports", config.exports)):
         try:

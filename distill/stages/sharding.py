@@ -4,10 +4,12 @@ import contextlib
 import os
 import shutil
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import ClassVar
 
+from distill.runtime.forward import Forward
 from distill.stages.artifacts import Artifact
 from distill.stages.stage import Stage
 from distill.tasks import Task
@@ -26,14 +28,24 @@ class InShards(Stage):
     """Every process takes shards, of other runs too, and the main one those that another left unfinished."""
 
     together: ClassVar[bool] = True
-    shared: ClassVar[bool] = True
+
+    @property
+    def sharded(self) -> bool:
+        """Whether a model is asked of which each process has a part: then the main process takes all shards, and the
+        others take part in what it asks."""
+        return False
+
+    @property
+    def shared(self) -> bool:
+        """With runs whose processes each have all that a shard needs."""
+        return not self.sharded
 
     @abstractmethod
     def shards(self, machine: Machine) -> Sequence[str]:
         """The name of each."""
 
     @abstractmethod
-    def maker(self, work: Path, machine: Machine) -> Callable[[str], None]:
+    def maker(self, work: Path, machine: Machine) -> AbstractContextManager[Callable[[str], None]]:
         """What computes a shard, and leaves it in ``work`` under its name by a rename."""
 
     @abstractmethod
@@ -60,30 +72,45 @@ class InShards(Stage):
         """Computes shards that nobody else computes, and keeps them in a folder."""
         from distill.training.shards import work_off
 
-        shards, make = list(self.shards(machine)), self.maker(work, machine)
-        with contextlib.suppress(FileNotFoundError):  # another run has just finished
-            work.mkdir(exist_ok=True)
-        work_off(work, shards, make, len(shards) * machine.rank // machine.processes, wait)
+        shards = list(self.shards(machine))
+        with self.maker(work, machine) as make:
+            with contextlib.suppress(FileNotFoundError):  # another run has just finished
+                work.mkdir(exist_ok=True)
+            if machine.is_main or not self.sharded:
+                work_off(work, shards, make, len(shards) * machine.rank // machine.processes, wait)
 
 
-def asker(model: Artifact, reading: Reading, task: Task, machine: Machine, to_learn: bool = True) -> Ask:
-    """A model that is ready to say something of one shard after the other."""
+@contextmanager
+def asker(
+    model: Artifact, reading: Reading, task: Task, machine: Machine, sharded: bool, to_learn: bool = True
+) -> Iterator[Ask]:
+    """A model that is ready to say something of one shard after the other; where it is ``sharded`` over processes, to
+    the main one."""
     from distill.models import load_model
     from distill.models.answers import check_finite, most_likely, outcome
     from distill.runtime.forward import ALONE, in_order, respond
     from distill.training import Answers, forward_on, tokens_of_answers
 
     loaded, of_tokens = load_model(model.directory / "model", task).model, most_likely if to_learn else outcome
-    forward = forward_on(machine, loaded, of_tokens if task.writes else None)
+    kept = of_tokens if task.writes else None
     alone = bool(model.read("result.json").get("padding"))  # its answers depend on padding
-    tokens = ALONE if alone else tokens_of_answers(reading, task)
+    tokens = ALONE if alone else tokens_of_answers(reading, task) * (machine.processes if sharded else 1)
+    ready: AbstractContextManager[Forward]
+    if sharded:
+        from distill.training.sharded import sharded_on
 
-    def ask(encoded: Sequence[Encoded], kept: Path, what: str) -> list[Logits]:
-        units = in_order(respond(Answers(forward, kept), reading, task, encoded, tokens, what))
-        check_finite(units, encoded, task, "the teacher")
-        return units
+        ready = sharded_on(machine, loaded, kept)
+    else:
+        ready = nullcontext(forward_on(machine, loaded, kept))
+    with ready as forward:
 
-    return ask
+        def ask(encoded: Sequence[Encoded], folder: Path, what: str) -> list[Logits]:
+            answers = Answers(forward, folder / str(tokens))  # those of batches of another size are no use
+            units = in_order(respond(answers, reading, task, encoded, tokens, what))
+            check_finite(units, encoded, task, "the teacher")
+            return units
+
+        yield ask
 
 
 def keep_folder(aside: Path, folder: Path) -> None:

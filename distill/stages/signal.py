@@ -4,13 +4,15 @@ import dataclasses
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from distill.config import DataConfig, ProbabilitiesTeacher
+from distill.config.data import NO_MATTER
 from distill.data import Part
 from distill.errors import UserError
 from distill.report.legend import metric_title
@@ -57,6 +59,7 @@ class LabelTexts(InShards):
     texts: Tokens
     to_learn: bool
     """Students learn on them; else they are what the teacher is measured by."""
+    sharded: bool = field(default=False, metadata=NO_MATTER)
 
     @property
     def what(self) -> str:
@@ -73,19 +76,20 @@ class LabelTexts(InShards):
         size = math.ceil(count / max(math.ceil(count / SHARD), machine.processes)) or 1
         return {f"{start:012}-{size}.npz": slice(start, start + size) for start in range(0, count, size)}
 
-    def maker(self, work: Path, machine: Machine) -> Callable[[str], None]:
+    @contextmanager
+    def maker(self, work: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
         """Labels a shard."""
-        ask = asker(self.model, self.reading, self.task, machine, self.to_learn)
         encoded, slices = self.texts.encoded, self.slices(machine)
         numbers = {shard: number for number, shard in enumerate(slices, start=1)}
+        with asker(self.model, self.reading, self.task, machine, self.sharded, self.to_learn) as ask:
 
-        def label_shard(shard: str) -> None:
-            kept = work / f"{shard}.answers"
-            what = self.what + (f", shard {numbers[shard]} of {len(slices)}" if len(slices) > 1 else "")
-            save_units_aside(work / shard, ask(encoded[slices[shard]], kept, what))
-            shutil.rmtree(kept)
+            def label_shard(shard: str) -> None:
+                kept = work / f"{shard}.answers"
+                what = self.what + (f", shard {numbers[shard]} of {len(slices)}" if len(slices) > 1 else "")
+                save_units_aside(work / shard, ask(encoded[slices[shard]], kept, what))
+                shutil.rmtree(kept)
 
-        return label_shard
+            yield label_shard
 
     def store(self, folder: Path, shards: Sequence[Path], machine: Machine) -> None:
         """Leaves ``store``."""
@@ -246,7 +250,8 @@ def labels_of(
     if teacher.model is not None:
         if not (texts.task.predicts_tokens or to_learn):
             return WriteTexts(teacher.model, texts.reading, texts.task, tokens_of(this, texts, part))
-        return LabelTexts(teacher.model, texts.reading, texts.task, tokens_of(this, texts, part), to_learn)
+        tokens, sharded = tokens_of(this, texts, part), this.config.sharded
+        return LabelTexts(teacher.model, texts.reading, texts.task, tokens, to_learn, sharded)
     assert isinstance(this.config.teacher, ProbabilitiesTeacher)
     columns = DataConfig(text=this.config.data.text, pair=this.config.data.pair)
     return ReadLabels(this.config.teacher, columns, texts.task, part)

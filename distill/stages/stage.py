@@ -38,8 +38,6 @@ class Stage(ABC):
     together: ClassVar[bool] = False
     """Every process of the run computes it, and the main one writes; else that one alone computes, and the others
     wait."""
-    shared: ClassVar[bool] = False
-    """Other runs do a part of it (:meth:`help_out`) while one computes it."""
     on_device: ClassVar[bool] = False
     """Its result depends on device and precision."""
 
@@ -47,6 +45,11 @@ class Stage(ABC):
     @abstractmethod
     def what(self) -> str:
         """What is computed, in words."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other runs do a part of it (:meth:`help_out`) while one computes it."""
+        return False
 
     @abstractmethod
     def compute(self, folder: Path, machine: Machine) -> None:

@@ -4,12 +4,14 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from distill.config.data import NO_MATTER
 from distill.data import Dataset
 from distill.data.stream import Known, Sieve, Stream, repeats
 from distill.errors import UserError
@@ -53,7 +55,8 @@ class SieveStream(OfStream):
         """In words."""
         return "cleaning of streamed texts"
 
-    def maker(self, work: Path, machine: Machine) -> Callable[[str], None]:
+    @contextmanager
+    def maker(self, work: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
         """Reads a shard; of its texts no more than a batch is held."""
         shards, starts = self.stream.shards(sharding.SHARD), first_rows(self.stream)
 
@@ -69,7 +72,7 @@ class SieveStream(OfStream):
             (aside / "dropped.json").write_text(json.dumps(sieve.dropped))
             keep_folder(aside, work / name)
 
-        return make
+        yield make
 
     def store(self, folder: Path, shards: Sequence[Path], machine: Machine) -> None:
         """Leaves ``kept.npy``, of each row, and ``dropped.json``, rows by reason. The first row with a text keeps it,
@@ -126,7 +129,8 @@ class ReadStream(OfSievedStream):
         """In words."""
         return "reading of streamed texts"
 
-    def maker(self, work: Path, machine: Machine) -> Callable[[str], None]:
+    @contextmanager
+    def maker(self, work: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
         """Reads a shard."""
         read = self.reader()
 
@@ -135,7 +139,7 @@ class ReadStream(OfSievedStream):
             TokenStore.write(aside / "tokens", read(name))
             keep_folder(aside, work / name)
 
-        return make
+        yield make
 
     def store(self, folder: Path, shards: Sequence[Path], machine: Machine) -> None:
         """Leaves a :class:`TokenStore`, ``tokens``."""
@@ -152,29 +156,32 @@ class LabelStream(OfSievedStream):
     on_device: ClassVar[bool] = True
 
     model: Artifact
+    sharded: bool = field(default=False, metadata=NO_MATTER)
 
     @property
     def what(self) -> str:
         """In words."""
         return "soft labels of streamed texts"
 
-    def maker(self, work: Path, machine: Machine) -> Callable[[str], None]:
+    @contextmanager
+    def maker(self, work: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
         """Reads and labels a shard."""
         numbers = {name: number for number, name in enumerate(self.shards(machine), start=1)}
-        ask, read = asker(self.model, self.reading, self.task, machine), self.reader()
+        read = self.reader()
+        with asker(self.model, self.reading, self.task, machine, self.sharded) as ask:
 
-        def make(name: str) -> None:
-            encoded = list(read(name))
-            answers, what = work / f"{name}.answers", f"{self.what}, shard {numbers[name]} of {len(numbers)}"
-            units = ask(encoded, answers, what)
-            aside = new_folder(work / name)
-            TokenStore.write(aside / "tokens", encoded)
-            logits = np.concatenate(units) if units else np.zeros((0, 0), np.float32)
-            np.save(aside / "logits.npy", logits.astype(np.float32))
-            keep_folder(aside, work / name)
-            shutil.rmtree(answers)
+            def make(name: str) -> None:
+                encoded = list(read(name))
+                answers, what = work / f"{name}.answers", f"{self.what}, shard {numbers[name]} of {len(numbers)}"
+                units = ask(encoded, answers, what)
+                aside = new_folder(work / name)
+                TokenStore.write(aside / "tokens", encoded)
+                logits = np.concatenate(units) if units else np.zeros((0, 0), np.float32)
+                np.save(aside / "logits.npy", logits.astype(np.float32))
+                keep_folder(aside, work / name)
+                shutil.rmtree(answers)
 
-        return make
+            yield make
 
     def store(self, folder: Path, shards: Sequence[Path], machine: Machine) -> None:
         """Leaves for the M texts ``tokens``, a :class:`TokenStore`, and ``logits.npy`` [M, C]."""
@@ -204,7 +211,8 @@ def label_stream(
     if stream is None or sieved is None:
         return None
     assert signal.teacher.model is not None
-    labels = this.artifacts.get(LabelStream(stream, sieved, texts.reading, texts.task, signal.teacher.model))
+    model, sharded = signal.teacher.model, this.config.sharded
+    labels = this.artifacts.get(LabelStream(stream, sieved, texts.reading, texts.task, model, sharded))
     read = labels
     if not own.same_tokens:
         read = this.artifacts.get(ReadStream(stream, sieved, own.reading, own.task))

@@ -100,6 +100,8 @@ class TrainTeacher(Stage):
         from distill.objectives import Objective
         from distill.training import Problem, State, train
 
+        if isinstance(self.model, PretrainedTeacher) and self.model.sharded and not machine.is_main:
+            return  # it is taken as it is, and one process of a machine that loads it whole is enough
         if isinstance(self.model, PretrainedTeacher) and self.augment.asks_masked_lm:
             check_masked_lm(self.model, self.reading.special_tokens.get("mask_token"))
         loaded, fine_tuned = self.start()

@@ -74,7 +74,7 @@ class Machine:
     @property
     def processes(self) -> int:
         """How many share the work."""
-        return int(os.environ.get("WORLD_SIZE", "1"))
+        return processes_of_run()
 
     @property
     def is_main(self) -> bool:
@@ -174,11 +174,15 @@ class Machine:
         except RuntimeError as error:
             if self.processes == 1:
                 raise
-            raise UserError(
-                f"process {self.rank} of {self.processes} ends, as another one no longer answers; its own message, "
-                "where it had time for one, says why (a process that is killed without a word has often used up the "
-                "memory: lower train.tokens)"
-            ) from error
+            raise self.lost() from error
+
+    def lost(self) -> UserError:
+        """What this process says where another one is gone."""
+        return UserError(
+            f"process {self.rank} of {self.processes} ends, as another one no longer answers; its own message, "
+            "where it had time for one, says why (a process that is killed without a word has often used up the "
+            "memory: lower train.tokens)"
+        )
 
 
 def find_machine(
@@ -207,13 +211,18 @@ def find_machine(
     return replace(plain, precision=chosen, why=why)
 
 
+def processes_of_run() -> int:
+    """How many its launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def is_first_to_tell() -> bool:
     """Whether this process is the first of the run that ends and says why: one message is enough, as an error of one is
     met by all, or ends the others.
 
     The launcher keeps count, in the store where its processes find each other.
     """
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if processes_of_run() == 1:
         return True
     import torch.distributed as distributed
 

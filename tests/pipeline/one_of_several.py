@@ -1,7 +1,7 @@
 """One process of a run, as a launcher starts it: ``python one_of_several.py HOW run RECIPE …``.
 
 HOW: ``killed``: rank 1 is killed without a word in the middle of a training; ``refused``: it alone meets an error
-there; ``whole``: nothing happens.
+there; ``whole``: nothing happens; ``told``: it says when it keeps a part of a teacher.
 """
 
 import os
@@ -31,9 +31,23 @@ def die(how: str) -> None:
     loop.add_gradients = add_and_die
 
 
+def tell_parts() -> None:
+    from distill.training import sharded
+
+    spread = sharded.spread
+
+    def told(*given: Any) -> None:
+        spread(*given)
+        print(f"rank {os.environ['RANK']} has a part of a teacher", file=sys.stderr, flush=True)
+
+    sharded.spread = told
+
+
 if __name__ == "__main__":
     how, *words = sys.argv[1:]
-    if how != "whole":
+    if how == "told":
+        tell_parts()
+    elif how != "whole":
         die(how)
     status = main(words)
     print(f"rank {os.environ['RANK']} ends with {status}", file=sys.stderr, flush=True)

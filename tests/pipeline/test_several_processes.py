@@ -1,14 +1,18 @@
 """A whole run under several processes: it makes what one does, and says it once; an error ends all with one message."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from little_world import write_bert
+from pyarrow import parquet
 from workplace import Workplace
 
 from distill.results import Report, from_json
@@ -44,8 +48,10 @@ def results(place: Workplace, outputs: str) -> dict[str, np.ndarray]:
         for i, seed in enumerate(arm.seeds):
             points = [(p.step, p.train_loss, p.validation) for p in seed.curve]
             found[f"training {i} of {arm.name}"] = np.array([(seed.best_step, seed.validation, seed.test), *points])
-    for path in (place.folder / outputs / "artifacts").glob("soft-labels-*/store/logits.npy"):
-        found[path.parent.parent.name] = np.load(path)
+    labels = (place.folder / outputs / "artifacts").glob("soft-labels-*/store/logits.npy")
+    streamed = (place.folder / outputs / "artifacts").glob("stream-labels-*/logits.npy")
+    for path in (*labels, *streamed):
+        found[path.relative_to(place.folder / outputs).as_posix()] = np.load(path)
     for path in (place.folder / outputs / "artifacts").glob("test-answers-*/test.npz"):
         with np.load(path) as stored:
             found[path.parent.name] = stored["logits"]
@@ -113,6 +119,33 @@ def test_several_processes_keep_and_read_the_states_that_one_does(alone: Workpla
     for what, values in expected.items():
         rounded = 2e-3 if what == "states" else 1e-4
         np.testing.assert_allclose(found[what], values, atol=rounded, rtol=rounded, err_msg=what)
+
+
+@pytest.mark.slow
+def test_a_teacher_that_is_spread_over_processes_teaches_as_a_whole_one(
+    alone: Workplace, permuted: Path, tmp_path: Path
+) -> None:
+    texts = [f"a witty film and part {i} of a tender story" for i in range(33)]
+    (tmp_path / "stream").mkdir()
+    parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "stream/x.parquet")
+    still = shutil.copytree(permuted, tmp_path / "teacher") / "config.json"  # whose students have no dropout
+    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    still.write_text(json.dumps({**json.loads(still.read_text()), **none}))
+    teacher = [f"teacher.source.path={still.parent}", "teacher.fine_tune=never"]
+    whole = [*teacher, f"+data.stream.path={tmp_path}/stream", "arms=[linear,soft,soft+transfer]"]
+    assert alone.run(*whole, "outputs=whole", "exports=exports-whole") == 0, alone.err
+    sharded = [*whole, "teacher.sharded=true", "outputs=sharded", "exports=exports-sharded"]
+    assert alone.run(*sharded) == 2
+    assert "teacher.sharded is true, but this run has one process" in alone.err
+    launched = launch(alone, 2, *sharded, how="told")
+    assert launched.returncode == 0, launched.stderr[-3000:]
+    for rank in range(2):  # on the training texts, validation, test, and the stream
+        assert launched.stderr.count(f"rank {rank} has a part of a teacher") == 4
+    expected, found = results(alone, "whole"), results(alone, "sharded")
+    assert expected.keys() == found.keys()
+    assert any(what.startswith("artifacts/stream-labels-") for what in found)
+    for what, values in expected.items():
+        np.testing.assert_allclose(found[what], values, atol=1e-5, rtol=1e-5, err_msg=what)
 
 
 @pytest.mark.slow

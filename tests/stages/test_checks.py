@@ -1,5 +1,6 @@
 """What a recipe asks that its task cannot give is refused, with the mend, before anything is read."""
 
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from distill.config import Config, build_config
 from distill.config.compose import recipe_names, run_with_hydra
 from distill.errors import UserError
 from distill.stages.checks import check_choices, check_task
+from distill.stages.teaching import check_processes
 
 PAIRS = {"train": {"path": "x"}, "pair": "b"}
 OF_ITS_OWN = {"name": "transformer"}
@@ -19,6 +21,10 @@ ASSISTED: dict[str, Any] = {"arms": ["linear", "soft", "soft+assistant"], "assis
 TWO: dict[str, Any] = {"teachers": [{"name": "pretrained", "source": {"path": "another"}}]}
 STREAM: dict[str, Any] = {"data": {"train": {"path": "x.csv"}, "stream": {"path": "shards"}}}
 FOLDS: dict[str, Any] = {"teacher": {"name": "pretrained", "source": {"path": "folder"}, "folds": 3}}
+SHARDED: dict[str, Any] = {
+    "teacher": {"name": "pretrained", "source": {"path": "folder"}, "fine_tune": "never", "sharded": True}
+}
+NARROWED = {"name": "layers", "feed_forward_share": 0.5}
 
 
 def _recipe(task: str, /, **changes: Any) -> Config:
@@ -444,6 +450,38 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             r"one teacher alone is asked about a stream; leave teacher\.folds out",
         ),
         ("text-classification", {**STREAM, "ensemble": TWO}, r"leave ensemble\.teachers out"),
+        *(
+            (task, {**SHARDED, **changes}, rf"sharded is true, so no process has the whole teacher, but {message}")
+            for task, changes, message in (
+                ("text-classification", {"objective": INSIDE, "student": OF_ITS_OWN}, ".*; choose objective=kl"),
+                ("text-classification", {"objective": THESEUS, "student": {"name": "layers"}}, ".*; choose objective"),
+                ("language-modelling", {"arms": ["hard", "gkd"]}, "arms has 'gkd', for .*; leave that arm out"),
+                ("text-to-text", {"arms": ["hard", "sequence"]}, "arms has 'sequence', .*; leave that arm out"),
+                ("text-to-text", {"arms": ["hard", "soft"]}, r"the metric .*; set task\.metric=perplexity"),
+                ("text-classification", {"student": NARROWED}, r"which .*; set student\.feed_forward_share and"),
+                ("text-classification", {**ASSISTED, "assistant": NARROWED}, "which of its parts matter"),
+                ("text-classification", {"student": {"name": "static"}}, r".*; set student\.start=random"),
+                ("text-classification", {"arms": ["linear", "soft", "static"]}, ".*, and leave the arm 'static' out"),
+                (
+                    "text-classification",
+                    {"arms": ["linear", "soft+transfer"], "augment": {"steps": [{"name": "masked_lm"}]}},
+                    r"augment\.steps has 'masked_lm', .*; choose augment=words",
+                ),
+            )
+        ),
+        *(
+            (
+                "text-classification",
+                {"teacher": {**SHARDED["teacher"], "fine_tune": how}},
+                rf"teacher\.fine_tune is {how}, .* is not trained here; fine-tune it .* set teacher\.fine_tune=never",
+            )
+            for how in ("auto", "always")
+        ),
+        (
+            "text-classification",
+            {"ensemble": {"teachers": [{**TWO["teachers"][0], "sharded": True}]}},
+            r"ensemble\.teachers\[0\]\.sharded is true, but ensemble\.teachers\[0\]\.fine_tune is auto",
+        ),
     ],
 )
 def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any], message: str) -> None:
@@ -483,10 +521,33 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("multi-label-classification", {**STREAM, "augment": {"steps": [{"name": "splice"}]}}),
         ("regression", {**STREAM, "arms": ["linear", "hard", "soft+transfer"], "objective": MSE}),
         ("text-classification", {**STREAM, **ASSISTED, "arms": ["linear", "soft+transfer", "soft+assistant"]}),
+        ("text-classification", {**SHARDED, **STREAM, "student": {"name": "layers"}}),
+        ("text-classification", {**SHARDED, **ASSISTED, "augment": {"steps": []}}),
+        ("text-classification", {**SHARDED, "student": {"name": "static", "start": "random"}}),
+        ("sentence-embedding", {**SHARDED, "arms": ["linear", "soft"], "objective": MSE}),
+        ("language-modelling", {**SHARDED, "arms": ["hard", "soft", "soft+transfer"]}),
+        (
+            "text-to-text",
+            {**SHARDED, "arms": ["hard", "soft"], "task": {"name": "text-to-text", "metric": "perplexity"}},
+        ),
+        ("text-classification", {**SHARDED, "ensemble": {"teachers": [*TWO["teachers"], SHARDED["teacher"]]}}),
     ],
 )
 def test_what_a_task_has_is_taken(task: str, changes: dict[str, Any]) -> None:
     check_task(_recipe(task, **changes))
+
+
+@pytest.mark.parametrize("recipe", [SHARDED, {"ensemble": {"teachers": [SHARDED["teacher"]]}}])
+def test_a_teacher_is_spread_over_several_processes_alone(
+    recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = re.escape("teacher" if recipe is SHARDED else "ensemble.teachers[0]")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(UserError, match=rf"{where}\.sharded is true, but this run has one process, .*; start"):
+        check_processes(_recipe("text-classification", **recipe))
+    check_processes(_recipe("text-classification"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    check_processes(_recipe("text-classification", **recipe))
 
 
 def test_a_student_that_starts_from_the_checkpoint_needs_a_teacher_that_has_one() -> None:

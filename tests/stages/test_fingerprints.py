@@ -92,7 +92,7 @@ ON_DEVICE = {
     AnswerHeldOut,
     AnswerLearnt,
 }
-DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds", "states_gb", "place"}
+DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds", "states_gb", "place", "sharded"}
 """Names of settings that change no result, wherever they stand."""
 CHECKED_ALONE = {
     *((TrainTeacher, name) for name in ("students", "objective", "augment", "without")),
