@@ -6,6 +6,7 @@ An artifact is a folder named after its stage and the stage's fingerprint.
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -38,7 +39,7 @@ class Artifact:
 
     directory: Path
     identity: str
-    """The fingerprint of the stage."""
+    """The fingerprint of the stage, or the digest of what it left, where that tells it."""
     cost: StageCost
 
     def read(self, name: str) -> Any:
@@ -81,7 +82,7 @@ class Artifacts:
             self.machine.barrier()
         done = json.loads((directory / DONE).read_text(encoding="utf-8"))
         cost = StageCost(stage.what, done["seconds"], Figure(**done["energy"]), cached)
-        return Artifact(directory, fingerprint, cost)
+        return Artifact(directory, done.get("digest", fingerprint), cost)
 
     def written(self, stage: Stage) -> int:
         """Bytes that a stage has on the disk already, done or not; for the process that looks."""
@@ -102,7 +103,8 @@ class Artifacts:
         for spent in partial.glob("spent-*.json"):
             spent.unlink()
         took = {"seconds": seconds, "energy": dataclasses.asdict(energy)}
-        write_aside(partial / DONE, json.dumps({**took, **content}, indent=1))
+        told = {"digest": digest_of(partial)} if stage.by_content else {}
+        write_aside(partial / DONE, json.dumps({**took, **told, **content}, indent=1))
         shutil.rmtree(directory, ignore_errors=True)
         partial.rename(directory)
 
@@ -150,6 +152,15 @@ class Artifacts:
         if stage.together:
             energy = of_processes(machine.gathered([energy], machine.processes), machine.device)
         return sum(one.seconds for one in stretches), energy
+
+
+def digest_of(folder: Path) -> str:
+    """Of the names and bytes of all files in it, hexadecimal."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def sweep(folder: Path) -> None:

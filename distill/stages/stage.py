@@ -40,6 +40,8 @@ class Stage(ABC):
     wait."""
     on_device: ClassVar[bool] = False
     """Its result depends on device and precision."""
+    by_content: ClassVar[bool] = False
+    """What it leaves is told by its files: where another way led to the same ones, what was made of those holds."""
 
     @property
     @abstractmethod

@@ -165,6 +165,7 @@ class MakeVocabulary(Stage):
     name: ClassVar[str] = "student-tokenizer"
     rooms: ClassVar[tuple[str, ...]] = ("text", "data/examples.py")
     libraries: ClassVar[tuple[str, ...]] = ("tokenizers",)
+    by_content: ClassVar[bool] = True
 
     vocabulary: VocabularyConfig
     reading: Reading

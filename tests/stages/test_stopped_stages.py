@@ -1,5 +1,6 @@
 """Stages that were stopped: they go on where they were, to the same bits, and say all that they cost."""
 
+import dataclasses
 import random
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,17 @@ from little_world import review
 from tokenizers import Tokenizer
 
 from distill import tasks, training
-from distill.config import Architecture, LayersStudent, PretrainedTeacher, PretrainingConfig, Source
+from distill.config import Architecture, LayersStudent, PretrainedTeacher, PretrainingConfig, Source, Vocabulary
 from distill.data import Dataset, Part
 from distill.data.examples import texts_in
 from distill.measure import EnergyMeter
 from distill.models import build_transformer, save_model
 from distill.results import Figure, StageCost
 from distill.stages import signal
-from distill.stages.artifacts import Artifact, Artifacts, save_units
+from distill.stages.artifacts import Artifact, Artifacts, digest_of, save_units
 from distill.stages.pretraining import PretrainStudent
 from distill.stages.signal import LabelTexts, WriteTexts
+from distill.stages.texts import MakeVocabulary
 from distill.stages.tokens import ReadTexts, Tokens
 from distill.text import Example, Reading, Target, train_tokenizer
 from distill.training import Answers, loop, state
@@ -157,3 +159,23 @@ def test_texts_that_were_written_are_not_written_again(tmp_path: Path, monkeypat
     for file in ("logits.npy", "keys.npy", "offsets.npy"):
         assert (found.directory / "store" / file).read_bytes() == (whole.directory / "store" / file).read_bytes()
     assert sorted(path.name for path in found.directory.iterdir()) == ["done.json", "store"]
+
+
+def test_a_vocabulary_is_told_by_its_pieces(reading: Reading, tmp_path: Path) -> None:
+    """As of texts that were spliced together: what a student learnt with the same pieces holds."""
+    halves, artifacts = ["the cast is", "dull and dreary"], artifacts_in(tmp_path)
+
+    def pieces_of(*texts: str) -> Artifact:
+        part = Dataset(tuple(map(Example, texts)), (), (), (), (), {}, "", "", ()).part("train")
+        return artifacts.get(MakeVocabulary(Vocabulary(trim=True), reading, part, None))
+
+    first, spliced, other = pieces_of(*halves), pieces_of(*halves, "the cast is dreary"), pieces_of(halves[0])
+    assert first.directory != spliced.directory
+    assert first.identity == spliced.identity != other.identity
+    assert pieces_of(*halves) == dataclasses.replace(first, cost=dataclasses.replace(first.cost, cached=True))
+    folder = spliced.directory / "reading"
+    before = digest_of(folder)
+    assert before == digest_of(first.directory / "reading") != digest_of(other.directory / "reading")
+    largest = max(folder.iterdir(), key=lambda file: file.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1])
+    assert digest_of(folder) != before
