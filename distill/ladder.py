@@ -180,8 +180,8 @@ def hoped_for(short: Trained) -> Iterator[Offer]:
 
     Its drop: the lower end of the interval of what the short training lost, less what the further doublings of the
     steps may win. Learning curves flatten out over the logarithm of the steps, so a doubling wins no more than the one
-    before it; it is taken for ``HOPE`` times that of the short training's second half, and for ``LEAST_WON`` points at
-    least. A file that fell at its gate is hoped for, too, since the full training may pass.
+    before it; it is taken for ``HOPE`` times that of the short training's second half, which counts as ``LEAST_WON``
+    points at least. A file that fell at its gate is hoped for, too, since the full training may pass.
     """
     lows = [offer.drop.low for offer in short.offers]
     won = None if short.config.compression.steps else last_doubling(short.arm)  # no curve of a recovery is kept

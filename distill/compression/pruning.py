@@ -96,7 +96,7 @@ def room_of(model: PreTrainedModel, step: PruneStep) -> Room | None:
 
 
 def multiplications(model: PreTrainedModel) -> int:
-    """By how many numbers of its layers' matrices a token is multiplied: all of them, once each.
+    """Multiply-accumulate operations that a token takes in the linear layers: one for each number of their matrices.
 
     Embeddings are looked up, and heads answer once a text. The products of attention, one more for each two tokens and
     number of a state, are left out: they are the fewer, the shorter the texts.

@@ -94,7 +94,7 @@ class PretrainedTeacher:
     trust_remote_code: bool = False
     """Run code that comes with the checkpoint. Only for a repository you have read."""
     sharded: bool = field(default=False, metadata=NO_MATTER)
-    """Each process of the run has a part of its weights, and all answer together: for a teacher that fits no device."""
+    """Each process of the run has a part of its weights, and all answer together: for one too large for a device."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class ProbabilitiesTeacher:
 
     name: Literal["probabilities"]
     source: Source
-    """JSON Lines or Parquet with the data's text columns and ``column``."""
+    """CSV (with JSON in the cell), JSON Lines or Parquet with the data's text columns and ``column``."""
     column: str = "probabilities"
     """An object from label to probability."""
 

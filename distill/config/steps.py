@@ -90,7 +90,7 @@ class PruneStep:
     """Share of the parameters that is kept at most, in the place of both: heads and units are cut alike until it is
     reached. None: as the shares say."""
     multiplications: float | None = None
-    """The same of the numbers that a token is multiplied by, those of the layers' matrices, which latency follows."""
+    """The same of the multiply-accumulate operations that a token takes in linear layers, which latency follows."""
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _load_from_disk(path: Path, split: str) -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise UserError(f"{path} needs the package datasets: pip install 'distill[train]'") from error
+        raise UserError(f"{path} needs the package datasets: install distill[train]") from error
     try:
         loaded = datasets.load_from_disk(str(path))
     except Exception as error:

@@ -237,7 +237,7 @@ def _read_parquet(path: Path, data: bytes) -> list[Row]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise UserError(f"{path} needs the package pyarrow: pip install 'distill[train]'") from error
+        raise UserError(f"{path} needs the package pyarrow: install distill[train]") from error
     rows: list[Row] = []
     size = 0
     try:

@@ -19,7 +19,7 @@ def _sacrebleu() -> Any:
     try:
         from sacrebleu import metrics
     except ImportError as error:
-        raise UserError("BLEU and chrF are counted by sacrebleu: pip install 'distill[train]' or sacrebleu") from error
+        raise UserError("BLEU and chrF are counted by sacrebleu: install distill[train] or sacrebleu") from error
     return metrics
 
 

@@ -30,7 +30,7 @@ def _datasets() -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise UserError("a hub data set needs the package datasets: pip install 'distill[train]'") from error
+        raise UserError("a hub data set needs the package datasets: install distill[train]") from error
     return datasets
 
 

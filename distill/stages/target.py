@@ -26,7 +26,7 @@ def meet_target(
     static: StaticFloor | None,
 ) -> tuple[TargetResult | None, Exported, tuple[VariantResult, ...]]:
     """(how the target is met, the model that the bundle holds, what becomes of each variant). The student stands last
-    in ``made``. The choice is made on validation; the teacher's files, where it has some, stand to choice with the
+    in ``made``. The choice is made on validation; the teacher's files, where it has some, are candidates with the
     student's."""
     from distill.evaluation.choice import choose
 
