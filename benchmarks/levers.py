@@ -89,9 +89,10 @@ def cells(lever: Lever, report: dict[str, Any]) -> list[str]:
     gap = arm["gap_recovered"]
     minutes = [seed["seconds"] / 60 for seed in arm["seeds"]]
     sizes = {(one["model"], one["variant"]): one["file_bytes"] / 1e6 for one in report["variants"]}
+    scale = scale_of(report["metric"])
     return [
         lever.name,
-        f"{scale_of(report['metric']).read(validation(arm)):.1f}",
+        f"{scale.read(validation(arm)):.{scale.digits}f}",
         bounds(report, arm["score"]),
         "–" if gap is None else f"{100 * gap['value']:.0f} [{100 * gap['low']:.0f}, {100 * gap['high']:.0f}]",
         percent(arm["agreement"]),
