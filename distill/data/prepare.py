@@ -10,7 +10,7 @@ from distill.data.dataset import Dataset
 from distill.data.examples import Seen, check_known, label_counts, read_examples
 from distill.data.readers import find_split, is_table
 from distill.data.recombination import recombined
-from distill.data.splits import hold_out, sample, without_overlap
+from distill.data.splits import hold_out, sample, with_each_label, without_overlap
 from distill.data.variants import alike, content_of, normal_form, pieces_of
 from distill.errors import UserError, nearest
 from distill.sources import describe, validate
@@ -245,13 +245,16 @@ def _clean(examples: Sequence[Example], dropped: Counter[str], prefix: str) -> l
 
 def _labelled_part(train: list[Example], config: DataConfig, task: TaskConfig) -> tuple[list[Example], list[Example]]:
     """(labelled, without labels) of the training texts."""
+    asked = find(task.name)
     chosen = set(range(len(train)))
-    if config.label is None or find(task.name).label_free:
+    if config.label is None or asked.label_free:
         chosen = set()
     elif config.labelled is not None:
         if config.labelled > len(train):
             raise UserError(f"data.labelled is {config.labelled}, but train has {len(train)} texts; lower or remove it")
         chosen = sample(config.labelled, len(train), config.split_seed, "labelled")
+        if asked.one_label or asked.kind == "bernoulli":
+            chosen = with_each_label(chosen, train, config.split_seed)
     transfer = [Example(e.text, e.pair, None, e.group) for index, e in enumerate(train) if index not in chosen]
     return [e for index, e in enumerate(train) if index in chosen], transfer
 

@@ -60,6 +60,27 @@ def sample(count: int, total: int, seed: int, name: str) -> set[int]:
     return set(random.Random(f"{name} {seed}").sample(range(total), count))
 
 
+def with_each_label(chosen: set[int], examples: Sequence[Example], seed: int) -> set[int]:
+    """``chosen`` indices of ``examples``, of which a seeded choice gives way to others until there are two of each
+    label; ``chosen`` itself where there are, or where it is too small to hold so many."""
+    rng = random.Random(f"each label {seed}")
+    kept = sorted(chosen)
+    others = sorted(set(range(len(examples))) - chosen)
+    rng.shuffle(kept)
+    rng.shuffle(others)
+    seen: Counter[str] = Counter()
+    needed: list[int] = []
+    for index in [*kept, *others]:
+        names = set(names_of(examples[index].label))
+        if any(seen[name] < 2 for name in names):
+            needed.append(index)
+            seen.update(names)
+    if len(needed) > len(chosen):
+        return chosen
+    free = [index for index in kept if index not in set(needed)]
+    return {*needed, *free[: len(chosen) - len(needed)]}
+
+
 def _by_group(examples: Sequence[Example], count: int, rng: random.Random) -> set[int]:
     members: dict[object, list[int]] = {}
     for index, example in enumerate(examples):

@@ -406,3 +406,17 @@ def test_recombined_pairs_are_not_out_of_scope(tmp_path):
     assert data.out_of_scope
     learnt = {(e.text, e.pair) for e in (*data.train, *data.transfer)}
     assert not learnt & {(e.text, e.pair) for e in data.out_of_scope}
+
+
+@pytest.mark.parametrize("name", ["text-classification", "multi-label-classification"])
+def test_a_small_labelled_part_has_two_of_each_label(tmp_path, name):
+    one = name == "text-classification"
+    rows = [{"text": f"text {i}", "label": f"l{i % 20}" if one else [f"l{i % 20}"]} for i in range(400)]
+    for seed in range(5):
+        config = DataConfig(
+            train=source(tmp_path / "a.jsonl", rows), labelled=40, split_seed=seed, validation_share=0.1, test_share=0.1
+        )
+        data = load_data(config, TaskConfig(name=name))
+        counts = Counter(label for e in data.train for label in ([e.label] if one else e.label))
+        assert counts == {f"l{i}": 2 for i in range(20)}
+        assert len(data.labels) == 20

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from distill.data.splits import hold_out, sample
+from distill.data.splits import hold_out, sample, with_each_label
 from distill.errors import UserError
 from distill.text import Example, Span
 
@@ -88,3 +88,29 @@ def test_numbers_and_spans_are_held_out_at_random():
         parts = [hold_out(examples, 10, seed, "test", by_group=False)[1] for seed in range(5)]
         assert {len(part) for part in parts} == {10}
         assert len({tuple(e.text for e in part) for part in parts}) == 5
+
+
+def test_a_draw_gets_two_of_each_label_and_changes_no_more_than_it_must():
+    examples = [Example(str(i), label=f"intent {i % 50}") for i in range(1500)]
+    for seed in range(10):
+        plain = sample(150, 1500, seed, "labelled")
+        found = with_each_label(plain, examples, seed)
+        before, after = (Counter(examples[i].label for i in indices) for indices in (plain, found))
+        too_few = sum(max(0, 2 - before[f"intent {k}"]) for k in range(50))
+        assert too_few > 0  # so that the plain draw would not do
+        assert (len(found), len(after), len(found - plain)) == (150, 50, too_few)
+        assert min(after.values()) >= 2
+        assert found == with_each_label(plain, examples, seed)
+        many = sample(900, 1500, seed, "labelled")
+        assert with_each_label(many, examples, seed) == many
+        small = sample(99, 1500, seed, "labelled")
+        assert with_each_label(small, examples, seed) == small  # it cannot hold so many
+
+
+def test_a_draw_gets_two_of_each_label_of_sets_of_labels():
+    labels = [("rare", "joy") if i % 100 == 0 else ("joy",) if i % 2 else () for i in range(1000)]
+    examples = [Example(str(i), label=one) for i, one in enumerate(labels)]
+    for seed in range(20):
+        found = with_each_label(sample(20, 1000, seed, "labelled"), examples, seed)
+        assert len(found) == 20
+        assert sum("rare" in examples[i].label for i in found) >= 2
