@@ -17,6 +17,7 @@ from torch import nn
 
 from distill.config.schema import ExportConfig
 from distill.export.shapes import fix_shapes
+from distill.export.tied import tie
 from distill.models.graph_spec import GraphSpec
 from distill.runtime import graph_file, weights_file
 
@@ -52,6 +53,7 @@ def export_onnx(spec: GraphSpec, path: Path, config: ExportConfig) -> None:
     finally:
         shutil.rmtree(aside)
     graph = graph if large else fix_shapes(graph)
+    tie(graph)
     strip_annotations(graph)
     save_graph(graph, path)
 

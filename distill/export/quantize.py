@@ -16,6 +16,7 @@ from distill.export.blocks import quantize_blocks
 from distill.export.calibration import with_static_ranges
 from distill.export.half import store_in_half
 from distill.export.onnx_export import is_large, save_graph, strip_annotations
+from distill.export.tied import tie_int8, untie
 from distill.text import Encoded
 
 SMALLEST_EMBEDDING = 4096
@@ -39,12 +40,16 @@ def quantize_int8(source: Path, target: Path, seven_bits: bool = True) -> None:
     weights cannot (2·255·64 = 32640). So a graph computes the same with and without VNNI, and what the gate found here
     holds elsewhere. What int8 costs a model is measured by the gate.
 
+    Rows of an embedding that an output layer is tied to are the columns of that layer, with its 7 bits.
+
     Activations have one scale a batch, so a text's logits depend a little on the texts beside it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     model = onnx.load(source)
+    tied = untie(model)
     quantize_embeddings(model)
     quantized = _dynamically(model, ["MatMul", "LSTM"], target, seven_bits)
+    tie_int8(quantized, tied)
     strip_annotations(quantized)
     save_graph(quantized, target)
 
@@ -57,6 +62,7 @@ def quantize_int4(source: Path, target: Path) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     model = onnx.load(source)
+    untie(model)
     if any(node.op_type == "LSTM" for node in model.graph.node):
         model = _dynamically(model, ["LSTM"], target)
     quantize_blocks(model, SMALLEST_EMBEDDING, 4)
@@ -77,6 +83,7 @@ def quantize_int8_weights(source: Path, target: Path) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     model = onnx.load(source)
+    untie(model)
     quantize_blocks(model, SMALLEST_EMBEDDING, 8)
     strip_annotations(model)
     save_graph(model, target)
@@ -225,10 +232,10 @@ def quantize_embeddings(model: onnx.ModelProto) -> None:
             continue
         (name, indices), out = node.input, node.output[0]
         nodes += [
-            helper.make_node("Gather", [f"{name}_rows", indices], [f"{out}_int8"]),
-            helper.make_node("Gather", [f"{name}_scales", indices], [f"{out}_scale"]),
-            helper.make_node("Cast", [f"{out}_int8"], [f"{out}_unscaled"], to=TensorProto.FLOAT),
-            helper.make_node("Mul", [f"{out}_unscaled", f"{out}_scale"], [out]),
+            helper.make_node("Gather", [f"{name}_rows", indices], [f"{out}_row"]),
+            helper.make_node("Gather", [f"{name}_scales", indices], [f"{out}_row_scale"]),
+            helper.make_node("Cast", [f"{out}_row"], [f"{out}_unscaled"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{out}_unscaled", f"{out}_row_scale"], [out]),
         ]
     del graph.node[:]
     graph.node.extend(nodes)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from distill.export.onnx_export import save_graph
+from distill.export.tied import untie
 from distill.runtime.graphs import SHORTLIST, SHORTLIST_BIAS, SHORTLIST_WEIGHT
 from distill.text.encoding import Ids
 
@@ -107,6 +108,7 @@ def shortlist_graphs(sources: dict[str, Path], shortlist: Shortlist, targets: di
     Raises ValueError where the decoder's logits are not a product with one matrix.
     """
     encoder, decoder = (onnx.load(sources[role]) for role in ("encoder", "decoder"))
+    untie(decoder)
     weight_DV, bias_V = _cut_output_layer(decoder.graph)
     _gather_in_encoder(encoder.graph, shortlist, weight_DV.T, bias_V)
     for role, model in (("encoder", encoder), ("decoder", decoder)):
