@@ -6,6 +6,8 @@ from distill.results import PERCENT, Estimate, Figure, Scale
 
 DASH = "–"
 MINUS = "−"
+NOTHING = 1e-9
+"""Of a fraction."""
 
 
 def number(value: float | None) -> str:
@@ -36,12 +38,19 @@ def points(difference: float, scale: Scale = PERCENT) -> str:
 
 
 def plus_minus(estimate: Estimate | None, scale: Scale = PERCENT) -> str:
-    """``86.3 ± 1.2``. Half the interval's width; the bounds themselves stand in the HTML report."""
+    """``86.3 ± 1.2``. Half the interval's width; the bounds themselves stand in the HTML report. ``100.0 − 2.5`` where
+    the interval lies on one side, as of a share of all texts."""
     if estimate is None or not math.isfinite(estimate.value):
         return DASH
-    half_width = (estimate.high - estimate.low) / 2
-    width = f" ± {score(half_width, scale.gains)}" if math.isfinite(half_width) else ""
-    return score(estimate.value, scale) + width
+    below, above = estimate.value - estimate.low, estimate.high - estimate.value
+    if not math.isfinite(below + above):
+        return score(estimate.value, scale)
+    if scale.lower_is_better:
+        below, above = above, below
+    sign, width = "±", (below + above) / 2
+    if min(below, above) < NOTHING < max(below, above):
+        sign, width = (MINUS, below) if above < NOTHING else ("+", above)
+    return f"{score(estimate.value, scale)} {sign} {score(width, scale.gains)}"
 
 
 def bounds(estimate: Estimate | None, scale: Scale = PERCENT) -> str:

@@ -538,10 +538,10 @@ class CarriedThreshold:
 
 @dataclass(frozen=True)
 class SwitchOver:
-    """What changes for who has the teacher in service and puts the student in its place."""
+    """What changes for who has the teacher in service and puts the bundle in its place."""
 
     variant: str
-    """Of the student: the default one of the bundle."""
+    """The default one of the bundle; of a cascade, the student's."""
     texts: int
     """Of test."""
     flips: int
@@ -550,6 +550,8 @@ class SwitchOver:
     labels: tuple[FlippedLabel, ...]
     """Those with the most flips first."""
     thresholds: tuple[CarriedThreshold, ...]
+    model: str = "student"
+    """Or ``cascade``; or ``teacher``, where a target chose a file of it."""
 
 
 @dataclass(frozen=True)

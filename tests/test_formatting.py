@@ -3,7 +3,7 @@ import math
 import pytest
 
 from distill import formatting
-from distill.results import Estimate, Figure
+from distill.results import Estimate, Figure, scale_of
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,9 @@ def test_interval_that_is_missing_leaves_the_value_alone() -> None:
     assert formatting.bounds(Estimate(0.8, math.nan, math.nan, "")) == ""
     assert formatting.plus_minus(Estimate(math.nan, 0.1, 0.2, "")) == "–"
     assert formatting.plus_minus(None) == "–"
+    assert formatting.plus_minus(Estimate(1.0, 0.975, 1.0, "")) == "100.0 − 2.5"
+    assert formatting.plus_minus(Estimate(0.0, 0.0, 0.02, "")) == "0.0 + 2.0"
+    assert formatting.plus_minus(Estimate(-3.1, -3.1, -3.0, ""), scale_of("bits_per_byte")) == "3.100 − 0.100"
 
 
 def test_unavailable_figure_is_a_dash_and_never_0() -> None:

@@ -18,6 +18,7 @@ from distill.results import (
     ArmResult,
     Contrast,
     Ensemble,
+    Estimate,
     Figure,
     Gate,
     Report,
@@ -25,6 +26,9 @@ from distill.results import (
     SeedResult,
     VariantResult,
 )
+
+ACCURACY = "accuracy"
+AGREEMENT = "agreement"
 
 
 def arm_named(report: Report, name: str) -> ArmResult | None:
@@ -112,13 +116,31 @@ def contrast_in_words(contrast: Contrast, scale: Scale) -> str:
     return f"{contrast.arm} against {contrast.against}: {contrast.verdict} ({figures})"
 
 
+def bundle_in_words(report: Report) -> str:
+    """Who answers in the bundle: ``int8 student``, or ``cascade``."""
+    shipped = shipped_variant(report)
+    assert shipped is not None
+    return "cascade" if report.cascade else f"{shipped.variant} {shipped.model}"
+
+
+def score_of_bundle(report: Report) -> Estimate | None:
+    """On test, by the primary metric; None where it was not evaluated. A cascade is scored by its answers alone, which
+    say nothing of other metrics."""
+    shipped = shipped_variant(report)
+    if report.cascade:
+        return report.cascade.score if report.metric in (ACCURACY, AGREEMENT) else None
+    return shipped.score if shipped else None
+
+
 def headline(report: Report) -> str:
-    """One sentence: what the shipped student scores beside the teacher and ``linear``."""
+    """One sentence: what the bundle scores beside the teacher and ``linear``."""
     shipped = shipped_variant(report)
     if shipped is None:
         return "No student is shipped: no variant passed."
+    own = score_of_bundle(report)
     scores = [
-        (f"the {shipped.variant} {shipped.model}", shipped.score),
+        (f"the {bundle_in_words(report)}", own),
+        *([(f"{'its' if own else 'the'} {shipped.variant} student alone", shipped.score)] if report.cascade else []),
         *((name, arm.score) for name in ("teacher", "linear") if (arm := arm_named(report, name))),
     ]
     known = [
@@ -127,20 +149,20 @@ def headline(report: Report) -> str:
         if score and math.isfinite(score.value)
     ]
     if not known:
-        return f"The {shipped.variant} {shipped.model} is shipped; its {metric_title(report.metric)} was not evaluated."
+        return f"The {bundle_in_words(report)} is shipped; its {metric_title(report.metric)} was not evaluated."
     return f"{sentence_case(metric_in_words(report))} on test: {', '.join(known)}."
 
 
 def savings(report: Report) -> tuple[str, ...]:
-    """How the shipped student's figures stand to the teacher's in fp32: ``15.6 times smaller`` …
+    """How the bundle's figures stand to the teacher's in fp32: ``15.6 times smaller`` …
 
     A ratio is left out where a figure is missing or was not obtained in the same way.
     """
     student, teacher = shipped_variant(report), teacher_reference(report)
     if student is None or teacher is None:
         return ()
-    pairs = [(file_size(teacher), file_size(student), "smaller", "larger")]
-    if student.measurement and teacher.measurement:
+    pairs = [(file_size(teacher), report.cascade.size if report.cascade else file_size(student), "smaller", "larger")]
+    if student.measurement and teacher.measurement and not report.cascade:
         of_teacher, of_student = teacher.measurement, student.measurement
         pairs += [
             (of_teacher.latency_p50, of_student.latency_p50, "faster", "slower"),
@@ -236,20 +258,28 @@ def out_of_scope(report: Report) -> str:
     return ", ".join(f"{name} {percent(auroc)}" for name, auroc in known)
 
 
+def ships_student(report: Report) -> bool:
+    """Whether the bundle holds the student; else a target chose a file of the teacher, or nothing passed."""
+    return any(v.model == "student" and v.shipped for v in report.variants)
+
+
 def losses_to_floors(report: Report) -> tuple[str, ...]:
-    """One sentence for the exported arm and for each shipped variant that scores below a floor on test."""
-    floors = [floor for name in FLOORS if (floor := arm_named(report, name)) is not None]
+    """One sentence for each floor on test that what is shipped scores below: a cascade, or else the exported arm and
+    files."""
     shipped = [(f"{v.model} {v.variant}", v.score.value) for v in report.variants if v.shipped and v.score is not None]
-    exported = arm_named(report, report.exported_arm)
-    if exported is not None and exported.name not in FLOORS:
-        shipped.insert(0, (f"{exported.name} (mean over seeds)", exported.score.value))
-    return tuple(
-        f"{name} is shipped but loses to {floor.name}: "
-        f"{score_in_words(report, score)} against {score_in_words(report, floor.score.value)}."
-        for floor in floors
-        for name, score in shipped
-        if score < floor.score.value
-    )
+    exported, bundle = arm_named(report, report.exported_arm), score_of_bundle(report)
+    if report.cascade:
+        shipped = [("the cascade", bundle.value)] if bundle else []
+    elif exported is not None and exported.name not in FLOORS and ships_student(report):
+        mean = " (mean over seeds)" if len(exported.seeds) > 1 else ""
+        shipped.insert(0, (f"{exported.name}{mean}", exported.score.value))
+    found = []
+    for floor in filter(None, (arm_named(report, name) for name in FLOORS)):
+        below = [f"{name} {score_in_words(report, score)}" for name, score in shipped if score < floor.score.value]
+        if below:
+            reached = score_in_words(report, floor.score.value)
+            found.append(f"what is shipped loses to {floor.name}, which scores {reached}: {', '.join(below)}.")
+    return tuple(found)
 
 
 def all_warnings(report: Report) -> tuple[str, ...]:

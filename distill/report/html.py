@@ -75,9 +75,13 @@ def render_html(report: Report) -> str:
         cascade_rows=switching.cascade_rows(report),
         cascade_score=switching.score_of_cascade(report),
         switch_over=switching.switch_in_words(report),
+        switched_to=report.switch_over and switching.switched_to(report.switch_over),
+        given_by=report.switch_over and switching.given_by(report.switch_over),
         labels_shown=switching.LABELS_SHOWN,
-        labelled=report.metric != switching.AGREEMENT,
+        labelled=report.metric != findings.AGREEMENT,
         shipped=findings.shipped_variant(report),
+        bundle=findings.bundle_in_words(report) if findings.shipped_variant(report) else "",
+        mark=mark_of_student(report),
         exported_arm=findings.arm_named(report, report.exported_arm),
         exported_seed=findings.exported_seed(report),
         fell=findings.fell,
@@ -135,12 +139,19 @@ def _template() -> Template:
 
 @dataclass(frozen=True)
 class Tile:
-    """A quantity of the shipped student beside the teacher's."""
+    """A quantity of the bundle beside the teacher's."""
 
     title: str
     student: str
     teacher: str
     note: str = ""
+
+
+def mark_of_student(report: Report) -> str:
+    """What became of the best student."""
+    if not findings.ships_student(report):
+        return "not shipped"
+    return "compressed" if report.compression else "exported"
 
 
 def _tiles(report: Report) -> list[Tile]:
@@ -151,12 +162,21 @@ def _tiles(report: Report) -> list[Tile]:
     def score(variant: VariantResult | None) -> str:
         return legend.score_in_words(report, variant.score.value) if variant and variant.score else formatting.DASH
 
+    cascade = report.cascade
+    own = findings.score_of_bundle(report)
+    reached = legend.score_in_words(report, own.value) if own else formatting.DASH
     times_100 = " × 100" if legend.score_unit(report) == "× 100" else ""
-    tiles = [Tile(legend.metric_title(report.metric) + times_100, score(student), score(teacher))]
+    tiles = [Tile(legend.metric_title(report.metric) + times_100, reached, score(teacher))]
     size_of_teacher = findings.file_size(teacher) if teacher else None
+    other = teacher.measurement if teacher else None
     quantities = [("file", findings.file_size(student), size_of_teacher)]
-    if student.measurement:
-        other = teacher.measurement if teacher else None
+    if cascade:
+        quantities = [
+            ("files", cascade.size, size_of_teacher),
+            ("p50 latency", cascade.latency, other.latency_p50 if other else None),
+            ("energy per 1,000 texts", cascade.energy, other.energy if other else None),
+        ]
+    elif student.measurement:
         quantities += [
             ("p50 latency", student.measurement.latency_p50, other.latency_p50 if other else None),
             ("peak memory", student.measurement.memory_peak, other.memory_peak if other else None),

@@ -47,6 +47,7 @@ def render_card(report: Report) -> str:
         front_matter=_front_matter(report),
         headline=findings.headline(report),
         savings=findings.savings(report),
+        bundle=findings.bundle_in_words(report) if shipped else "",
         soft_labels=findings.soft_labels(report),
         target=target.target_in_words(report.target, report.scale),
         compression=findings.compression_in_words(report),

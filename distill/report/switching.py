@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 
 from distill.formatting import figure, percent, point_bounds
-from distill.report.findings import file_size
-from distill.results import Cascade, Estimate, Figure, Report, VariantResult
+from distill.report.findings import ACCURACY, AGREEMENT, file_size
+from distill.results import Cascade, Estimate, Figure, Report, SwitchOver, VariantResult
 
 LABELS_SHOWN = 20
 """Labels with the most flips; `report.json` has all."""
 OTHERS_SHOWN = 3
 """Of the labels that the student gives in the place of one."""
-ACCURACY = "accuracy"
-AGREEMENT = "agreement"
 
 
 @dataclass(frozen=True)
@@ -94,13 +92,26 @@ def switch_in_words(report: Report) -> str:
     found = report.switch_over
     if found is None:
         return ""
+    who = switched_to(found)
     words = (
         f"{found.flips:,} of {found.texts:,} test texts ({percent(found.flips / found.texts)} %) get another answer "
-        f"from the {found.variant} student than from the teacher"
+        f"from the {who} than from the teacher"
     )
     if report.metric == AGREEMENT:
         return f"{words}."
-    return f"{words}: {found.right_before:,} that the teacher had right, {found.right_after:,} that the student has."
+    return f"{words}: {found.right_before:,} that the teacher had right, {found.right_after:,} that the {given_by(found)} has."
+
+
+def switched_to(found: SwitchOver) -> str:
+    """What stands in the teacher's place: ``int8 student``, ``int8 file of the teacher`` or ``cascade``."""
+    if found.model == "cascade":
+        return found.model
+    return f"{found.variant} student" if found.model == "student" else f"{found.variant} file of the {found.model}"
+
+
+def given_by(found: SwitchOver) -> str:
+    """The same in one word."""
+    return {"teacher": "file"}.get(found.model, found.model)
 
 
 def others_in_words(to: dict[str, int]) -> str:

@@ -14,6 +14,7 @@ from distill.formatting import DASH, number, parameters, percent, plus_minus, sc
 from distill.report.findings import (
     all_warnings,
     arm_named,
+    bundle_in_words,
     compression_in_words,
     contrast_in_words,
     fell,
@@ -224,9 +225,8 @@ def _print_verdicts(console: Console, report: Report) -> None:
     print_list(console, seed, compression_in_words(report))
     unknown = out_of_scope(report)
     print_list(console, "Out of scope (AUROC of the confidence, × 100)", [unknown] if unknown else [])
-    shipped, saved = shipped_variant(report), savings(report)
-    if shipped and saved:
-        print_list(console, "Shipped", [f"{shipped.variant} beside the teacher in fp32: {', '.join(saved)}"])
+    if saved := savings(report):
+        print_list(console, "Shipped", [f"{bundle_in_words(report)} beside the teacher in fp32: {', '.join(saved)}"])
     print_list(console, "Target", target_in_words(report.target, report.scale))
     cascade, switched = cascade_in_words(report), switch_in_words(report)
     print_list(console, "Cascade", [cascade] if cascade else [])

@@ -37,7 +37,7 @@ def join_models(
         without = "student" if larger is not None and larger.default else "teacher"
         return no_cascade(f"no variant of the {without} passed")
     validation = student.texts.dataset.validation
-    units = [load_units(one.artifact.directory / f"validation_{one.default}.npz") for one in (student, larger)]
+    units = [on_validation_of(one) for one in (student, larger)]
     small_right, larger_right = (
         right_of(one, own, validation) for one, own in zip((student, larger), units, strict=True)
     )
@@ -88,12 +88,11 @@ def cascade_result(
 
     test = both[0].texts.dataset.test
     small, larger = (test_answers(this, one, one.default) for one in both)
-    asked = confidences(small) < chosen.value
-    told = [theirs if ask else own for own, theirs, ask in zip(small, larger, asked, strict=True)]
+    told = in_cascade(small, larger, chosen.value)
     task = both[0].texts.task
     predictions = [task.predictions(units, test) for units in (small, larger, told)]
     of_small, of_larger, of_cascade = (accuracy.statistics(one, task.gold(test))[None] for one in predictions)
-    share = wilson(int(asked.sum()), len(test))
+    share = wilson(int((confidences(small) < chosen.value).sum()), len(test))
     measured = [result_of(variants, one) for one in both]
     return Cascade(
         small=both[0].default,
@@ -129,28 +128,33 @@ def expected(figures: Sequence[Figure | None], share: Estimate, unit: str) -> Fi
     return Figure(small.value + share.value * larger.value, unit, "estimated", method)
 
 
-def switch_over(this: Run, signal: Signal, comparison: Comparison, student: Exported) -> SwitchOver | None:
-    """What changes for who replaces the teacher by the default variant of the bundle; None where answers are not one
-    label a text, and where no variant is shipped."""
+def switch_over(
+    this: Run, signal: Signal, comparison: Comparison, shipped: Exported, joined: Joined
+) -> SwitchOver | None:
+    """What changes for who replaces the teacher by the bundle: the default variant of what is ``shipped``, or a
+    cascade. None where answers are not one label a text, and where no variant is shipped."""
     from distill.evaluation.switching import carried, flipped_labels
 
-    texts = student.texts
-    if not gives_one_label(texts.task) or not student.default:
+    texts = shipped.texts
+    if not gives_one_label(texts.task) or not shipped.default:
         return None
     validation, test = texts.dataset.validation, texts.dataset.test
     gold = np.array(texts.task.gold(test))
-    before, after = (
-        said(signal.task, comparison.units["teacher"][0], test),
-        said(texts.task, test_answers(this, student, student.default), test),
-    )
-    own = load_units(student.artifact.directory / f"validation_{student.default}.npz")
+    on_validation = on_validation_of(shipped)
+    on_test: Units = test_answers(this, shipped, shipped.default)
+    if joined.larger is not None and joined.result is not None:
+        threshold = joined.result.threshold
+        on_validation = in_cascade(on_validation, on_validation_of(joined.larger), threshold)
+        on_test = in_cascade(on_test, test_answers(this, joined.larger, joined.larger.default), threshold)
+    before, after = said(signal.task, comparison.units["teacher"][0], test), said(texts.task, on_test, test)
     of_validation = (
         said(signal.task, units_of(open_store(signal.on_validation), validation), validation),
-        said(texts.task, own, validation),
+        said(texts.task, on_validation, validation),
     )
     labels = flipped_labels(before.labels, after.labels, gold, texts.task.labels)
     return SwitchOver(
-        variant=student.default,
+        model="cascade" if joined.result else shipped.who,
+        variant=shipped.default,
         texts=len(test),
         flips=sum(one.flips for one in labels),
         right_before=sum(one.right_before for one in labels),
@@ -158,6 +162,17 @@ def switch_over(this: Run, signal: Signal, comparison: Comparison, student: Expo
         labels=labels,
         thresholds=carried(of_validation, (before, after), gold),
     )
+
+
+def on_validation_of(exported: Exported) -> Units:
+    """The answers of its default variant on validation."""
+    return load_units(exported.artifact.directory / f"validation_{exported.default}.npz")
+
+
+def in_cascade(small: Units, larger: Units, threshold: float) -> Units:
+    """The student's answers where it is sure, else the teacher's."""
+    asked = confidences(small) < threshold
+    return [theirs if ask else own for own, theirs, ask in zip(small, larger, asked, strict=True)]
 
 
 def said(task: Task, units: Units, texts: Sequence[Example]) -> "Said":

@@ -1,4 +1,4 @@
-"""A report with everything in it: five arms, three seeds, a fallen variant, a cascade, figures of all three kinds.
+"""A report with everything in it: five arms, three seeds, a fallen variant, figures of all three kinds.
 
 And the same for each task."""
 
@@ -276,7 +276,6 @@ def example_report() -> Report:
             settings={"student": {"name": "transformer", "hidden_size": 128}, "train": {"steps": 800}},
         ),
         task_in_words=tasks.build("text-classification", ("negative", "positive")).in_words(False, 64),
-        cascade=cascade(),
         switch_over=switch_over(),
     )
 
@@ -320,6 +319,5 @@ def example_report_of(task: str) -> Report:
         data=dataclasses.replace(report.data, majority_share=report.data.majority_share if categorical else None),
         provenance=dataclasses.replace(report.provenance, settings={"data": {"pair": None, "stride": None, **data}}),
         task_in_words=asked.in_words("pair" in data, report.data.max_length),
-        cascade=report.cascade if task == "text-classification" else None,
         switch_over=report.switch_over if task == "text-classification" else None,
     )

@@ -100,10 +100,9 @@ def test_plots_are_drawn_with_the_pages_colours(page: str) -> None:
 def test_every_figure_says_how_it_was_obtained(page: str) -> None:
     parsed = Page(page)
     estimated = [b["title"] for b in parsed.badges("estimated") if b.get("title")]
-    assert estimated.count("CPU seconds x 12 W a core (constant, not a counter)") == 6  # of two models in two tables
+    assert estimated.count("CPU seconds x 12 W a core (constant, not a counter)") == 4  # of each file
     assert [b["title"] for b in parsed.badges("unavailable") if b.get("title")].count("no /proc on this system") == 4
-    of_cascade = 2 * 2 + 1  # size and latency of each of its models, and the size of both
-    assert len([b for b in parsed.badges("measured") if b.get("title")]) == 4 * 8 + of_cascade
+    assert len([b for b in parsed.badges("measured") if b.get("title")]) == 4 * 8
     assert "perf_counter, 200 calls after 20 to warm up" in parsed.text
 
 

@@ -49,7 +49,7 @@ def test_each_step_is_told_everywhere(compressed: Report, report: Report) -> Non
 
 def test_the_table_tells_the_seed_before_from_the_files_after(compressed: Report, report: Report) -> None:
     rows = summary_rows(compressed)
-    assert [row.name for row in rows if row.kind == "seed"] == [f"seed {report.exported_seed}, compressed"]
+    assert [row.name for row in rows if row.kind == "seed"] == [f"seed {report.exported_seed}, before compression"]
     assert {row.parameters for row in rows if row.name.startswith("student ")} == {11_200_000}
     assert [row for row in rows if row.name.startswith("teacher ")] == [
         row for row in summary_rows(report) if row.name.startswith("teacher ")

@@ -6,12 +6,19 @@ import io
 import re
 
 import pytest
+from example_report import cascade
 
 from distill.report import print_table, render_card, render_html
+from distill.report.findings import headline, losses_to_floors, savings
 from distill.report.switching import cascade_in_words, cascade_rows, others_in_words, switch_in_words
 from distill.results import Figure, FlippedLabel, Report, from_json, to_json
 
 pytestmark = pytest.mark.usefixtures("plots_stay_undrawn")
+
+
+@pytest.fixture
+def report(report: Report) -> Report:
+    return dataclasses.replace(report, cascade=cascade())
 
 
 def page_of(report: Report) -> str:
@@ -36,6 +43,49 @@ def test_a_cascade_is_told_everywhere(report: Report) -> None:
         assert words in " ".join(page.split())
     assert "The teacher is the bundle in `larger/`" in card
     assert from_json(Report, to_json(report)) == report
+
+
+def test_headline_tiles_and_warnings_are_about_the_cascade(report: Report) -> None:
+    words = "Accuracy on test: the cascade 83.5 %, its int8 student alone 80.4 %, teacher 84.2 %, linear 73.8 %."
+    assert headline(report) == words
+    assert savings(report) == ("3.39 times smaller",)  # 90.8 / 26.8; its latency is estimated, the teacher's measured
+    page, card = page_of(report), render_card(report)
+    assert words in page
+    assert "The cascade beside the teacher in fp32: 3.39 times smaller" in page
+    assert "accuracy 83.5 % teacher 83.8 %" in page
+    assert "files 26.8 MB teacher 90.8 MB" in page
+    assert "The cascade beside the teacher in fp32: 3.39 times smaller" in card
+    linear = dataclasses.replace(report.arms[0], score=dataclasses.replace(report.arms[0].score, value=0.82))
+    below_student = dataclasses.replace(report, arms=(linear, *report.arms[1:]))
+    assert losses_to_floors(below_student) == ()
+    linear = dataclasses.replace(linear, score=dataclasses.replace(linear.score, value=0.84))
+    (warning,) = losses_to_floors(dataclasses.replace(report, arms=(linear, *report.arms[1:])))
+    assert warning == "what is shipped loses to linear, which scores 84.0 %: the cascade 83.5 %."
+    macro = dataclasses.replace(report, metric="macro_f1")
+    assert headline(macro).startswith("Macro F1 on test: the int8 student alone 80.4 %, teacher")
+
+
+def test_a_file_of_the_teacher_is_not_called_a_student(report: Report) -> None:
+    assert report.switch_over is not None
+    files = [dataclasses.replace(v, shipped=(v.model, v.variant) == ("teacher", "int8")) for v in report.variants]
+    switched = dataclasses.replace(report.switch_over, model="teacher")
+    linear = dataclasses.replace(report.arms[0], score=dataclasses.replace(report.arms[0].score, value=0.9))
+    chosen = dataclasses.replace(
+        report,
+        cascade=None,
+        variants=tuple(files),
+        switch_over=switched,
+        arms=(linear, *report.arms[1:]),
+    )
+    assert "answer from the int8 file of the teacher than from the teacher: 86" in switch_in_words(chosen)
+    page = page_of(chosen)
+    assert "soft+transfer not shipped" in page
+    assert "soft+transfer exported" not in page
+    assert losses_to_floors(chosen) == ("what is shipped loses to linear, which scores 90.0 %: teacher int8 83.8 %.",)
+    assert switch_in_words(dataclasses.replace(report, switch_over=dataclasses.replace(switched, model="cascade"))) == (
+        "144 of 1,600 test texts (9.0 %) get another answer from the cascade than from the teacher: 86 that the "
+        "teacher had right, 41 that the cascade has."
+    )
 
 
 def test_what_is_not_measured_is_said_to_be_unavailable(report: Report) -> None:
