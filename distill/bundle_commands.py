@@ -180,7 +180,7 @@ def score_and_interval(metric: str, estimate: "Estimate") -> str:
     from distill.results import scale_of
 
     scale = scale_of(metric)
-    digits, unit = scale.digits + 1, " %" if scale.unit else ""
+    digits, unit = scale.digits + 1, f" {scale.unit}" if scale.unit else ""
     low, high = (f"{end:.{digits}f}" for end in scale.ends(estimate))
     known = math.isfinite(estimate.low)
     interval = f"95 % interval {low} to {high} ({estimate.method})" if known else "no interval: one text"
@@ -240,7 +240,8 @@ def measure_bundle(options: argparse.Namespace) -> int:
             value = getattr(figures, name)
             if value is None:  # of a model that writes alone
                 continue
-            print(f"  {name.replace('_', ' '):<16} {figure(value):<28} {value.how}")
+            title = name.replace("latency_128", f"latency_{min(128, manifest.max_length)}_tokens").replace("_", " ")
+            print(f"  {title:<22} {figure(value):<28} {value.how}")
     return 0
 
 

@@ -33,7 +33,7 @@ from distill.stages.students import choose, train_arms
 from distill.stages.switching import join_models, switch_over
 from distill.stages.target import meet_target
 from distill.stages.teacher import prepare_teacher
-from distill.stages.texts import prepare_student, read_data, read_texts
+from distill.stages.texts import prepare_student, read_data, read_texts, settle_arms
 from distill.stages.vectors import make_vectors
 
 __all__ = ["Outcome", "run"]
@@ -45,6 +45,7 @@ def run(config: Config, search: Search | None = None) -> Outcome:
     check_before(config)
     this = open_run(config)
     dataset = read_data(this)
+    this = settle_arms(this, dataset)
     texts, sieved = read_texts(this, dataset), sieve_stream(this, dataset)
     try_compression(this, texts)
     teacher = prepare_teacher(this, texts)

@@ -1,8 +1,7 @@
 """Whether the teacher had learnt enough to teach."""
 
-import math
-
 from distill.evaluation.contrasts import paired_difference
+from distill.formatting import point_bounds
 from distill.metrics import Metric, Statistics
 from distill.results import ArmResult, scale_of
 
@@ -17,7 +16,10 @@ def undertrained(metric: Metric, teacher: ArmResult, stacks: dict[str, Statistic
     found = []
     scale = scale_of(metric.name)
     digits = scale.digits
-    mend = "raise teacher.train.steps, or give other teacher.train.learning_rates"
+    seed = teacher.seeds[0]
+    mend = "train it longer before, or give another one"
+    if seed.curve:
+        mend = "raise teacher.train.steps, or give other teacher.train.learning_rates"
     score = metric_mean(metric, stacks["teacher"])
     if "linear" in stacks and score <= (linear := metric_mean(metric, stacks["linear"])):
         found.append(
@@ -27,13 +29,10 @@ def undertrained(metric: Metric, teacher: ArmResult, stacks: dict[str, Statistic
     if "hard" in stacks:
         ahead = paired_difference(metric, stacks["teacher"], stacks["hard"])
         if ahead.low <= 0:
-            value, low, high = (f"{scale.gains.read(x):.{digits}f}" for x in (ahead.value, ahead.low, ahead.high))
-            interval = f", interval {low} to {high}" if math.isfinite(ahead.low) else ""
-            found.append(
-                f"the student reaches its teacher on hard labels alone: the teacher is ahead by "
-                f"{value} {scale.steps}{interval}; {mend}"
-            )
-    seed = teacher.seeds[0]
+            who = "the teacher is not shown to be ahead of the student on hard labels"
+            if ahead.value <= 0:
+                who = "the student reaches its teacher on hard labels alone"
+            found.append(f"{who}: the teacher's lead is {point_bounds(ahead, scale.gains)}; {mend}")
     if seed.curve and seed.best_step == max(point.step for point in seed.curve) and len(seed.curve) > 1:
         found.append(
             f"the teacher was best on validation at its last step ({seed.best_step}) and might have become better: "

@@ -195,6 +195,8 @@ def boundaries(reading: Reading, task: Task) -> dict[str, Any]:
 def chosen_layers(config: LayersStudent, available: int) -> list[int]:
     """The teacher's layers a student starts from: those named, or ``count`` evenly spaced ones from the first on."""
     count = available if config.count < 0 else config.count or max(1, available // 2)
+    if not config.layers and count > available:
+        raise UserError(f"student.count is {count}, but the teacher has {available} layers; give at most so many")
     layers = list(config.layers) or [round(i * available / count) for i in range(count)]
     wrong = [i for i in layers if not 0 <= i < available]
     if wrong or len(set(layers)) != len(layers) or not layers:

@@ -1,5 +1,6 @@
 """Teachers that transformers' auto classes load: fine-tuned already, or to be fine-tuned by the recipe."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -155,14 +156,21 @@ def match_labels(own: Sequence[str], label_map: dict[str, str], task: Task, loca
         raise UserError(
             f"the teacher {location} knows labels that no text of the data has: "
             f"{', '.join(name for name in names if name not in task.output_names)}; name all of its labels with "
-            f"task.labels=[{','.join(names)}]"
+            f"task.labels=[{','.join(map(quoted, names))}]"
         )
     if sorted(names) != sorted(task.output_names):
+        foreign = [name for name in task.output_names if name not in names]
+        first = f" ('{foreign[0]}' is none of the teacher's)" if foreign else ""
         raise UserError(
-            f"the teacher's labels differ from the data's: {', '.join(names)} against {', '.join(task.output_names)}; "
-            "name them alike with teacher.label_map or data.label_map"
+            f"the teacher's labels differ from the data's: {', '.join(names)} against {', '.join(task.output_names)}"
+            f"{first}; name them alike with teacher.label_map or data.label_map"
         )
     return [names.index(label) for label in task.output_names]
+
+
+def quoted(label: str) -> str:
+    """As a value among the overrides of a recipe."""
+    return label if re.fullmatch(r"\w+", label) else json.dumps(label, ensure_ascii=False)
 
 
 def output_layer(model: PreTrainedModel) -> nn.Linear:

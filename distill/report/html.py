@@ -14,12 +14,13 @@ from distill import formatting
 from distill.report import findings, legend, search, switching, target
 from distill.results import Figure, Measurement, Report, Scale, VariantResult, scale_of
 
-QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure | None]], ...] = (
+Quantity = tuple[str, str, Callable[[Measurement], Figure | None]]
+QUANTITIES: tuple[Quantity, ...] = (
     ("file size", "the model file", lambda m: m.file_size),
     ("latency p50", "one text, real lengths", lambda m: m.latency_p50),
     ("latency p95", "one text, real lengths", lambda m: m.latency_p95),
-    ("latency p50, 128 tokens", "one text", lambda m: m.latency_128_p50),
-    ("latency p95, 128 tokens", "one text", lambda m: m.latency_128_p95),
+    ("latency p50, {longest} tokens", "one text", lambda m: m.latency_128_p50),
+    ("latency p95, {longest} tokens", "one text", lambda m: m.latency_128_p95),
     ("throughput", "batch 32", lambda m: m.throughput),
     ("peak memory", "resident, whole process", lambda m: m.memory_peak),
     ("memory after loading", "resident", lambda m: m.memory_after_load),
@@ -29,7 +30,8 @@ QUANTITIES: tuple[tuple[str, str, Callable[[Measurement], Figure | None]], ...] 
     ("writing", "tokens behind one prompt", lambda m: m.writing_rate),
     ("cache", "per token", lambda m: m.cache_growth),
 )
-"""What a measurement is shown by; a row stands where one of the variants has the figure."""
+"""What a measurement is shown by; a row stands where one of the variants has the figure. ``longest`` is 128, or the
+model's maximum below."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ def render_html(report: Report) -> str:
         further=_further_metrics(report),
         out_of_scope=bool(findings.out_of_scope(report)),
         tiles=_tiles(report),
-        quantities=[row for row in QUANTITIES if any(v.measurement and row[2](v.measurement) for v in measured)],
+        quantities=[
+            row for row in quantities_of(report) if any(v.measurement and row[2](v.measurement) for v in measured)
+        ],
         measured_variants=measured,
         methods=_methods(report),
         total_seconds=math.fsum(cost.seconds for cost in report.costs),
@@ -145,6 +149,12 @@ class Tile:
     student: str
     teacher: str
     note: str = ""
+
+
+def quantities_of(report: Report) -> list[Quantity]:
+    """Those of :data:`QUANTITIES`, with the length that they are about."""
+    longest = min(128, report.data.max_length or 128)
+    return [(name.format(longest=longest), what, read) for name, what, read in QUANTITIES]
 
 
 def mark_of_student(report: Report) -> str:
@@ -224,7 +234,7 @@ def _methods(report: Report) -> list[Method]:
     for variant in report.variants:
         if variant.measurement is None:
             continue
-        for quantity, _, read in QUANTITIES:
+        for quantity, _, read in quantities_of(report):
             figure = read(variant.measurement)
             if figure is None:
                 continue

@@ -99,7 +99,8 @@ def switch_in_words(report: Report) -> str:
     )
     if report.metric == AGREEMENT:
         return f"{words}."
-    return f"{words}: {found.right_before:,} that the teacher had right, {found.right_after:,} that the {given_by(found)} has."
+    right = f"{found.right_before:,} that the teacher had right, {found.right_after:,} that the {given_by(found)} has"
+    return f"{words}: {right}."
 
 
 def switched_to(found: SwitchOver) -> str:

@@ -39,6 +39,8 @@ from distill.results import Estimate, Figure, Report, Scale
 
 WIDTH = 100
 NAME_WIDTH = 28
+BF16 = "bf16: "
+"""What the report's words on precision begin with where students were trained in it."""
 
 
 def print_table(report: Report, stream: TextIO | None = None) -> None:
@@ -195,6 +197,8 @@ def _legend(report: Report) -> str:
         f"Students' arms: mean of {seeds} seeds on test" if seeds > 1 else "Arms: one seed on test",
         "files: one seed",
     ]
+    if f", {BF16}" in report.provenance.machine.get("training", ""):
+        parts.append("arms are computed in bf16, as they were trained, files as onnxruntime runs them")
     if report.metric in CORRELATIONS:
         parts.append(f"{metric_title(report.metric)}: a correlation, × 100")
     if report.scale.lower_is_better:

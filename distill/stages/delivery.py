@@ -117,9 +117,9 @@ def missed_target(config: Config, report: Report) -> str:
         return ""
     scale = report.scale.gains
     return (
-        f"target not met: {who} loses {scale.read(lost):.{scale.digits + 1}f} {scale.steps} to the teacher "
-        f"on test, {scale.read(config.max_teacher_drop / 100):g} are allowed; more texts, more layers (student.count) "
-        "or more steps (train.steps) bring it nearer"
+        f"max_teacher_drop is not kept: {who} loses {scale.read(lost):.{scale.digits + 1}f} {scale.steps} to the "
+        f"teacher on test, {scale.read(config.max_teacher_drop / 100):g} are allowed; more texts, more layers "
+        "(student.count) or more steps (train.steps) bring it nearer"
     )
 
 

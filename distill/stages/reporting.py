@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from distill.config import Config, Source
+from distill.data import Dataset
 from distill.results import SCHEMA_VERSION, DataSummary, Provenance, Report, Search, StageCost
 from distill.stages.comparison import AnswerHeldOut, answers_of
 from distill.stages.context import Assistant, Run, Streamed, TrainedArm
@@ -20,6 +21,8 @@ IN_REPO = {
     "transformer": "in-repo transformer, trained from nothing",
     "recurrent": "in-repo recurrent network, trained from nothing",
 }
+MANY_CUT = 0.05
+"""Share of a split's texts from which on it is told that they are cut."""
 SAMPLES = 20
 """Test texts that the report shows where a recipe asks for them."""
 
@@ -32,6 +35,7 @@ def make_report(this: Run, findings: Findings, started: datetime, search: Search
     texts, task = lesson.texts, lesson.texts.task
     teacher_source, teacher_licence = teacher_in_words(config)
     threads = this.machine.threads
+    data = data_summary(config, findings)
     training = f"{this.machine.device}, {threads} thread{'s' * (threads > 1)}, {this.machine.why}"
     return Report(
         schema_version=SCHEMA_VERSION,
@@ -40,7 +44,7 @@ def make_report(this: Run, findings: Findings, started: datetime, search: Search
         task=task.name,
         metric=task.metric.name,
         labels=task.labels,
-        data=data_summary(config, findings),
+        data=data,
         teacher_source=teacher_source,
         teacher_licence=teacher_licence,
         arms=findings.comparison.summaries,
@@ -51,6 +55,7 @@ def make_report(this: Run, findings: Findings, started: datetime, search: Search
         costs=costs_of(findings),
         warnings=(
             *texts.dataset.warnings,
+            *cut_texts(texts.dataset, data),
             *findings.comparison.warnings,
             *lesson.signal.warnings,
             *findings.joined.warnings,
@@ -110,6 +115,17 @@ def data_summary(config: Config, findings: Findings) -> DataSummary:
             *(() if lesson.pretrained is None else (in_words(lesson.pretrained),)),
         ),
     )
+
+
+def cut_texts(dataset: Dataset, data: DataSummary) -> Iterator[str]:
+    """A warning for each split of which the student reads many texts in part."""
+    for split, cut in data.truncated.items():
+        whole = 0 if split == "stream" else len(dataset.part(split).examples)
+        if cut > MANY_CUT * whole > 0:
+            yield (
+                f"{cut:,} of the {whole:,} texts of {split} are longer than the {data.max_length} tokens that the "
+                "student reads, and are cut: raise data.max_length"
+            )
 
 
 def streamed_in_words(config: Config, streamed: Streamed, others: int) -> Iterator[str]:

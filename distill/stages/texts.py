@@ -14,6 +14,7 @@ from distill import tasks
 from distill.config import (
     Config,
     DecoupledKlTerm,
+    LayersStudent,
     PretrainedTeacher,
     Source,
     SourceTokenizer,
@@ -22,6 +23,7 @@ from distill.config import (
     TrainedTokenizer,
 )
 from distill.config import Vocabulary as VocabularyConfig
+from distill.config.schema import DEFAULT_ARMS
 from distill.data import Dataset, Part, load_data
 from distill.data.examples import single_texts
 from distill.data.folds import assign_folds
@@ -60,12 +62,6 @@ def read_data(this: Run) -> Dataset:
         dataset = dataclasses.replace(dataset, train=dataset.transfer, transfer=())
     if not dataset.test:
         raise UserError("there are no test texts; set data.test, or data.test_share above 0")
-    unlabelled = dataset.transfer or config.augment.steps or dataset.stream
-    if not unlabelled and any(arm in ON_TRANSFER for arm in config.arms):
-        raise UserError(
-            "there are no texts without labels, so the arms with +transfer would repeat the others; set data.labelled "
-            "or data.transfer, choose augment=splice, or leave these arms out with arms=[linear,hard,soft]"
-        )
     if config.folds > 1:
         assign_folds(dataset.train, config.folds, config.data.split_seed)  # before the first training
     if task.one_label:
@@ -78,6 +74,25 @@ def read_data(this: Run) -> Dataset:
     if config.data.label is None and "hard" in config.arms:
         raise UserError("data.label is null, so there are no labels for the arm hard; set arms=[linear,soft]")
     return dataset
+
+
+def settle_arms(this: Run, dataset: Dataset) -> Run:
+    """The run; without the arm soft+transfer where there are no texts for it and the recipe leaves the arms as they
+    are. Raises UserError where a recipe asks for such an arm."""
+    arms = this.config.arms
+    if dataset.transfer or dataset.stream or this.config.augment.steps or not any(arm in ON_TRANSFER for arm in arms):
+        return this
+    more = "set data.labelled or data.transfer, or choose augment=splice"
+    if arms not in DEFAULT_ARMS:
+        raise UserError(
+            f"there are no texts without labels, so the arms with +transfer would repeat the others; {more}, or leave "
+            "these arms out with arms=[linear,hard,soft]"
+        )
+    say(
+        "there are no texts without labels, which are what mostly brings a student near its teacher, and so no arm "
+        f"soft+transfer; for one, {more}"
+    )
+    return dataclasses.replace(this, config=dataclasses.replace(this.config, arms=arms[:-1]))
 
 
 def with_stream(dataset: Dataset, config: StreamConfig, stream: Stream | None) -> Dataset:
@@ -206,9 +221,7 @@ def read_texts(this: Run, dataset: Dataset) -> Texts:
     """The tokenizer that the teacher reads with, the maximum length, and the task."""
     config = this.config
     own = TeacherTokenizer("teacher") if isinstance(config.teacher, PretrainedTeacher) else config.tokenizer
-    labels = dataset.labels
-    if not labels and tasks.find(config.task.name).labelled:
-        labels = teacher_labels(config)
+    labels = labels_of(config, dataset)
     metric = AGREEMENT if config.data.label is None else config.task.metric
     stride = config.data.stride
     windows = None if stride is None else tasks.Windows(stride, config.data.window_pooling)
@@ -218,6 +231,7 @@ def read_texts(this: Run, dataset: Dataset) -> Texts:
             f"objective.terms has 'dkd', which weighs the classes beside the likeliest among themselves, but there are "
             f"two labels ({', '.join(labels)}) and one beside the likeliest; choose objective=kl"
         )
+    check_layers(config)
     texts = Texts(dataset, task, make_reading(this, dataset, own))
     check_pairs(this, texts)
     for other in config.others:  # a checkpoint that cannot be read is told before the first training
@@ -283,8 +297,37 @@ def prepare_student(this: Run, texts: Texts, written: Written | None) -> Student
     return StudentTexts(texts.dataset, texts.task, own, artifact, same, costs=texts.costs)
 
 
+def labels_of(config: Config, dataset: Dataset) -> tuple[str, ...]:
+    """Of the data; of the teacher where the data has none; and where it is taken as it is and knows more, those too."""
+    if not dataset.labels:
+        return teacher_labels(config) if tasks.find(config.task.name).labelled else ()
+    if isinstance(config.teacher, PretrainedTeacher) and config.teacher.fine_tune == "never":
+        own = teacher_labels(config)
+        if set(dataset.labels) < set(own):
+            return (*dataset.labels, *(name for name in own if name not in dataset.labels))
+    return dataset.labels
+
+
+def check_layers(config: Config) -> None:
+    """Raises UserError, before anything is trained, for layers that the teacher does not have."""
+    from distill.models.students import chosen_layers
+
+    if isinstance(config.student, LayersStudent) and (layers := layers_of_teacher(config)):
+        chosen_layers(config.student, layers)
+
+
+def layers_of_teacher(config: Config) -> int:
+    """0 where it is no checkpoint, or has none."""
+    from distill.models.checkpoints import Checkpoint
+
+    if not isinstance(config.teacher, PretrainedTeacher):
+        return 0
+    checkpoint = Checkpoint.of(config.teacher.source, config.teacher.trust_remote_code)
+    return int(getattr(checkpoint.config(tasks.find(config.task.name)), "num_hidden_layers", 0))
+
+
 def teacher_labels(config: Config) -> tuple[str, ...]:
-    """The labels of a fine-tuned teacher, for data that has none."""
+    """The labels of a fine-tuned teacher."""
     from distill.models.checkpoints import Checkpoint, label_names
 
     teacher = config.teacher

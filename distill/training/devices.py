@@ -298,7 +298,7 @@ def probed_once(threads: int, remembered: Path | None) -> tuple[str, str]:
 def choose_precision(fp32: Sequence[float], bf16: Sequence[float]) -> tuple[str, str]:
     """The precision, and why, from seconds of steps in each."""
     ratio = statistics.median(fp32) / statistics.median(bf16)
-    probed = f"in a probe of {len(bf16)} steps"
+    probed = f"in a probe of {len(bf16)} step{'s' * (len(bf16) > 1)}"
     if ratio >= WORTH_IT:
         return "bf16", f"bf16: {ratio:.1f} times faster than fp32 {probed}"
     return "fp32", f"fp32: bf16 took {1 / ratio:.2f} of its time {probed}"

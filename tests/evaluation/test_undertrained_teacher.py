@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import re
 
 import numpy as np
 import pytest
@@ -53,10 +52,26 @@ def test_a_student_that_reaches_its_teacher_on_hard_labels_is_named(hard: tuple[
     assert "teacher.train.learning_rates" in only
 
 
+def test_a_lead_that_is_not_shown_is_not_called_none() -> None:
+    (only,) = said(linear=(0.60,), hard=(0.76, 0.70, 0.78), teacher=(0.77,))
+    assert only.startswith(
+        "the teacher is not shown to be ahead of the student on hard labels: the teacher's lead is +"
+    )
+
+
+def test_a_teacher_that_is_taken_as_it_is_is_not_to_be_trained_here() -> None:
+    ready = dataclasses.replace(teacher(0.7).seeds[0], curve=(), best_step=0, validation=math.nan)
+    as_it_is = dataclasses.replace(teacher(0.7), seeds=(ready,))
+    stacks = {"linear": answers(0.8), "hard": answers(0.8, 0.8), "teacher": answers(0.7)}
+    floor, student = undertrained(accuracy, as_it_is, stacks)
+    assert "teacher.train" not in floor + student
+    assert "train it longer before, or give another one" in floor
+
+
 def test_a_single_text_has_no_interval_to_name() -> None:
     stacks = {"hard": answers(0.8)[:, :1], "teacher": answers(0.8)[:, :1]}
     (only,) = undertrained(accuracy, teacher(0.8), stacks)
-    assert "the teacher is ahead by 0.0 points; raise teacher.train.steps" in only
+    assert "the teacher's lead is +0.0 points; raise teacher.train.steps" in only
 
 
 def test_a_best_step_that_is_the_last_is_named() -> None:
@@ -78,5 +93,5 @@ def test_bits_per_byte_are_read_without_the_minus_and_a_lead_is_above_0() -> Non
         return bits_per_byte.statistics(answers, ["ten bytes."] * len(wave))[None]
 
     (only,) = undertrained(bits_per_byte, teacher(-1.2), {"teacher": predictions(1.2), "hard": predictions(1.198)})
-    assert re.search(r"ahead by -0\.002 bits per byte, interval -0\.002 to -0\.002;", only)
+    assert "the teacher's lead is −0.002 bits per byte [−0.002, −0.002];" in only
     assert undertrained(bits_per_byte, teacher(-1.2), {"teacher": predictions(1.2), "hard": predictions(1.3)}) == ()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import (
@@ -27,6 +28,7 @@ from distill.config import LayersStudent, PretrainedTeacher, RecurrentStudent, S
 from distill.errors import UserError
 from distill.models import LoadedModel, build_student, load_model, load_teacher, save_model
 from distill.models.checkpoints import Checkpoint
+from distill.models.teachers import quoted
 from distill.text import Example, Reading, pad, train_tokenizer
 
 TEXTS = ["the cat sat on the mat", "a dog sat on the log", "a gorgeous witty movie", "the dog and the movie"]
@@ -303,3 +305,11 @@ def test_special_tokens_that_the_tokenizer_lacks_are_not_stated(tokenizer: Token
     save_model(LoadedModel(student.model, tokenizer, roles), tmp_path / "student", 20)
     assert load_model(tmp_path / "student", TASK).special_tokens == ROLES
     assert AutoTokenizer.from_pretrained(tmp_path / "student").bos_token is None
+
+
+@pytest.mark.parametrize(
+    "label", ["fresh", "Ort – Lage", "description, or definition", "thing [entity]", 'a "b"', "it's"]
+)
+def test_labels_in_a_message_can_be_given_as_they_stand(label: str) -> None:
+    (override,) = OverridesParser.create().parse_overrides([f"task.labels=[x,{quoted(label)}]"])
+    assert override.value()[1] == label

@@ -1,14 +1,21 @@
 """What is perhaps wrong with the data is told before anything is trained."""
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from little_world import write_bert
 
 from distill.config import build_config
-from distill.stages.texts import read_data
+from distill.config.compose import run_with_hydra
+from distill.data import Dataset
+from distill.errors import UserError
+from distill.stages.reporting import cut_texts
+from distill.stages.texts import labels_of, read_data, settle_arms
+from distill.text import Example
 
 
 def test_labels_that_look_alike_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,3 +35,77 @@ def test_labels_that_look_alike_are_told(tmp_path: Path, capsys: pytest.CaptureF
     (warning,) = read_data(this).warnings
     assert "the labels 'TEA' and 'Tea' and 'tea' differ in case" in warning
     assert f"warning: {warning}" in capsys.readouterr().err
+
+
+EMPTY: dict[str, Any] = {
+    "labels": (),
+    "dropped": {},
+    "licence": "",
+    "source": "",
+    "notes": (),
+    "train": (),
+    "transfer": (),
+    "validation": (),
+    "test": (),
+}
+QUESTIONS = "defaults:\n  - override /task: question_answering\ndata:\n  train: {path: a.csv}\n"
+REVIEWS = "data:\n  train: {path: a.csv}\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a run is made of, as far as arms are settled by it."""
+
+    config: Any
+
+
+@pytest.mark.parametrize("recipe", [REVIEWS, QUESTIONS])
+def test_arms_that_a_recipe_leaves_as_they_are_are_those_that_the_data_has_texts_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], recipe: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text(f"# A task: a method\n{recipe}", encoding="utf-8")
+
+    def settled(transfer: tuple[Example, ...], *overrides: str) -> Any:
+        composed: list[Any] = []
+        run_with_hydra("own.yaml", overrides, [], composed.append)
+        this: Any = Settings(composed[0])
+        return settle_arms(this, Dataset(**{**EMPTY, "transfer": transfer})).config.arms
+
+    arms = settled((Example("b"),))
+    assert arms[-2:] == ("soft", "soft+transfer")
+    assert capsys.readouterr().err == ""
+    assert settled(()) == arms[:-1]
+    assert "so no arm soft+transfer; for one, set data.labelled or data.transfer, or choose augment=splice" in (
+        capsys.readouterr().err
+    )
+    with pytest.raises(UserError, match="leave these arms out"):
+        settled((), "arms=[hard,soft+transfer]")
+    assert settled((), "arms=[hard,soft]") == ("hard", "soft")
+
+
+def test_texts_of_which_the_student_reads_a_part_are_told_where_they_are_many() -> None:
+    examples = tuple(Example(f"text {i}") for i in range(40))
+    dataset = Dataset(**{**EMPTY, "train": examples, "validation": examples, "test": examples[:20]})
+    data: Any = SimpleNamespace(truncated={"train": 2, "validation": 3, "test": 0, "stream": 9}, max_length=26)
+    (told,) = cut_texts(dataset, data)
+    assert told == (
+        "3 of the 40 texts of validation are longer than the 26 tokens that the student reads, and are cut: raise "
+        "data.max_length"
+    )
+
+
+def test_a_teacher_that_is_taken_as_it_is_keeps_the_labels_that_no_text_has(tmp_path: Path) -> None:
+    write_bert(tmp_path / "classifier", ["some words"], ("rare", "tea", "cake"))
+
+    def labels(fine_tune: str, *known: str) -> tuple[str, ...]:
+        teacher = {"name": "pretrained", "source": {"path": str(tmp_path / "classifier")}, "fine_tune": fine_tune}
+        config = build_config(
+            {"name": "small", "recipe": "small", "data": {}, "teacher": teacher, "student": {"name": "recurrent"}}
+        )
+        return labels_of(config, Dataset(**{**EMPTY, "labels": known}))
+
+    assert labels("never", "cake", "tea") == ("cake", "tea", "rare")
+    assert labels("never", "cake", "coffee") == ("cake", "coffee")  # told to differ when the teacher is read
+    assert labels("auto", "cake", "tea") == ("cake", "tea")
+    assert labels("never") == ("rare", "tea", "cake")
