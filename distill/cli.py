@@ -15,6 +15,7 @@ from typing import Any
 from distill import bundle_commands, commands
 from distill.errors import UserError
 from distill.progress import speaks
+from distill.version import __version__
 
 TRAIN_PACKAGES = ("torch", "transformers", "hydra", "accelerate", "sklearn", "rich", "jinja2", "matplotlib", "onnx")
 STOPPED = "stopped; run the same command again to go on"
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns 0 when what was asked for is there, 1 for a missed target, 2 for bad input."""
     prepare_process()
     parser = make_parser()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     options, rest = parser.parse_known_args(given)
     for name, value in OF_TORCH.items():
         os.environ.setdefault(name, value)
@@ -141,6 +142,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Distil a large text model into a small one that runs anywhere, and say what that cost.",
         epilog="Start with: distill run quickstart",
     )
+    parser.add_argument("--version", action="version", version=f"distill {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -167,14 +169,15 @@ def make_parser() -> argparse.ArgumentParser:
         "print the report as JSON",
     )
     made.add_argument("recipe", metavar="RECIPE", help="a name that `distill recipes` lists, or a YAML file")
-    made.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides, such as seeds=[0,1]")
+    made.add_argument(
+        "overrides", metavar="KEY=VALUE", nargs="*", default=[], help="Hydra overrides, such as seeds=[0,1]"
+    )
     one = made.add_mutually_exclusive_group()
     one.add_argument("--multirun", "-m", action="store_true", help="one run for each of KEY=VALUE,VALUE")
     one.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="print the composed recipe and stop")
     made.add_argument("--resolve", action="store_true", help="with --cfg: with references filled in")
     made.add_argument("--package", "-p", metavar="KEY", help="with --cfg: this part alone")
     one.add_argument("--info", "-i", choices=HYDRA_KNOWS, help="print what Hydra knows and stop")
-    made.set_defaults(words="overrides")
 
     made = command(
         "compress",
@@ -203,7 +206,11 @@ def make_parser() -> argparse.ArgumentParser:
         "given) that does; exit with 1 where none does",
     )
     made.add_argument(
-        "overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides, such as student.count=3 name=small"
+        "overrides",
+        metavar="KEY=VALUE",
+        nargs="*",
+        default=[],
+        help="Hydra overrides, such as student.count=3 name=small",
     )
     made.set_defaults(words="overrides")
     add_columns(made)
@@ -216,7 +223,9 @@ def make_parser() -> argparse.ArgumentParser:
         "print all trials as JSON",
     )
     made.add_argument("recipe", metavar="RECIPE", help="a name that `distill recipes` lists, or a YAML file")
-    made.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="Hydra overrides, such as train.steps=300")
+    made.add_argument(
+        "overrides", metavar="KEY=VALUE", nargs="*", default=[], help="Hydra overrides, such as train.steps=300"
+    )
     made.add_argument(
         "--trials", type=int, default=20, metavar="N", help="how many, earlier ones counted (default: 20)"
     )
@@ -248,7 +257,7 @@ def make_parser() -> argparse.ArgumentParser:
         "print a JSON object a line",
     )
     made.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle")
-    made.add_argument("texts", metavar="TEXT", nargs="*", help="texts; when left out, lines of stdin")
+    made.add_argument("texts", metavar="TEXT", nargs="*", default=[], help="texts; when left out, lines of stdin")
     made.set_defaults(words="texts")
     made.add_argument(
         "--input",
@@ -299,6 +308,14 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs or bundles")
     made.set_defaults(words="runs")
     return parser
+
+
+def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
+    """Words behind the recipe or the model, any number of them."""
+    parser.add_argument(
+        "overrides", metavar="KEY=VALUE", nargs="*", default=[], help=f"Hydra overrides, such as {example}"
+    )
+    parser.set_defaults(words="overrides")
 
 
 def add_columns(parser: argparse.ArgumentParser) -> None:

@@ -52,7 +52,7 @@ def run_and_show(config: Any, as_json: bool) -> int:
         print_table(outcome.report)
         print(f"report: {outcome.directory / 'report.html'}")
         if outcome.bundle is not None:
-            print(f"bundle: {outcome.bundle}   (distill predict {outcome.bundle} TEXT)")
+            print(f"bundle: {outcome.bundle}   ({how_to_ask(outcome)})")
     if outcome.bundle is None:
         say("no bundle: no variant of the student computes what torch does; the report says where they differ")
         return 1
@@ -77,6 +77,13 @@ def compress(options: argparse.Namespace) -> int:
         lambda config: statuses.append(run_and_show(config, options.json)),
     )
     return max(statuses, default=0)
+
+
+def how_to_ask(outcome: "Outcome") -> str:
+    """The command that asks the bundle a question."""
+    sample = outcome.report.task_in_words.sample
+    question = "TEXT" if sample.startswith('"') else f"--input json '{sample}'"
+    return f"distill predict {outcome.bundle} {question}"
 
 
 LOOKED_FOR = re.compile(r"[+~]*(student|arms)\b.*")
@@ -121,7 +128,7 @@ def show_search(found: "Search", outcome: "Outcome | None", as_json: bool) -> in
         print_search(found)
         if outcome is not None:
             print(f"report: {outcome.directory / 'report.html'}")
-            print(f"bundle: {outcome.bundle}   (distill predict {outcome.bundle} TEXT)")
+            print(f"bundle: {outcome.bundle}   ({how_to_ask(outcome)})")
     if found.target.missed:
         say(missed_in_words(found.target, scale_of(found.metric)))
         return 1

@@ -20,7 +20,7 @@ class UserError(Exception):
 def nearest(word: str, choices: Iterable[str]) -> str:
     """A clause such as ``; did you mean 'soft'?``, or the choices themselves where none is near."""
     known = sorted(map(str, choices))
-    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
     if close:
         return f"; did you mean '{close[0]}'?"
     shown = ", ".join(known[:SHOWN]) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")

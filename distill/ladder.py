@@ -118,6 +118,8 @@ def try_rungs(
             say(f"{name}: {short.train.steps} of {config.train.steps} steps")
             report = run(short).report
         except UserError as error:
+            if not found and str(error) in map(str, errors.values()):
+                raise  # what two rungs have in common is no rung's own, such as a teacher that has not learnt the task
             say(f"{name}: left out ({error})")
             errors[name] = error
             continue

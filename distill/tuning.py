@@ -40,6 +40,11 @@ def tune(config_of: Callable[[Sequence[str]], Config], trials: int) -> tuple[Sea
     begun, base = time.monotonic(), config_of(())
     if not base.measure.enabled:
         raise UserError("measure.enabled is false, but a search minimises latency, too; set measure.enabled=true")
+    for kind in kinds(layers_of_teacher(base)):
+        try:
+            config_of([f"student={kind}"])
+        except UserError as error:  # such as a key of the recipe that another kind of student does not have
+            raise UserError(f"the search also tries student={kind}: {error}") from error
     folder, layers = Path(base.outputs) / base.name, layers_of_teacher(base)
     study = open_study(base, folder)
     while (before := len(settled(study))) < trials:
@@ -117,9 +122,14 @@ def tell(study: "Study", number: int, values: list[float] | None) -> None:
     study.tell(number, values if known else None, state=None if known else TrialState.FAIL)
 
 
+def kinds(layers: int) -> list[str]:
+    """Of students, for a teacher of so many layers; 0 where they cannot be made of them."""
+    return [*(["layers"] if layers else []), "lstm", "static"]
+
+
 def space(trial: "Trial", layers: int) -> list[str]:
-    """The overrides of a trial, for a teacher of so many layers; 0 where students cannot be made of them."""
-    kind = trial.suggest_categorical("student", [*(["layers"] if layers else []), "lstm", "static"])
+    """The overrides of a trial, for a teacher of so many layers."""
+    kind = trial.suggest_categorical("student", kinds(layers))
 
     def one_of(key: str, *values: float) -> str:
         return f"student.{key}={trial.suggest_categorical(f'{kind}.{key}', values)}"
@@ -138,7 +148,7 @@ def space(trial: "Trial", layers: int) -> list[str]:
 def attempt(study: "Study", trial: "Trial", config_of: Callable[[], Config], exports: str) -> None:
     """Trains, exports and measures a trial, and tells the study what it found out."""
     try:
-        config = rung_of(config_of(), f"trial {trial.number}", exports)
+        config = rung_of(config_of(), f"trial {trial.number + 1}", exports)
         target = config.target or TargetConfig(size_mb=ANY_SIZE)
         one = Trained("student", config, run(dataclasses.replace(config, target=target)).report)
         if not one.offers:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from distill import ladder as module
+from distill.errors import UserError
 from distill.evaluation.choice import choose, key_of
-from distill.ladder import Trained, bound, climb, hoped_for, ladder, last_doubling
+from distill.ladder import Trained, bound, climb, hoped_for, ladder, last_doubling, try_rungs
 from distill.results import CurvePoint, Estimate, Figure, Offer
 
 PLAIN, PRUNED = SimpleNamespace(steps=()), SimpleNamespace(steps=("prune",))
@@ -41,6 +42,30 @@ def report_of(
     return SimpleNamespace(
         target=SimpleNamespace(offers=tuple(offers)), variants=variants, exported_arm="soft", arms=[arm], costs=[]
     )
+
+
+def test_what_two_rungs_have_in_common_ends_the_search_and_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A teacher that has not learnt the task, and rungs that a task does not have."""
+    said = iter(["the teacher has not learnt the task"] * 4)
+
+    def refuse(config: Any) -> Any:
+        raise UserError(next(said))
+
+    monkeypatch.setattr(module, "run", refuse)
+    monkeypatch.setattr(module, "rung_of", lambda config, name, exports: config)
+    monkeypatch.setattr(module, "brief", lambda config: config)
+    config: Any = SimpleNamespace(train=SimpleNamespace(steps=4))
+    rungs: dict[str, tuple[str, ...]] = dict.fromkeys("abcd", ())
+    with pytest.raises(UserError, match="has not learnt"):
+        try_rungs(lambda sets: config, rungs, "")
+    assert len(list(said)) == 2
+    assert capsys.readouterr().err.count("has not learnt") == 1
+    said = iter("wxyz")
+    with pytest.raises(UserError, match="w"):
+        try_rungs(lambda sets: config, rungs, "")
+    assert not list(said)
 
 
 def test_what_climbing_finds_is_what_training_everything_finds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,9 +95,9 @@ def check_data(config: Config, require: Callable[[bool, str], None]) -> None:
 
 def check_export(config: Config, require: Callable[[bool, str], None]) -> None:
     """Variants, and what they must keep."""
-    require("fp32" in config.export.variants, "export.variants lacks fp32, which the others are compared with; add it")
     for name in config.export.variants:
         require(name in VARIANT_NAMES, f"export.variants has '{name}'{nearest(name, VARIANT_NAMES)}")
+    require("fp32" in config.export.variants, "export.variants lacks fp32, which the others are compared with; add it")
     shortlist = config.export.shortlist
     require(shortlist >= 0, f"export.shortlist is {shortlist}; give 0 for none, or a number of tokens, such as 50")
     require(

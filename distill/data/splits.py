@@ -25,7 +25,10 @@ def hold_out(
     rng = random.Random(f"{name} {seed}")
     taken = _by_group(examples, count, rng) if by_group else _stratified(examples, count, rng)
     if not 0 < len(taken) < len(examples):
-        rule = "groups stay together" if by_group else "two of each label stay in train"
+        rule = "groups stay together"
+        if not by_group:
+            labels = len({name for example in examples for name in names_of(example.label)})
+            rule = f"two of each label stay in train, and there are {labels} labels" if labels else "at least one stays"
         raise UserError(
             f"{count} of {len(examples)} rows cannot be held out for {name} ({rule}); give more data, a {name} source,"
             f" or set data.{name}_share"

@@ -260,8 +260,12 @@ def print_list(console: Console, title: str, lines: Sequence[str], style: str = 
 def _why_runs_differ(reports: Sequence[Report]) -> list[str]:
     """What keeps figures of the runs from being compared."""
     warnings = []
-    if len({report.metric for report in reports}) > 1 or len({report.data.source for report in reports}) > 1:
-        warnings.append("the runs differ in data or metric: scores are not comparable")
+    for what, values in (
+        ("metric", [metric_title(report.metric) for report in reports]),
+        ("data", [f"{report.data.source}, {report.data.test:,} test texts" for report in reports]),
+    ):
+        if len(different := dict.fromkeys(values)) > 1:
+            warnings.append(f"the runs differ in {what} ({'; '.join(different)}): scores are not comparable")
     if len({tuple(sorted(report.provenance.machine.items())) for report in reports}) > 1:
         warnings.append("the runs were measured on different machines: ms and memory are not comparable")
     threads = {v.measurement.threads for report in reports for v in report.variants if v.measurement}

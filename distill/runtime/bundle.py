@@ -1,5 +1,6 @@
 """Loading a bundle and asking it questions."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -81,11 +82,22 @@ class Bundle:
             "".join((*words, example.pair or "")).encode()
         except UnicodeEncodeError as error:
             raise UserError(f"{shown(question)} is not UTF-8: it holds half of a character") from error
+        self._check_pairs([example])
         return example
 
     def logits(self, examples: Sequence[Example], tokens: int = ALONE) -> list[Logits]:
         """What the task keeps of each example, [U, C]: logits of the text, of each word of a tagged sentence …"""
+        self._check_pairs(examples)
         return in_order(respond(self._forward, self.reading, self.task, examples, tokens))
+
+    def _check_pairs(self, examples: Sequence[Example]) -> None:
+        """Raises UserError for a text without its second where an answer is about two."""
+        if self.manifest.paired and any(example.pair is None for example in examples):
+            sample = json.dumps(self.task.sample(paired=True))
+            raise UserError(
+                f"the model answers about pairs of texts, and here is a first without a second; give both, such as "
+                f"{sample}, or the column of second texts (--pair-column)"
+            )
 
     def _answers(self, examples: Sequence[Example], tokens: int) -> list[Answer]:
         return self.task.answers(self.logits(examples, tokens), examples)
@@ -125,7 +137,7 @@ class Bundle:
         if missing := {*self.task.read, *self.manifest.outputs} - outputs:
             raise UserError(f"{self.model} does not give {shown(sorted(missing))}, only {shown(sorted(outputs))}")
         self.reading.encode([Example(PROBE)])
-        self._ask(self.example(self.task.sample(paired=False)))
+        self._ask(self.example(self.task.sample(paired=self.manifest.paired)))
         ids = np.array([self.reading.vocabulary_size - 1, self.manifest.pad_id])[: self.manifest.max_length]
         target = ids if "encoder" in self.graphs.sessions else EMPTY
         self._forward(pad([Encoded(ids, np.zeros_like(ids), EMPTY, False, target_ids=target)], self.manifest.pad_id))
@@ -210,6 +222,15 @@ class WritingBundle(Bundle):
                     text = one.text if self.task.own_label else one.text.strip()
                     found[one.row] = Written(text, len(one.ids), one.finish)
         return [found[row] for row in range(len(begun))]
+
+    def _check_pairs(self, examples: Sequence[Example]) -> None:
+        """Raises UserError for a text without its second where an answer is about two."""
+        if self.manifest.paired and any(example.pair is None for example in examples):
+            sample = json.dumps(self.task.sample(paired=True))
+            raise UserError(
+                f"the model answers about pairs of texts, and here is a first without a second; give both, such as "
+                f"{sample}, or the column of second texts (--pair-column)"
+            )
 
     def _answers(self, examples: Sequence[Example], tokens: int) -> list[Answer]:
         return list(self.generate([str(example.text) for example in examples], tokens=tokens))

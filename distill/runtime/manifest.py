@@ -93,6 +93,8 @@ class Manifest:
     needs: dict[str, list[str]] = field(default_factory=dict)
     """For a variant that does not run everywhere, flags of processors (as in ``/proc/cpuinfo``) of which one must be
     there."""
+    paired: bool = False
+    """Whether an answer is about two texts, so that none is given to one alone."""
 
     @property
     def role(self) -> str:

@@ -34,8 +34,8 @@ def check_compression(config: Config, task: type[Task]) -> None:
     said, rounds = f"compression.steps has '{name}'", isinstance(config.compression.steps[-1], QuantizationAwareStep)
     if not isinstance(config.student, LayersStudent | TransformerStudent):
         raise UserError(
-            f"{said}, which takes the layers of a Transformer for what they are, but student={config.student.name} has "
-            f"none; {none}, or choose student=layers or transformer"
+            f"{said}, which takes the layers of a Transformer for what they are, but a {config.student.name} student "
+            f"has none; {none}, or choose student=layers or transformer"
         )
     if task.head == "Seq2SeqLM":
         raise UserError(f"{said}, but an encoder and a decoder that belong together are not compressed; {none}")

@@ -208,6 +208,7 @@ def content_of(report: Report, exported: Exported, model: Artifact, tokenizer: P
         versions=report.provenance.versions,
         workload={"token_lengths": [both for both, _ in lengths], "second_lengths": [second for _, second in lengths]},
         generation=generation_of(task, reading) if task.writes else None,
+        paired=exported.texts.paired and not task.pair_holds,
         needs={variant: list(flags) for variant in variants if (flags := needs(variant))},
     )
     files = {graph_file(role, variant): file for variant in variants for role, file in exported.files(variant).items()}

@@ -77,6 +77,10 @@ def test_recipe_file_of_ones_own_with_a_sentence_pair(student: str, settings: st
     answers = bundle([question, list(question), {"text": question[0], "text_pair": question[1]}])
     assert answers[0] == answers[1] == answers[2]
     assert set(answers[0].as_dict()["probabilities"]) == {"same", "different"}
+    assert bundle.manifest.paired
+    assert f'distill predict {Path("exports/my-pairs")} --input json \'{{"text": "first text"' in place.out
+    assert place.distill("predict", "exports/my-pairs", question[0]) == 2
+    assert "TEXT 1: the model answers about pairs of texts, and here is a first without a second" in place.err
     workload = bundle.manifest.workload
     assert all(0 < second < both for both, second in zip(*workload.values(), strict=True))
     one_way, other_way = bundle.logits([bundle.task.question(q) for q in (question, question[::-1])], 1)

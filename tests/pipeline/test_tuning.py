@@ -91,3 +91,11 @@ def test_without_optuna_the_extra_is_named(place: Workplace, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert place.distill("search", "quickstart", *place.overrides, "name=no") == 2
     assert "`distill search` needs optuna; install distill[search]" in place.err
+
+
+def test_a_key_that_one_kind_of_student_has_is_told_before_any_trial(place: Workplace) -> None:
+    recipe = place.folder / "own.yaml"
+    recipe.write_text("# A task: a method\ndata:\n  train: {path: reviews.csv}\nstudent: {count: 1}\n")
+    assert place.distill("search", "own.yaml", "name=own", *TRIALS) == 2
+    assert "the search also tries student=lstm: unknown key 'student.count'" in place.err
+    assert not (place.folder / "outputs/own/trials.log").exists()

@@ -1,5 +1,6 @@
 """A bundle answers in the order of the questions, whatever their lengths."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,20 @@ def test_a_graph_is_fed_the_inputs_it_names_and_no_others(tmp_path: Path) -> Non
 def test_load_is_what_the_package_offers() -> None:
     assert distill.load is load
     assert len(CORPUS) == 4
+
+
+def test_a_model_of_pairs_gives_no_answer_to_one_text_alone(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    alone = load(folder, threads=1)
+    about = json.loads((folder / "bundle.json").read_text())
+    assert about["paired"] is False
+    (folder / "bundle.json").write_text(json.dumps({**about, "paired": True}))
+    bundle = load(folder, threads=1)
+    pair = (CORPUS[0], CORPUS[1])
+    assert bundle([pair]) == alone([pair])
+    for question in (CORPUS[0], {"text": CORPUS[0]}):
+        alone([question])
+        with pytest.raises(UserError, match="about pairs of texts, and here is a first without a second; give both"):
+            bundle([pair, question])
+    with pytest.raises(UserError, match="--pair-column"):
+        bundle.logits([Example(CORPUS[0])])
