@@ -193,6 +193,7 @@ def measure_bundle(options: argparse.Namespace) -> int:
     from distill.progress import say
     from distill.results import to_json
     from distill.runtime import read_manifest, verify
+    from distill.runtime.manifest import LARGER
 
     folder = Path(options.bundle)
     manifest = read_manifest(folder)
@@ -201,6 +202,10 @@ def measure_bundle(options: argparse.Namespace) -> int:
     lengths = manifest.workload.get("token_lengths") or [min(128, manifest.max_length)]
     variants = measurable(manifest, options.variant)
     verify(folder, manifest, [file for variant in variants for file in manifest.files(variant)])
+    if manifest.cascade is not None:
+        asked = f"which it asks about {100 * manifest.cascade.calls:.0f} % of the texts"
+        larger = f"is a bundle of its own: distill measure {folder / LARGER}"
+        say(f"the student alone is measured; the larger model, {asked}, {larger}")
     for variant in variants:
         say(f"measure {variant}")
         files = {role: str((folder / file).absolute()) for role, file in manifest.graphs[variant].items()}

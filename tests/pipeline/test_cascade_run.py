@@ -40,6 +40,10 @@ def test_a_student_that_learnt_little_asks_its_teacher(finished: Workplace, copy
     assert place.distill("predict", "exports/both", "--json", *texts) == 0
     models = [json.loads(line)["model"] for line in place.out.splitlines()]
     assert models.count("larger") == round(found.calls.value * len(texts))
+    assert place.distill("measure", "exports/both", "--variant", "int8", "--seconds", "0.02") == 0
+    share = f"which it asks about {100 * found.validation_calls:.0f} % of the texts"
+    assert "the student alone is measured; the larger model, " + share in place.err
+    assert place.distill("measure", "exports/both/larger", "--seconds", "0.02") == 0
     before = place.report("both")
     assert place.run(*UNTRAINED) == 0
     assert "nothing has changed since the last run" in place.err
