@@ -169,9 +169,7 @@ def make_parser() -> argparse.ArgumentParser:
         "print the report as JSON",
     )
     made.add_argument("recipe", metavar="RECIPE", help="a name that `distill recipes` lists, or a YAML file")
-    made.add_argument(
-        "overrides", metavar="KEY=VALUE", nargs="*", default=[], help="Hydra overrides, such as seeds=[0,1]"
-    )
+    add_overrides(made, "seeds=[0,1]")
     one = made.add_mutually_exclusive_group()
     one.add_argument("--multirun", "-m", action="store_true", help="one run for each of KEY=VALUE,VALUE")
     one.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="print the composed recipe and stop")
@@ -205,14 +203,7 @@ def make_parser() -> argparse.ArgumentParser:
         "size_mb=10,drop=1: searches students of every kind for the smallest (fastest, where a latency and no size is "
         "given) that does; exit with 1 where none does",
     )
-    made.add_argument(
-        "overrides",
-        metavar="KEY=VALUE",
-        nargs="*",
-        default=[],
-        help="Hydra overrides, such as student.count=3 name=small",
-    )
-    made.set_defaults(words="overrides")
+    add_overrides(made, "student.count=3 name=small")
     add_columns(made)
 
     made = command(
@@ -223,13 +214,10 @@ def make_parser() -> argparse.ArgumentParser:
         "print all trials as JSON",
     )
     made.add_argument("recipe", metavar="RECIPE", help="a name that `distill recipes` lists, or a YAML file")
-    made.add_argument(
-        "overrides", metavar="KEY=VALUE", nargs="*", default=[], help="Hydra overrides, such as train.steps=300"
-    )
+    add_overrides(made, "train.steps=300")
     made.add_argument(
         "--trials", type=int, default=20, metavar="N", help="how many, earlier ones counted (default: 20)"
     )
-    made.set_defaults(words="overrides")
 
     made = command(
         "recipes", commands.list_recipes, "list the recipes there are, or show one", "distill recipes quickstart"

@@ -194,7 +194,7 @@ ROUND = {"compression": {"steps": [{"name": "quantization_aware"}]}}
     ("task", "changes", "message"),
     [
         ("text-classification", {**PRUNE, "student": {"name": "recurrent"}}, "a recurrent student has none; set compr"),
-        ("text-classification", {**ROUND, "student": {"name": "static"}}, "student=static has none; set compression"),
+        ("text-classification", {**ROUND, "student": {"name": "static"}}, "a static student has none; set compression"),
         ("sentence-embedding", PRUNE, "sentence-embedding answers with vectors, whose size would go with the width"),
         ("text-to-text", PRUNE, "an encoder and a decoder that belong together are not compressed"),
         (

@@ -65,7 +65,7 @@ def deliver(
     assert left["made"] == list(settings.made), left["gates"]
     exported = Exported(
         "student",
-        cast(Any, SimpleNamespace(task=task, reading=reading, dataset=SimpleNamespace(test=examples))),
+        cast(Any, SimpleNamespace(task=task, reading=reading, dataset=SimpleNamespace(test=examples), paired=False)),
         cast(Artifact, SimpleNamespace(directory=folder / "export")),
         from_plain(Parity, left["parity"]),
         {name: from_plain(Gate, gate) for name, gate in left["gates"].items()},

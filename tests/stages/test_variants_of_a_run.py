@@ -118,7 +118,7 @@ def test_ranges_are_learnt_from_training_texts_from_all_over_and_from_no_other(t
         raise LookupError
 
     this: Any = SimpleNamespace(artifacts=SimpleNamespace(get=get))
-    texts: Any = SimpleNamespace(dataset=dataset, reading=prose_reading(), task=CLASSES)
+    texts: Any = SimpleNamespace(dataset=dataset, reading=prose_reading(), task=CLASSES, paired=False)
     for variants in (("fp32", "int8"), ("fp32", "int8_static", "int8_vnni")):
         with pytest.raises(LookupError):
             export(this, "student", cast(Any, None), texts, ExportConfig(variants=variants))

@@ -64,7 +64,7 @@ def test_bf16_is_taken_on_a_gpu_that_has_it(gpu: Any, processor: Any) -> None:
     [
         ([1.6, 9.0, 1.6], [1.0, 1.0, 7.0], "bf16", "bf16: 1.6 times faster than fp32 in a probe of 3 steps"),
         ([1.0, 1.0, 1.0], [1.25, 1.25, 0.1], "fp32", "fp32: bf16 took 1.25 of its time in a probe of 3 steps"),
-        ([1.05], [1.0], "fp32", "fp32: bf16 took 0.95 of its time in a probe of 1 steps"),
+        ([1.05], [1.0], "fp32", "fp32: bf16 took 0.95 of its time in a probe of 1 step"),
     ],
 )
 def test_a_probe_decides_on_a_processor_with_bf16(
@@ -95,7 +95,7 @@ def test_a_probe_is_remembered_for_this_processor_and_these_threads(
     monkeypatch.setattr(devices, "probe", lambda own: ([next(ratios)], [1.0]))
     processor("model name\t: one\n" + ZEN4)
     assert [find_machine("cpu", "auto", 1, kept).precision for _ in range(2)] == ["bf16", "bf16"]
-    assert find_machine("cpu", "auto", 1, kept).why == "bf16: 1.5 times faster than fp32 in a probe of 1 steps"
+    assert find_machine("cpu", "auto", 1, kept).why == "bf16: 1.5 times faster than fp32 in a probe of 1 step"
     assert find_machine("cpu", "auto", 2, kept).precision == "fp32"
     processor("model name\t: another\n" + ZEN4)
     assert find_machine("cpu", "auto", 1, kept).precision == "bf16"
