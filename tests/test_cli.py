@@ -246,8 +246,13 @@ def test_teacher_with_other_labels(
 
 
 @pytest.mark.parametrize("layers", ["student.count=99", "student.layers=[0,99]"])
-def test_layers_that_the_teacher_lacks_are_told_before_it_is_trained(refused: Callable[..., str], layers: str) -> None:
-    assert re.search(r"but the teacher has \d+ layers; give ", refused(layers, "arms=[linear,hard,soft]"))
+def test_layers_that_the_teacher_lacks_are_told_before_it_is_trained(
+    miniature: list[str], capsys: pytest.CaptureFixture[str], layers: str
+) -> None:
+    assert main(["run", "quickstart", *miniature, layers]) == 2
+    told = capsys.readouterr().err
+    assert re.search(r"but the teacher has \d+ layers; give ", told)
+    assert "teacher, seed" not in told
 
 
 def test_teacher_at_the_floor_stops_the_run_before_any_student(
