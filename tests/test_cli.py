@@ -651,6 +651,7 @@ def test_load_is_the_packages_own_call(bundle: Path) -> None:
     ("metric", "estimate", "line"),
     [
         ("accuracy", Estimate(0.8634, 0.8412, 0.882, "t"), "86.34 %   95 % interval 84.12 to 88.20 (t)"),
+        ("pearson", Estimate(0.8634, 0.8412, 0.882, "t"), "86.34 × 100   95 % interval 84.12 to 88.20 (t)"),
         ("bits_per_byte", Estimate(-0.912, -0.916, -0.908, "t"), "0.9120   95 % interval 0.9080 to 0.9160 (t)"),
         ("perplexity", Estimate(-21.3, -21.9, -20.7, "t"), "21.30   95 % interval 20.70 to 21.90 (t)"),
         ("perplexity", Estimate(-21.3, -math.inf, math.inf, "t"), "21.30   no interval: one text"),

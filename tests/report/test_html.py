@@ -106,6 +106,14 @@ def test_every_figure_says_how_it_was_obtained(page: str) -> None:
     assert "perf_counter, 200 calls after 20 to warm up" in parsed.text
 
 
+def test_latencies_name_the_length_that_they_are_about(report: Report) -> None:
+    for most, shown in ((26, 26), (128, 128), (512, 128)):
+        data = dataclasses.replace(report.data, max_length=most)
+        page = render_html(dataclasses.replace(report, data=data))
+        assert f"latency p50, {shown} tokens" in page
+        assert page.count(" tokens<span") == page.count(f", {shown} tokens<span") == 2
+
+
 def test_fallen_variant_is_shown_with_its_reason(page: str) -> None:
     parsed = Page(page)
     assert "student int4: gate: loses 4.2 points on validation, at most 1.0 allowed" in parsed.text

@@ -77,6 +77,17 @@ def test_shipped_variant_that_loses_to_linear_is_warned_of(report: Report) -> No
     assert "loses to linear" not in printed(report)
 
 
+def test_it_is_said_that_arms_and_files_are_computed_in_different_precision(report: Report) -> None:
+    for why, told in (
+        ("cpu, 2 threads, bf16: 2.4 times faster than fp32 in a probe of 3 steps", True),
+        ("cpu, 2 threads, fp32: bf16 took 0.95 of its time in a probe of 3 steps", False),
+        ("cuda, 1 thread, bf16: as asked for", True),
+    ):
+        provenance = dataclasses.replace(report.provenance, machine={**report.provenance.machine, "training": why})
+        text = " ".join(printed(dataclasses.replace(report, provenance=provenance)).split())
+        assert ("arms are computed in bf16, as they were trained, files as onnxruntime runs them" in text) is told
+
+
 def test_estimates_never_stand_in_the_terminal_table(report: Report) -> None:
     text = printed(report)
     assert "J/1,000" not in text
