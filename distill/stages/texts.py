@@ -1,6 +1,7 @@
 """Data, tokenizer and maximum length."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -221,7 +222,7 @@ def read_texts(this: Run, dataset: Dataset) -> Texts:
     """The tokenizer that the teacher reads with, the maximum length, and the task."""
     config = this.config
     own = TeacherTokenizer("teacher") if isinstance(config.teacher, PretrainedTeacher) else config.tokenizer
-    labels = labels_of(config, dataset)
+    labels = labels_of(config, dataset.labels, look_at_teacher(this))
     metric = AGREEMENT if config.data.label is None else config.task.metric
     stride = config.data.stride
     windows = None if stride is None else tasks.Windows(stride, config.data.window_pooling)
@@ -231,7 +232,6 @@ def read_texts(this: Run, dataset: Dataset) -> Texts:
             f"objective.terms has 'dkd', which weighs the classes beside the likeliest among themselves, but there are "
             f"two labels ({', '.join(labels)}) and one beside the likeliest; choose objective=kl"
         )
-    check_layers(config)
     texts = Texts(dataset, task, make_reading(this, dataset, own))
     check_pairs(this, texts)
     for other in config.others:  # a checkpoint that cannot be read is told before the first training
@@ -297,23 +297,57 @@ def prepare_student(this: Run, texts: Texts, written: Written | None) -> Student
     return StudentTexts(texts.dataset, texts.task, own, artifact, same, costs=texts.costs)
 
 
-def labels_of(config: Config, dataset: Dataset) -> tuple[str, ...]:
-    """Of the data; of the teacher where the data has none; and where it is taken as it is and knows more, those too."""
-    if not dataset.labels:
-        return teacher_labels(config) if tasks.find(config.task.name).labelled else ()
-    if isinstance(config.teacher, PretrainedTeacher) and config.teacher.fine_tune == "never":
-        own = teacher_labels(config)
-        if set(dataset.labels) < set(own):
-            return (*dataset.labels, *(name for name in own if name not in dataset.labels))
-    return dataset.labels
+@dataclass(frozen=True)
+class LookAtCheckpoint(Stage):
+    """What a teacher's checkpoint says of itself, and whether it has the layers that a student is to be made of: known
+    before anything is trained, and by a run that was made before without the libraries that read it."""
+
+    name: ClassVar[str] = "checkpoint"
+    rooms: ClassVar[tuple[str, ...]] = ("models", "tasks")
+    libraries: ClassVar[tuple[str, ...]] = ("transformers",)
+
+    source: Source
+    trust: bool
+    task_name: str
+    student: LayersStudent | None
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return "configuration of the teacher"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves ``labels.json``. Raises UserError for layers that it does not have."""
+        from distill.models.checkpoints import Checkpoint, label_names
+        from distill.models.students import chosen_layers
+
+        task = tasks.find(self.task_name)
+        settings = Checkpoint.of(self.source, self.trust).config(task)
+        if self.student is not None and (layers := getattr(settings, "num_hidden_layers", 0)):
+            chosen_layers(self.student, layers)
+        (folder / "labels.json").write_text(json.dumps(label_names(settings) if task.labelled else []))
 
 
-def check_layers(config: Config) -> None:
-    """Raises UserError, before anything is trained, for layers that the teacher does not have."""
-    from distill.models.students import chosen_layers
+def look_at_teacher(this: Run) -> tuple[str, ...]:
+    """The labels that a checkpoint knows; none where the teacher is something else. Raises UserError where it does not
+    have the student's layers."""
+    teacher, student = this.config.teacher, this.config.student
+    if not isinstance(teacher, PretrainedTeacher):
+        return ()
+    own = student if isinstance(student, LayersStudent) else None
+    stage = LookAtCheckpoint(teacher.source, teacher.trust_remote_code, this.config.task.name, own)
+    names = this.artifacts.get(stage).read("labels.json")
+    return tuple(teacher.label_map.get(name, name) for name in names)
 
-    if isinstance(config.student, LayersStudent) and (layers := layers_of_teacher(config)):
-        chosen_layers(config.student, layers)
+
+def labels_of(config: Config, known: Sequence[str], of_teacher: Sequence[str]) -> tuple[str, ...]:
+    """Those ``known`` by the data; of the teacher where there are none; and where it is taken as it is and knows more,
+    those too."""
+    if not known:
+        return tuple(of_teacher) if tasks.find(config.task.name).labelled else ()
+    taken = isinstance(config.teacher, PretrainedTeacher) and config.teacher.fine_tune == "never"
+    more = of_teacher if taken and set(known) < set(of_teacher) else ()
+    return (*known, *(name for name in more if name not in known))
 
 
 def layers_of_teacher(config: Config) -> int:
@@ -324,16 +358,6 @@ def layers_of_teacher(config: Config) -> int:
         return 0
     checkpoint = Checkpoint.of(config.teacher.source, config.teacher.trust_remote_code)
     return int(getattr(checkpoint.config(tasks.find(config.task.name)), "num_hidden_layers", 0))
-
-
-def teacher_labels(config: Config) -> tuple[str, ...]:
-    """The labels of a fine-tuned teacher."""
-    from distill.models.checkpoints import Checkpoint, label_names
-
-    teacher = config.teacher
-    assert isinstance(teacher, PretrainedTeacher)
-    names = label_names(Checkpoint.of(teacher.source, teacher.trust_remote_code).config())
-    return tuple(teacher.label_map.get(name, name) for name in names)
 
 
 def each_text_once(examples: Sequence[Example]) -> list[Example]:

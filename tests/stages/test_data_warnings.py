@@ -13,8 +13,9 @@ from distill.config import build_config
 from distill.config.compose import run_with_hydra
 from distill.data import Dataset
 from distill.errors import UserError
+from distill.stages.context import open_run
 from distill.stages.reporting import cut_texts
-from distill.stages.texts import labels_of, read_data, settle_arms
+from distill.stages.texts import labels_of, look_at_teacher, read_data, settle_arms
 from distill.text import Example
 
 
@@ -96,14 +97,18 @@ def test_texts_of_which_the_student_reads_a_part_are_told_where_they_are_many() 
 
 
 def test_a_teacher_that_is_taken_as_it_is_keeps_the_labels_that_no_text_has(tmp_path: Path) -> None:
-    write_bert(tmp_path / "classifier", ["some words"], ("rare", "tea", "cake"))
+    write_bert(tmp_path / "classifier", ["some words"], ("rare", "LABEL_1", "cake"))
 
     def labels(fine_tune: str, *known: str) -> tuple[str, ...]:
-        teacher = {"name": "pretrained", "source": {"path": str(tmp_path / "classifier")}, "fine_tune": fine_tune}
-        config = build_config(
-            {"name": "small", "recipe": "small", "data": {}, "teacher": teacher, "student": {"name": "recurrent"}}
-        )
-        return labels_of(config, Dataset(**{**EMPTY, "labels": known}))
+        teacher = {
+            "name": "pretrained",
+            "source": {"path": str(tmp_path / "classifier")},
+            "fine_tune": fine_tune,
+            "label_map": {"LABEL_1": "tea"},
+        }
+        own = {"outputs": str(tmp_path / "outputs"), "precision": "fp32", "student": {"name": "recurrent"}}
+        config = build_config({"name": "small", "recipe": "small", "data": {}, "teacher": teacher, **own})
+        return labels_of(config, known, look_at_teacher(open_run(config)))
 
     assert labels("never", "cake", "tea") == ("cake", "tea", "rare")
     assert labels("never", "cake", "coffee") == ("cake", "coffee")  # told to differ when the teacher is read

@@ -66,7 +66,7 @@ from distill.stages.states import CompareLayers, KeepStates
 from distill.stages.streaming import LabelStream, ReadStream, SieveStream
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
-from distill.stages.texts import MakeReading, MakeVocabulary
+from distill.stages.texts import LookAtCheckpoint, MakeReading, MakeVocabulary
 from distill.stages.tokens import ReadTexts, Tokens
 from distill.stages.vectors import MakeVectors
 from distill.tasks import Task
@@ -180,6 +180,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
     }
     made: list[Stage] = [
         MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, "text-classification", training),
+        LookAtCheckpoint(source("tokenizer"), False, "text-classification", student),
         MakeVocabulary(Vocabulary(True), reading, training, validation),
         ReadTexts(reading, task, training),
         MakeTexts(
@@ -409,7 +410,9 @@ def test_splits_that_a_stage_is_not_given_do_not_change_it(table: dict[type[Stag
         values = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
         parts = {name: value for name, value in values.items() if isinstance(value, (Part, Tokens))}
         if not parts:  # it reads no texts, or those of files
-            assert isinstance(stage, CompareLayers | TryCompression | SieveStream | LabelStream | ReadStream)
+            assert isinstance(
+                stage, LookAtCheckpoint | CompareLayers | TryCompression | SieveStream | LabelStream | ReadStream
+            )
             continue
         given = {split for one in parts.values() for split in part_of(one).splits}
         whole = part_of(next(iter(parts.values()))).whole
