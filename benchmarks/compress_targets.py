@@ -19,10 +19,9 @@ from runs import table
 from distill import commands
 from distill.cli import OF_TORCH, make_parser
 from distill.evaluation.choice import choose
-from distill.ladder import Trained, ladder, rung_of, search, teachers_of
+from distill.ladder import Trained, ladder, layers_of, rung_of, search, teachers_of
 from distill.pipeline import run
 from distill.results import Search, TargetResult, scale_of, to_json
-from distill.stages.texts import layers_of_teacher
 
 RESULTS = Path(__file__).parent / "results" / "compress_targets"
 TARGETS = ("drop=1", "drop=2,size_mb=10", "drop=3,latency_ms=2", "drop=0,size_mb=1")
@@ -41,7 +40,7 @@ def every_rung(given: Any) -> list[Trained]:
     """All of the ladder, trained fully."""
     config_of = commands.rungs_of(given)
     base, found = config_of(()), []
-    for name, sets in ladder(layers_of_teacher(base)).items():
+    for name, sets in ladder(layers_of(base)).items():
         config = rung_of(config_of(sets), name, str(Path(base.outputs) / base.name / "bundles"))
         found.append(Trained(name, config, run(config).report))
     return found

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from distill.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from distill.results import Estimate
+    from distill.results import Estimate, Measurement
     from distill.runtime import Bundle
     from distill.tasks import Answer
 
@@ -226,28 +226,33 @@ def measure_bundle(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps({"variant": variant, **json.loads(to_json(figures))}))
             continue
-        from distill.formatting import figure
-
-        print(f"{variant}: {figures.runtime}, {figures.threads} thread{'s' if figures.threads > 1 else ''}")
-        for name in (
-            "file_size",
-            "latency_p50",
-            "latency_p95",
-            "latency_128_p50",
-            "latency_128_p95",
-            "throughput",
-            "memory_peak",
-            "energy",
-            "first_token",
-            "writing_rate",
-            "cache_growth",
-        ):
-            value = getattr(figures, name)
-            if value is None:  # of a model that writes alone
-                continue
-            title = name.replace("latency_128", f"latency_{min(128, manifest.max_length)}_tokens").replace("_", " ")
-            print(f"  {title:<22} {figure(value):<28} {value.how}")
+        print_figures(variant, figures, min(128, manifest.max_length))
     return 0
+
+
+def print_figures(variant: str, figures: "Measurement", longest: int) -> None:
+    """What was measured of a variant; ``longest`` is the length in tokens of texts at full length."""
+    from distill.formatting import figure
+
+    print(f"{variant}: {figures.runtime}, {figures.threads} thread{'s' if figures.threads > 1 else ''}")
+    for name in (
+        "file_size",
+        "latency_p50",
+        "latency_p95",
+        "latency_128_p50",
+        "latency_128_p95",
+        "throughput",
+        "memory_peak",
+        "energy",
+        "first_token",
+        "writing_rate",
+        "cache_growth",
+    ):
+        value = getattr(figures, name)
+        if value is None:  # of a model that writes alone
+            continue
+        title = name.replace("latency_128", f"latency_{longest}_tokens").replace("_", " ")
+        print(f"  {title:<22} {figure(value):<28} {value.how}")
 
 
 def measurable(manifest: Any, asked: str | None) -> list[str]:

@@ -18,13 +18,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from distill.config import Config
+from distill.config import Config, PretrainedTeacher
 from distill.errors import UserError
 from distill.evaluation.choice import Key, choose, key_of
 from distill.pipeline import Outcome, run
 from distill.progress import say
 from distill.results import ArmResult, Estimate, Offer, Report, Rung, Search, to_json, write_aside
-from distill.stages.texts import layers_of_teacher
 
 SHORT = 4
 """The first training of a rung takes one step in so many."""
@@ -73,6 +72,17 @@ def ladder(layers: int) -> dict[str, tuple[str, ...]]:
     return {"static": ("student=static",), "LSTM": ("student=lstm",), **counts, **pruned}
 
 
+def layers_of(config: Config) -> int:
+    """Of the teacher; 0 where it is no checkpoint, or has none."""
+    from distill.models.checkpoints import Checkpoint
+    from distill.tasks import TASKS
+
+    if not isinstance(config.teacher, PretrainedTeacher):
+        return 0
+    checkpoint = Checkpoint.of(config.teacher.source, config.teacher.trust_remote_code)
+    return int(getattr(checkpoint.config(TASKS[config.task.name]), "num_hidden_layers", 0))
+
+
 def search(config_of: Callable[[Sequence[str]], Config]) -> tuple[Search, Outcome]:
     """The search, and the run of what it chose, whose bundle is kept. ``config_of`` composes the recipe with the
     overrides of a rung.
@@ -83,7 +93,7 @@ def search(config_of: Callable[[Sequence[str]], Config]) -> tuple[Search, Outcom
     base = config_of(())
     assert base.target is not None
     limits, aside = base.target.limits, Path(base.outputs) / base.name / "bundles"
-    short, failed = try_rungs(config_of, ladder(layers_of_teacher(base)), str(aside))
+    short, failed = try_rungs(config_of, ladder(layers_of(base)), str(aside))
     full = climb(short, limits)
     teachers = teachers_of(short[0].report)
     result = choose([*teachers, *(offer for one in full for offer in one.offers)], limits)

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 from distill.config import Config, TargetConfig
 from distill.errors import UserError
 from distill.evaluation.choice import choose, key_of
-from distill.ladder import Trained, rung_of, teachers_of
+from distill.ladder import Trained, layers_of, rung_of, teachers_of
 from distill.pipeline import Outcome, run
 from distill.progress import say
 from distill.results import Offer, Rung, Search, from_plain, to_json, write_aside
-from distill.stages.texts import layers_of_teacher
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -40,12 +39,12 @@ def tune(config_of: Callable[[Sequence[str]], Config], trials: int) -> tuple[Sea
     begun, base = time.monotonic(), config_of(())
     if not base.measure.enabled:
         raise UserError("measure.enabled is false, but a search minimises latency, too; set measure.enabled=true")
-    for kind in kinds(layers_of_teacher(base)):
+    folder, layers = Path(base.outputs) / base.name, layers_of(base)
+    for kind in kinds(layers):
         try:
             config_of([f"student={kind}"])
         except UserError as error:  # such as a key of the recipe that another kind of student does not have
             raise UserError(f"the search also tries student={kind}: {error}") from error
-    folder, layers = Path(base.outputs) / base.name, layers_of_teacher(base)
     study = open_study(base, folder)
     while (before := len(settled(study))) < trials:
         study.sampler = sampler(base.seeds[0], before)

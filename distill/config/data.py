@@ -89,8 +89,8 @@ class DataConfig:
     """Held out of train where there is no test source; 0 for a run without test."""
     split_seed: int = 0
     labelled: int | None = None
-    """This many training texts count as labelled, drawn at random, of each label (of a classification) at least two; no
-    other label is looked at. None: all."""
+    """This many training texts count as labelled, drawn at random; in a classification two of each label at least,
+    where so many fit, for which alone the labels of the others are looked at. None: all."""
     transfer_limit: int | None = None
     """At most this many unlabelled texts are used. None: all."""
     transfer_choice: Literal["random", "close", "unsure"] = "random"

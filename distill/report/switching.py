@@ -112,7 +112,7 @@ def switched_to(found: SwitchOver) -> str:
 
 def given_by(found: SwitchOver) -> str:
     """The same in one word."""
-    return {"teacher": "file"}.get(found.model, found.model)
+    return "file" if found.model == "teacher" else found.model
 
 
 def others_in_words(to: dict[str, int]) -> str:

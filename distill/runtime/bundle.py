@@ -223,15 +223,6 @@ class WritingBundle(Bundle):
                     found[one.row] = Written(text, len(one.ids), one.finish)
         return [found[row] for row in range(len(begun))]
 
-    def _check_pairs(self, examples: Sequence[Example]) -> None:
-        """Raises UserError for a text without its second where an answer is about two."""
-        if self.manifest.paired and any(example.pair is None for example in examples):
-            sample = json.dumps(self.task.sample(paired=True))
-            raise UserError(
-                f"the model answers about pairs of texts, and here is a first without a second; give both, such as "
-                f"{sample}, or the column of second texts (--pair-column)"
-            )
-
     def _answers(self, examples: Sequence[Example], tokens: int) -> list[Answer]:
         return list(self.generate([str(example.text) for example in examples], tokens=tokens))
 

@@ -350,16 +350,6 @@ def labels_of(config: Config, known: Sequence[str], of_teacher: Sequence[str]) -
     return (*known, *(name for name in more if name not in known))
 
 
-def layers_of_teacher(config: Config) -> int:
-    """0 where it is no checkpoint, or has none."""
-    from distill.models.checkpoints import Checkpoint
-
-    if not isinstance(config.teacher, PretrainedTeacher):
-        return 0
-    checkpoint = Checkpoint.of(config.teacher.source, config.teacher.trust_remote_code)
-    return int(getattr(checkpoint.config(tasks.find(config.task.name)), "num_hidden_layers", 0))
-
-
 def each_text_once(examples: Sequence[Example]) -> list[Example]:
     """The texts, those of a pair one by one: one that stands in many pairs is no more frequent for that."""
     return list({e.text: e for e in single_texts(examples)}.values())
