@@ -1,8 +1,6 @@
 """``python -m distill``: the commands, also under launchers of several processes."""
 
-import sys
-
-from distill.cli import main
+from distill.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from distill import bundle_commands, commands
 from distill.errors import UserError
@@ -29,6 +29,8 @@ OF_TORCH = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
 }
 """What torch reads of the environment when it is imported, where a person has set nothing else."""
+FAILED = 2
+"""Exit status for bad input."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             traceback.print_exc()
         tell(f"error: {error}")
-        return 2
+        return FAILED
     except ModuleNotFoundError as error:
         if options.debug or (error.name or "").split(".")[0] not in TRAIN_PACKAGES:
             raise
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"error: `distill {options.command}` needs the package {error.name}, which the base install leaves out; "
             "install distill[train]"
         )
-        return 2
+        return FAILED
     except BrokenPipeError:  # the reader, such as head, has seen enough
         drop_output()
         return 0
@@ -73,10 +75,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         mend = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         tell(f"error: {error.strerror or error}{where}{mend}")
-        return 2
+        return FAILED
     except KeyboardInterrupt:
         tell(STOPPED)
         return INTERRUPTED
+
+
+def run() -> NoReturn:
+    """The command of this process, and its end."""
+    status = main()
+    if status < FAILED and os.environ.get("WORLD_SIZE", "1") != "1":
+        from distill.training.devices import end_one_of_several
+
+        end_one_of_several(status)
+    sys.exit(status)
 
 
 def prepare_process() -> None:

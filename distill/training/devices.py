@@ -236,6 +236,21 @@ def is_first_to_tell() -> bool:
         return True
 
 
+def end_one_of_several(status: int) -> None:
+    """Ends this process, where it and others have found each other and its work is done.
+
+    A thread between processes that is still there while the interpreter is taken down may abort it
+    (https://github.com/pytorch/pytorch/pull/179291), and a launcher takes that for a failure of all. Where a model was
+    sharded, such threads outlive their group (torch 2.13), so the interpreter is not taken down.
+    """
+    import torch.distributed as distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 def resolve_device(device: str) -> str:
     """``cpu`` or ``cuda``. Raises UserError for a GPU asked for that is not there."""
     import torch

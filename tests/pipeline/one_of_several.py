@@ -11,6 +11,7 @@ from typing import Any
 
 from distill.cli import main
 from distill.errors import UserError
+from distill.training.devices import end_one_of_several
 
 DIES_AT = 3
 
@@ -51,4 +52,6 @@ if __name__ == "__main__":
         die(how)
     status = main(words)
     print(f"rank {os.environ['RANK']} ends with {status}", file=sys.stderr, flush=True)
+    if status == 0:
+        end_one_of_several(status)
     sys.exit(status)

@@ -21,6 +21,7 @@ from distill.models import build_transformer
 from distill.objectives import Objective, Shape
 from distill.text import Example
 from distill.training import Problem, Rows, SoftLabelStore, State, Stored, find_machine, loop, predict, train
+from distill.training.devices import end_one_of_several
 from distill.training.pretraining import Corpus, masked_problem
 
 ODD = TrainConfig(steps=9, evaluations=3, batch_size=16, tokens=40)
@@ -155,3 +156,4 @@ if __name__ == "__main__":
         die_at(3, how[0])
     found = run_all(where)
     torch.save(found, where / f"{os.environ.get('RANK', '0')}.pt")
+    end_one_of_several(0)

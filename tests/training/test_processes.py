@@ -81,3 +81,32 @@ def test_a_process_that_dies_ends_the_others(alone: tuple[Path, dict[str, Any]],
     launched = _launch(alone[0], 2, how)  # raises TimeoutExpired where the others wait for ever
     assert launched.returncode != 0
     assert word in launched.stderr
+
+
+ENDS = """
+import atexit, os, sys
+import torch.distributed
+from distill import cli
+
+atexit.register(os.abort)  # as a thread between processes may, while the interpreter is taken down
+
+def meets(*given):
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    print("a last word", flush=True)
+    return int(os.environ["STATUS"])
+
+cli.main = meets
+cli.run()
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_process_of_several_that_is_done_ends_with_its_status(status: int) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS],
+        env={**os.environ, "PYTHONPATH": str(HERE.parent.parent), "WORLD_SIZE": "2", "STATUS": str(status)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert (ended.returncode, ended.stdout) == (status, "a last word\n"), ended.stderr
