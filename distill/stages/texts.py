@@ -93,7 +93,8 @@ def settle_arms(this: Run, dataset: Dataset) -> Run:
         "there are no texts without labels, which are what mostly brings a student near its teacher, and so no arm "
         f"soft+transfer; for one, {more}"
     )
-    return dataclasses.replace(this, config=dataclasses.replace(this.config, arms=arms[:-1]))
+    left = (*(arm for arm in arms[:-1] if arm != "soft"), "soft")
+    return dataclasses.replace(this, config=dataclasses.replace(this.config, arms=left))
 
 
 def with_stream(dataset: Dataset, config: StreamConfig, stream: Stream | None) -> Dataset:

@@ -13,6 +13,7 @@ from distill.config import build_config
 from distill.config.compose import run_with_hydra
 from distill.data import Dataset
 from distill.errors import UserError
+from distill.ladder import rung_of
 from distill.stages.context import open_run
 from distill.stages.reporting import cut_texts
 from distill.stages.texts import labels_of, look_at_teacher, read_data, settle_arms
@@ -67,10 +68,14 @@ def test_arms_that_a_recipe_leaves_as_they_are_are_those_that_the_data_has_texts
     monkeypatch.chdir(tmp_path)
     Path("own.yaml").write_text(f"# A task: a method\n{recipe}", encoding="utf-8")
 
-    def settled(transfer: tuple[Example, ...], *overrides: str) -> Any:
-        composed: list[Any] = []
-        run_with_hydra("own.yaml", overrides, [], composed.append)
-        this: Any = Settings(composed[0])
+    def composed(*overrides: str) -> Any:
+        found: list[Any] = []
+        run_with_hydra("own.yaml", overrides, [], found.append)
+        return found[0]
+
+    def settled(transfer: tuple[Example, ...], *overrides: str, of_search: bool = False) -> Any:
+        config = composed(*overrides)
+        this: Any = Settings(rung_of(config, "static", "exports") if of_search else config)
         return settle_arms(this, Dataset(**{**EMPTY, "transfer": transfer})).config.arms
 
     arms = settled((Example("b"),))
@@ -83,6 +88,9 @@ def test_arms_that_a_recipe_leaves_as_they_are_are_those_that_the_data_has_texts
     with pytest.raises(UserError, match="leave these arms out"):
         settled((), "arms=[hard,soft+transfer]")
     assert settled((), "arms=[hard,soft]") == ("hard", "soft")
+    floor = tuple(arm for arm in arms if arm == "linear")
+    assert settled((Example("b"),), of_search=True) == (*floor, "soft+transfer")
+    assert settled((), of_search=True) == (*floor, "soft")
 
 
 def test_texts_of_which_the_student_reads_a_part_are_told_where_they_are_many() -> None:
