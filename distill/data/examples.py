@@ -67,10 +67,13 @@ def read_examples(source: Source, split: str, config: DataConfig, task: TaskConf
     pair = config.pair if not single or config.pair in columns else None
     label = None if single or asked.own_label or split in ("transfer", "out_of_scope") else config.label
     group = config.group if config.group in columns or (split == "train" and config.group) else None
-    used = [column for column in (text, pair, label, group) if column]
-    for column in used:
+    asked_for = {"text": text, "pair": pair, "label": label, "group": group}
+    used = {key: column for key, column in asked_for.items() if column}
+    for key, column in used.items():
         if column not in columns:
-            raise UserError(f"{describe(source)} has no column '{column}'{nearest(column, columns)}")
+            option = "" if key == "group" else f" (of a command without a recipe: --{key}-column)"
+            complaint = f"{describe(source)} has no column '{column}'{nearest(column, columns)}"
+            raise UserError(f"{complaint}; set data.{key}{option}")
     unwanted = set(config.drop_labels)
     examples = []
     for number in range(1, len(rows) + 1):
@@ -79,9 +82,9 @@ def read_examples(source: Source, split: str, config: DataConfig, task: TaskConf
         def fail(message: str, number: int = number) -> UserError:
             return UserError(f"{describe(source)}, {split} row {number}: {message}")
 
-        for column in used:
+        for column in used.values():
             _check_cell(row.get(column), column, fail)
-        if source.suffixes and any(missing(row.get(column)) for column in used):
+        if source.suffixes and any(missing(row.get(column)) for column in used.values()):
             seen.dropped["empty line on a side"] += 1
             continue
         cell = row.get(label) if label else None

@@ -24,7 +24,7 @@ from distill.config import (
     TrainedTokenizer,
 )
 from distill.config import Vocabulary as VocabularyConfig
-from distill.config.schema import DEFAULT_ARMS
+from distill.config.schema import DEFAULT_ARMS, Arm
 from distill.data import Dataset, Part, load_data
 from distill.data.examples import single_texts
 from distill.data.folds import assign_folds
@@ -93,7 +93,7 @@ def settle_arms(this: Run, dataset: Dataset) -> Run:
         "there are no texts without labels, which are what mostly brings a student near its teacher, and so no arm "
         f"soft+transfer; for one, {more}"
     )
-    left = (*(arm for arm in arms[:-1] if arm != "soft"), "soft")
+    left: tuple[Arm, ...] = (*(arm for arm in arms[:-1] if arm != "soft"), "soft")
     return dataclasses.replace(this, config=dataclasses.replace(this.config, arms=left))
 
 

@@ -215,7 +215,11 @@ def test_data_without_any_label_is_all_transfer(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        (reviews(), {"text": "txt"}, "has no column 'txt'; did you mean 'text'"),
+        (
+            reviews(),
+            {"text": "txt"},
+            r"'txt'; did you mean 'text'\?; set data\.text \(of a command without a recipe: --text-column\)",
+        ),
         (reviews(), {"label": "lable"}, "has no column 'lable'; did you mean 'label'"),
         (reviews(), {"pair": "text_pair"}, "has no column 'text_pair'"),
         (reviews(), {"group": "movie"}, "has no column 'movie'; known: film, label, text"),
