@@ -125,7 +125,7 @@ def try_rungs(
         try:
             config = rung_of(config_of(sets), name, exports)
             short = brief(config)
-            say(f"{name}: {short.train.steps} of {config.train.steps} steps")
+            say(f"{name}: {steps_of(short)} of {steps_of(config)} steps")
             report = run(short).report
         except UserError as error:
             if not found and str(error) in map(str, errors.values()):
@@ -155,6 +155,11 @@ def brief(config: Config) -> Config:
     return replace(config, name=f"{config.name}-short", train=shorter[0], compression=compression)
 
 
+def steps_of(config: Config) -> int:
+    """Of the student's training, and of those in which it recovers from a compression."""
+    return config.train.steps + len(config.compression.steps) * config.compression.train.steps
+
+
 def climb(short: Sequence[Trained], limits: Mapping[str, float]) -> list[Trained]:
     """Full trainings, the most hopeful first, until none of the others can be better than what was found."""
     best = min((key_of(offer, limits) for offer in teachers_of(short[0].report)), default=None)
@@ -162,7 +167,7 @@ def climb(short: Sequence[Trained], limits: Mapping[str, float]) -> list[Trained
     for one in sorted(short, key=lambda one: bound(one, limits)):
         if best is not None and best[:2] <= bound(one, limits)[:2]:
             break
-        say(f"{one.rung}: {one.config.train.steps} steps")
+        say(f"{one.rung}: {steps_of(one.config)} steps")
         whole = replace(one, report=run(one.config).report)
         found.append(whole)
         best = min(

@@ -84,6 +84,12 @@ class Artifacts:
         cost = StageCost(stage.what, done["seconds"], Figure(**done["energy"]), cached)
         return Artifact(directory, done.get("digest", fingerprint), cost)
 
+    def again(self, stage: Stage) -> Artifact:
+        """The artifact of a stage, computed once more, since what it left is of no use."""
+        directory = self.get(stage).directory
+        self.machine.by_main(lambda: (directory / DONE).unlink(missing_ok=True))
+        return self.get(stage)
+
     def written(self, stage: Stage) -> int:
         """Bytes that a stage has on the disk already, done or not; for the process that looks."""
         directory = self.root / f"{stage.name}-{stage.fingerprint(self.machine)[:16]}"

@@ -62,6 +62,7 @@ def write(this: Run, report: Report, findings: Findings, exported: Exported) -> 
         before = from_json(Report, previous.read_text(encoding="utf-8"))
         return Outcome(before, directory, bundle, missed(config, report))
     documents = {"README.md": render_card(report), "report.html": render_html(report), "report.json": to_json(report)}
+    previous.unlink(missing_ok=True)  # until all is written, what is there is of two runs
     save_statistics(directory / "test-statistics.npz", findings.comparison.statistics)
     write_aside(directory / "config.json", json.dumps(dataclasses.asdict(config), indent=1))
     copy_student(student.directory / "model", directory / "student", exported)

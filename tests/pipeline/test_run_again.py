@@ -1,5 +1,6 @@
 """A second run: what is computed again, what a killed run leaves, and what happens where a gate or parity falls."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -195,7 +196,7 @@ def test_export_makes_other_variants_without_training(
 @pytest.mark.parametrize(
     "error", [UserError("measuring took more than 600 s"), OSError("no memory to start a process")]
 )
-def test_measurement_that_fails_ends_no_run(
+def test_measurement_that_fails_ends_no_run_and_is_tried_again(
     error: Exception, finished: Workplace, copy: Copier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(specification: object) -> str:
@@ -214,6 +215,31 @@ def test_measurement_that_fails_ends_no_run(
     assert "times faster" not in place.out
     assert str(error) in (place.folder / "outputs/small/report.html").read_text(encoding="utf-8")
     assert load(place.folder / "exports/small")(["a gorgeous film"])
+    monkeypatch.undo()
+    assert place.run("measure.seconds=0.03") == 0, place.err
+    assert all(variant.measurement.latency_p50.value for variant in place.report().variants)
+    assert place.run("measure.seconds=0.03") == 0, place.err
+    assert place.err.splitlines() == ["nothing has changed since the last run"]
+
+
+def test_a_run_after_one_that_failed_late_leaves_its_own_files(
+    finished: Workplace, copy: Copier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def left(place: Workplace) -> list[bytes]:
+        paths = ("config.json", "student/model.safetensors", "test-statistics.npz")
+        return [(place.folder / "outputs/small" / path).read_bytes() for path in paths]
+
+    place = copy(finished)
+    before = left(place)
+    other = ("train.steps=5", "measure.enabled=false")
+    with monkeypatch.context() as patch:
+        patch.setattr("distill.stages.delivery.write_bundle_of", fail)
+        assert place.run(*other) == 2
+    assert place.run() == 0, place.err
+    assert left(place) == before
 
 
 @pytest.mark.slow

@@ -61,6 +61,7 @@ def test_the_ladder_is_climbed_until_nothing_left_can_be_better(place: Workplace
     short, full = ([c for c in ran if c.train.steps == steps and c.name != "a"] for steps in (4, 16))
     assert [c.name for c in short] == [f"a-{name.replace(' ', '-').lower()}-short" for name in RUNGS]
     assert {c.compression.train.steps for c in short} == {2}  # of 8
+    assert "pruned: 6 of 24 steps" in place.err  # before and after it is cut
     assert {c.arms for c in ran} == {("linear", "soft+transfer")}
     of_full = {rung.name for rung in found.rungs if rung.trained == "full"}
     assert {c.name for c in full} == {f"a-{name.replace(' ', '-')}" for name in of_full}
