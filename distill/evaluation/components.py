@@ -67,6 +67,8 @@ class Components:
     """What ``value`` can be at least."""
     greatest: float
     """What it can be at most."""
+    count: int
+    """n, of which several may stand behind one value of T."""
 
     @property
     def alike(self) -> bool:
@@ -115,7 +117,7 @@ class Components:
         furthest = max(self.value - self.least, self.greatest - self.value)
         if math.isinf(furthest):  # of a score without bounds, such as bits per byte, nothing can be said
             return np.full(LEVELS.shape, math.inf)
-        unseen: NDArray[np.float64] = furthest * (1 - LEVELS ** (1 / (self.texts_degrees + 1)))
+        unseen: NDArray[np.float64] = furthest * (1 - LEVELS ** (1 / self.count))
         return unseen
 
     def _spread(self) -> NDArray[np.float64]:
@@ -139,16 +141,18 @@ def bounds(found: Components) -> tuple[float, float]:
     return max(found.value - half_width, found.least), min(found.value + half_width, found.greatest)
 
 
-def components(value: float, arms: Sequence[NDArray[np.float64]], least: float, greatest: float) -> Components:
+def components(
+    value: float, arms: Sequence[NDArray[np.float64]], least: float, greatest: float, count: int
+) -> Components:
     """Of ``value``, the sum over arms of the mean of their [S, n] :func:`text_values`; n is the same for all.
 
-    It is between ``least`` and ``greatest``.
+    It is between ``least`` and ``greatest``; ``count`` texts stand behind the n values.
     """
     texts = np.sum([arm.mean(axis=0) for arm in arms], axis=0)
     n = len(texts)
     seeds = tuple(seed_component(arm) for arm in arms if len(arm) > 1)
     variance = float(texts.var(ddof=1)) / n if n > 1 else math.inf
-    return Components(value, variance, max(n - 1, 1), seeds, least, greatest)
+    return Components(value, variance, max(n - 1, 1), seeds, least, greatest, count)
 
 
 def seed_component(arm: NDArray[np.float64]) -> Seeds:

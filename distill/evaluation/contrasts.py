@@ -66,7 +66,9 @@ def difference_components(metric: Metric, arm: Statistics, against: Statistics) 
         )
     difference = mean_score(metric, arm) - mean_score(metric, against)
     furthest = metric.greatest - metric.least
-    return components(difference, [one - other] if len(arm) == len(against) else [one, -other], -furthest, furthest)
+    return components(
+        difference, [one - other] if len(arm) == len(against) else [one, -other], -furthest, furthest, arm.shape[1]
+    )
 
 
 def verdict(arm: str, against: str, difference: Estimate, one_each: bool = False) -> str:

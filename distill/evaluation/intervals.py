@@ -45,7 +45,7 @@ def score_over_seeds(metric: Metric, statistics: Statistics) -> Estimate:
     infinite. Raises ValueError for another shape, and for statistics or scores that are NaN or infinite.
     """
     values = text_values(metric, statistics)
-    found = components(mean_score(metric, statistics), [values], metric.least, metric.greatest)
+    found = components(mean_score(metric, statistics), [values], metric.least, metric.greatest, statistics.shape[1])
     low, high = bounds(found)
     return Estimate(found.value, low, high, f"{found.method} {over(statistics)}")
 
@@ -56,8 +56,9 @@ def gap_recovered(metric: Metric, arm: Statistics, linear: Statistics, teacher: 
     ``arm`` is [S, n, K], ``linear`` and ``teacher`` are [n, K], over the same texts. The interval holds the shares g
     for which (arm - linear) - g (teacher - linear) is not shown to differ from 0 (Fieller 1954), with the half-width of
     :class:`distill.evaluation.components.Components`: linear and the teacher are taken as given, the arm's seeds are
-    not. Its bounds are infinite where the gap between linear and teacher is not shown to differ from 0, or is the same
-    on every text: the texts do not settle it. Raises ValueError as :func:`score_over_seeds` does.
+    not. Where nothing of that varies, as with the teacher's answers to all texts, the half-width is of the rule of
+    three. Its bounds are infinite where the gap between linear and teacher is not shown to differ from 0, or is the
+    same on every text: the texts do not settle it. Raises ValueError as :func:`score_over_seeds` does.
     """
     if not arm.shape[1:] == linear.shape == teacher.shape:
         raise ValueError(
@@ -86,6 +87,11 @@ def gap_recovered(metric: Metric, arm: Statistics, linear: Statistics, teacher: 
     if a > 0 and of_gap > NO_SPREAD**2:
         root = math.sqrt(max(b * b - a * c, 0.0))
         low, high = float((b - root) / a), float((b + root) / a)
+    if high - low < NO_SPREAD:  # as where it gives the teacher's answers to all texts
+        furthest = metric.greatest - metric.least
+        alike = components(0.0, [np.zeros((1, n))], -furthest, furthest, arm.shape[1])
+        low, high = low - alike.half_width() / gap, high + alike.half_width() / gap
+        method = f"{alike.method} {over(arm)}"
     return Estimate(reached / gap, low, high, method)
 
 

@@ -20,7 +20,7 @@ def table(seeds: int, texts: int, sizes: tuple[float, float, float], seed: int =
 
 
 def components(arms: list[NDArray[np.float64]]) -> Components:
-    return module.components(float(sum(arm.mean() for arm in arms)), arms, -1, 1)
+    return module.components(float(sum(arm.mean() for arm in arms)), arms, -1, 1, arms[0].shape[1])
 
 
 def test_components_are_those_of_a_two_way_analysis_of_variance() -> None:
@@ -58,7 +58,7 @@ def test_with_one_seed_it_is_the_t_interval_over_texts() -> None:
 
 
 def test_half_widths_of_seeds_and_texts_are_added_as_squares() -> None:
-    found = Components(0.0, 3e-5, 499, (Seeds(1e-4, 1e-5, 2), Seeds(4e-5, 1e-5, 4)), -1, 1)
+    found = Components(0.0, 3e-5, 499, (Seeds(1e-4, 1e-5, 2), Seeds(4e-5, 1e-5, 4)), -1, 1, 500)
     t, u, v = (stats.t.ppf(0.975, degrees) for degrees in (499, 2, 4))
     expected = math.sqrt(u**2 * 1e-4 + v**2 * 4e-5 + t**2 * (3e-5 - 2e-5))
     assert found.half_width() == pytest.approx(expected)
@@ -107,7 +107,7 @@ def test_p_value_is_below_five_percent_exactly_where_the_interval_leaves_out_zer
 
 @pytest.mark.parametrize("degrees", [2, 9])
 def test_the_power_note_is_the_noncentral_t_of_seeds_alone(degrees: int) -> None:
-    found = Components(0.0, 0.0, 10_000, (Seeds(1.0, 0.0, degrees),), -1, 1)
+    found = Components(0.0, 0.0, 10_000, (Seeds(1.0, 0.0, degrees),), -1, 1, 10_001)
     critical = stats.t.ppf(0.975, degrees)
     true = math.sqrt(1 / (stats.chi2.median(degrees) / degrees))  # a variance of 1 is the median of what is found
     power = stats.nct.sf(critical, degrees, found.smallest_shown() / true)
@@ -115,9 +115,9 @@ def test_the_power_note_is_the_noncentral_t_of_seeds_alone(degrees: int) -> None
 
 
 def test_the_power_note_of_texts_alone_is_that_of_the_normal_distribution() -> None:
-    found = Components(0.0, 0.01**2, 10_000, (), -1, 1)
+    found = Components(0.0, 0.01**2, 10_000, (), -1, 1, 10_001)
     assert found.smallest_shown() == pytest.approx((1.96 + 0.8416) * 0.01, rel=0.01)
-    assert Components(0.1, math.inf, 1, (), -1, 1).smallest_shown() == math.inf
+    assert Components(0.1, math.inf, 1, (), -1, 1, 1).smallest_shown() == math.inf
 
 
 def test_a_value_of_accuracy_is_zero_or_one() -> None:
@@ -177,7 +177,7 @@ def test_wrong_shapes_nan_and_infinite_scores_are_refused() -> None:
 
 def test_a_score_without_bounds_of_texts_that_are_all_alike_has_no_interval() -> None:
     for value in (0.0, 0.25):
-        found = module.components(value, [np.full((2, 30), value)], -math.inf, math.inf)
+        found = module.components(value, [np.full((2, 30), value)], -math.inf, math.inf, 30)
         assert module.bounds(found) == (-math.inf, math.inf)
         assert found.p_value() == 1.0
         assert found.smallest_shown() == math.inf

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from distill.evaluation import gap_recovered, score_over_seeds, wilson
 from distill.formatting import plus_minus
-from distill.metrics import accuracy, macro_f1, pearson
+from distill.metrics import accuracy, macro_f1, pearson, spearman
 
 
 def right_answers(right: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -121,6 +121,9 @@ def test_a_correlation_without_spread_can_be_any_other_on_texts_not_seen() -> No
     rising = np.arange(4.0)
     interval = score_over_seeds(pearson, pearson.statistics(rising, rising)[None])
     assert (interval.low, interval.high) == pytest.approx((1 - 2 * (1 - 0.05**0.25), 1))
+    many = np.arange(1_000.0)  # left out in 200 parts
+    interval = score_over_seeds(spearman, spearman.statistics(many, many)[None])
+    assert (interval.low, interval.high) == pytest.approx((1 - 2 * (1 - 0.05**0.001), 1))
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -193,8 +196,11 @@ def test_gap_of_linear_itself_is_nothing_and_of_the_teacher_is_whole() -> None:
     none, whole = (gap_recovered(accuracy, arm[None], linear, teacher) for arm in (linear, teacher))
     assert none is not None
     assert whole is not None
-    assert (none.value, none.low, none.high) == (0, 0, 0)
-    assert (whole.value, whole.low, whole.high) == pytest.approx((1, 1, 1))
+    unseen = binomtest(0, 500).proportion_ci(0.9, method="exact").high  # texts of which none was among the 500
+    share = unseen / (teacher[:, 0].mean() - linear[:, 0].mean())
+    assert (none.value, none.low, none.high) == pytest.approx((0, -share, share))
+    assert (whole.value, whole.low, whole.high) == pytest.approx((1, 1 - share, 1 + share))
+    assert whole.method == "rule of three over 500 texts"
 
 
 def test_there_is_no_gap_where_the_teacher_is_not_above_linear() -> None:

@@ -80,7 +80,7 @@ def test_leaving_out_of_sums_is_leaving_out_of_rows(metric: Metric, make: Any) -
 @pytest.mark.parametrize(("metric", "make"), KINDS, ids=[metric.name for metric, _ in KINDS])
 def test_the_error_over_texts_is_that_of_texts_drawn_again(metric: Metric, make: Any) -> None:
     rows = statistics(metric, make, 0.3, seeds=1)
-    error = components(0.0, [text_values(metric, rows)], 0.0, 1.0).texts ** 0.5
+    error = components(0.0, [text_values(metric, rows)], 0.0, 1.0, rows.shape[1]).texts ** 0.5
     rng = np.random.default_rng(0)
     drawn = [float(metric.reduce(rows[0][rng.integers(0, TEXTS, TEXTS)])) for _ in range(1_000)]
     assert error == pytest.approx(np.std(drawn), rel=0.15)
