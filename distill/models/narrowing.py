@@ -17,6 +17,9 @@ from distill.models.students import layers_of
 
 SIZE_SETTINGS = ("intermediate_size", "hidden_dim")
 """What configurations call F."""
+MEND = (
+    "they have to stay as they are: give feed_forward_share=1, and prune to no share of parameters or multiplications"
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ def feed_forwards(model: PreTrainedModel) -> list[FeedForward]:
         others = [name for name, p in layer.named_parameters() if size in p.shape and id(p) not in known]
         if not into or len(out) != 1 or others:
             raise UserError(
-                f"the feed-forward units of {type(model).__name__} cannot be told from other sizes of its layers; set "
-                "student.feed_forward_share=1"
+                f"the feed-forward units of {type(model).__name__} cannot be told from other sizes of its layers; "
+                f"{MEND}"
             )
         found.append(FeedForward(into, out[0]))
     return found
@@ -55,7 +58,7 @@ def size_setting(model: PreTrainedModel) -> str:
     if key is None:
         raise UserError(
             f"the configuration of {type(model).__name__} has none of {', '.join(SIZE_SETTINGS)}, so that its "
-            "feed-forward units cannot be counted; set student.feed_forward_share=1"
+            f"feed-forward units cannot be counted; {MEND}"
         )
     return key
 

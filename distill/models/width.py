@@ -19,7 +19,7 @@ from distill.models.narrowing import feed_forwards
 from distill.models.projections import projections_of
 from distill.models.students import layers_of
 
-MEND = "set student.width_share=1"
+MEND = "its width has to stay as it is: give width_share=1, and prune to no share of parameters or multiplications"
 
 
 @dataclass(frozen=True)

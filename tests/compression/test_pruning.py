@@ -160,7 +160,7 @@ def test_a_class_that_cannot_be_narrowed_is_refused_beforehand() -> None:
     config = MPNetConfig(
         vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32
     )
-    with pytest.raises(UserError, match=r"relative_attention_bias.* set student.width_share=1"):
+    with pytest.raises(UserError, match=r"relative_attention_bias.* give width_share=1"):
         take(PruneStep("prune", parameters=0.5), MPNetForSequenceClassification(config), None)
 
 

@@ -191,7 +191,7 @@ def test_the_answer_without_labels_is_left_out() -> None:
     ids=["fused", "convolutions", "as wide as the states"],
 )
 def test_other_feed_forwards_are_refused_with_the_reason(model: Any, message: str) -> None:
-    with pytest.raises(UserError, match=message + ".*set student.feed_forward_share=1"):
+    with pytest.raises(UserError, match=message + ".*give feed_forward_share=1"):
         feed_forwards(model())
 
 
@@ -300,7 +300,7 @@ def test_of_pairs_read_apart_each_state_of_both_is_cut_alike() -> None:
 def test_sizes_that_follow_from_the_heads_are_refused_with_the_reason() -> None:
     sizes = {**SIZES, "vocab_size": 50}
     model = MPNetForSequenceClassification(MPNetConfig(**sizes))
-    with pytest.raises(UserError, match=r"relative_attention_bias.* of \[32, 4\] numbers.*set student.width_share=1"):
+    with pytest.raises(UserError, match=r"relative_attention_bias.* of \[32, 4\] numbers.*give width_share=1"):
         check_narrowed(LayersStudent("layers", width_share=0.5), model)
     model = GPT2ForSequenceClassification(GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=2, num_labels=3))
     with pytest.raises(UserError, match=r"heads of GPT2ForSequenceClassification cannot be told.*width_share=1"):
