@@ -72,7 +72,7 @@ def render_html(report: Report) -> str:
         warnings=findings.all_warnings(report),
         target=target.target_in_words(report.target, report.scale),
         rungs=search.all_rows(report.search) if report.search else (),
-        front=target.front_in_words(report.target) if report.target else (),
+        front=target.front_in_words(report.target, report.scale) if report.target else (),
         cascade=switching.cascade_in_words(report),
         cascade_rows=switching.cascade_rows(report),
         cascade_score=switching.score_of_cascade(report),

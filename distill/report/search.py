@@ -34,7 +34,7 @@ def print_search(search: Search, stream: TextIO | None = None) -> None:
         )
     console.print(Text(textwrap.fill(legend, WIDTH), style="dim"))
     print_list(console, "Target", target_in_words(search.target, scale))
-    print_list(console, "Front (drop, size, latency)", front_in_words(search.target))
+    print_list(console, "Front (drop, size, latency)", front_in_words(search.target, scale))
     print_list(console, "Trials", [f"{r.name}: {r.reason}" for r in search.rungs if r.trained == "full" and r.reason])
     print_list(console, "Cut off", [f"{r.name}: {r.reason}" for r in search.rungs if r.trained == "short"])
     print_list(console, "Left out", [f"{r.name}: {r.reason}" for r in search.rungs if r.trained == "failed"])

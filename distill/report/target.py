@@ -70,17 +70,17 @@ def missed_in_words(result: TargetResult | None, scale: Scale) -> str:
     fallen = "; ".join(limit_in_words(result, name, scale) for name in result.missed)
     return (
         f"target not met: the nearest is {result.chosen}: {fallen}. Front (drop, size, latency): "
-        f"{'; '.join(front_in_words(result))}"
+        f"{'; '.join(front_in_words(result, scale))}"
     )
 
 
-def front_in_words(result: TargetResult) -> tuple[str, ...]:
+def front_in_words(result: TargetResult, scale: Scale) -> tuple[str, ...]:
     """What no other file is better than in everything."""
     by_name = {offer.name: offer for offer in result.offers}
-    return tuple(offer_in_words(by_name[name]) for name in result.front)
+    return tuple(offer_in_words(by_name[name], scale) for name in result.front)
 
 
-def offer_in_words(offer: Offer) -> str:
-    """``student int8 (1.2 points, 6.4 MB, 1.1 ms)``"""
+def offer_in_words(offer: Offer, scale: Scale) -> str:
+    """``student int8 (1.25 points, 6.4 MB, 1.1 ms)``"""
     latency = f", {number(offer.latency_ms)} ms" if math.isfinite(offer.latency_ms) else ""
-    return f"{offer.name} ({offer.drop.value:.1f} points, {number(offer.size_mb)} MB{latency})"
+    return f"{offer.name} ({points(offer.drop.value, scale)}, {number(offer.size_mb)} MB{latency})"

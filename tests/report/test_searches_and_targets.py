@@ -7,7 +7,7 @@ import math
 import pytest
 
 from distill.report import missed_in_words, print_search, render_card, render_html
-from distill.report.target import target_in_words
+from distill.report.target import front_in_words, target_in_words
 from distill.report.tradeoffs import drop_against_latency, drop_against_size
 from distill.results import Estimate, Offer, Report, Rung, Search, TargetResult, from_json, scale_of, to_json
 
@@ -62,6 +62,7 @@ def test_a_drop_is_told_in_the_units_of_its_metric() -> None:
     assert "loses 0.0125 bits per byte against" in target_in_words(MET, BITS)[1]
     assert "interval of the loss 0.0075 to 0.0175, " in target_in_words(MET, BITS)[1]
     assert "0.02 allowed: met" in target_in_words(MET, BITS)[1]
+    assert front_in_words(MET, BITS)[0] == "2 layers int8 (0.0125 bits per byte, 6.40 MB, 1.00 ms)"
 
 
 def test_nothing_is_said_without_a_target_nor_of_a_miss_where_it_is_met() -> None:
@@ -71,8 +72,8 @@ def test_nothing_is_said_without_a_target_nor_of_a_miss_where_it_is_met() -> Non
     assert missed_in_words(missed, PERCENT) == (
         "target not met: the nearest is 2 layers int8: loses 1.25 points against the teacher on validation, 95 % "
         "interval of the loss 0.75 to 1.75, 1 allowed: missed by 0.25 points. "
-        "Front (drop, size, latency): 2 layers int8 (1.2 points, 6.40 MB, 1.00 ms); "
-        "teacher int8 (0.2 points, 23.0 MB, 1.00 ms)"
+        "Front (drop, size, latency): 2 layers int8 (1.25 points, 6.40 MB, 1.00 ms); "
+        "teacher int8 (0.20 points, 23.0 MB, 1.00 ms)"
     )
 
 
