@@ -147,6 +147,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from distill.evaluation import score_over_seeds
     from distill.evaluation.subjects import bundle_subject, teacher_subject
     from distill.results import to_json
+    from distill.tasks.task import AGREEMENT
 
     check_threads(options.threads)
     folder = Path(options.bundle)
@@ -162,7 +163,9 @@ def evaluate(options: argparse.Namespace) -> int:
     )
     predictions, gold = task.predictions(answer(examples), examples), task.gold(examples)
     scores = {
-        metric.name: score_over_seeds(metric, metric.statistics(predictions, gold)[None]) for metric in task.metrics
+        metric.name: score_over_seeds(metric, metric.statistics(predictions, gold)[None])
+        for metric in task.metrics
+        if metric.name != AGREEMENT  # no teacher is asked here
     }
     if options.json:
         shown = {name: json.loads(to_json(estimate)) for name, estimate in scores.items()}
@@ -195,6 +198,10 @@ def measure_bundle(options: argparse.Namespace) -> int:
     from distill.runtime import read_manifest, verify
     from distill.runtime.manifest import LARGER
 
+    check_threads(options.threads)
+    for option, given in {"--seconds": options.seconds, "--watts-per-core": options.watts_per_core}.items():
+        if not given > 0:
+            raise UserError(f"{option} is {given:g}; give more than 0")
     folder = Path(options.bundle)
     manifest = read_manifest(folder)
     if options.variant and options.variant not in manifest.graphs:

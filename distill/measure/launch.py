@@ -64,8 +64,8 @@ def _work(specification: Specification) -> str:
             )
         except subprocess.TimeoutExpired as error:
             raise UserError(
-                f"{what} took more than {specification.budget:g} s; lower measure.seconds, or "
-                "measure it where nothing else runs"
+                f"{what} took more than {specification.budget:g} s; lower measure.seconds "
+                "(of distill measure: --seconds), or measure it where nothing else runs"
             ) from error
     if done.returncode != 0:
         status = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"

@@ -54,6 +54,10 @@ def test_compress_without_labels_claims_agreement_and_no_accuracy(place: Workpla
     assert list(arms) == ["linear", "teacher", "soft"]
     assert arms["teacher"].score.value == 1
     assert "accuracy" not in place.out.lower()
+    own = ["--data", "labelled.csv", "--text-column", "sentence", "--label-column", "opinion"]
+    assert place.distill("evaluate", "exports/unlabelled", *own) == 0, place.err
+    assert "accuracy" in place.out
+    assert "agreement" not in place.out
     for document in ("README.md", "report.html"):
         text = (place.folder / "exports/unlabelled" / document).read_text().lower()
         assert not re.search(r"accuracy:? \d", text)
