@@ -38,14 +38,15 @@ def run_recipe(options: argparse.Namespace) -> int:
     return max(statuses, default=0)
 
 
-def run_and_show(config: Any, as_json: bool) -> int:
-    """Runs the pipeline and prints what came of it; of several processes the main one does."""
+def run_and_show(config: Any, as_json: bool, search: "Search | None" = None) -> int:
+    """Runs the pipeline and prints what came of it; of several processes the main one does. ``search``: what led to
+    this configuration, where one did."""
     from distill.pipeline import run
     from distill.progress import say, speaks
     from distill.report import print_table
     from distill.results import to_json
 
-    outcome = run(config)
+    outcome = run(config, search)
     if as_json and speaks():
         sys.stdout.write(to_json(outcome.report))
     elif speaks():
@@ -117,7 +118,8 @@ def tune_and_show(options: argparse.Namespace) -> int:
 
 
 def show_search(found: "Search", outcome: "Outcome | None", as_json: bool) -> int:
-    """What a search found, and where the bundle of what it took lies; exit status 1 where its target is not met."""
+    """What a search found, and where the bundle of what it took lies; exit status 1 where its target or
+    ``max_teacher_drop`` is not met."""
     from distill.progress import say, speaks
     from distill.report import missed_in_words, print_search
     from distill.results import scale_of, to_json
@@ -131,6 +133,9 @@ def show_search(found: "Search", outcome: "Outcome | None", as_json: bool) -> in
             print(f"bundle: {outcome.bundle}   ({how_to_ask(outcome)})")
     if found.target.missed:
         say(missed_in_words(found.target, scale_of(found.metric)))
+        return 1
+    if outcome is not None and outcome.missed:
+        say(outcome.missed)
         return 1
     return 0
 
@@ -233,6 +238,7 @@ def list_recipes(options: argparse.Namespace) -> int:
 def export(options: argparse.Namespace) -> int:
     """``distill export``"""
     from distill.config import build_config
+    from distill.results import Search, from_json
 
     run = Path(options.run)
     if not (run / "config.json").is_file() or (run / "bundle.json").is_file():
@@ -253,7 +259,9 @@ def export(options: argparse.Namespace) -> int:
         values["export"]["variants"] = ["fp32", *(v for v in options.variants if v != "fp32")]
     if options.max_drop is not None:
         values["export"]["max_drop"] = options.max_drop
-    return run_and_show(build_config(values), options.json)
+    known = run / "search.json"
+    search = from_json(Search, known.read_text(encoding="utf-8")) if known.is_file() else None
+    return run_and_show(build_config(values), options.json, search)
 
 
 def report(options: argparse.Namespace) -> int:

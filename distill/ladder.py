@@ -23,7 +23,7 @@ from distill.errors import UserError
 from distill.evaluation.choice import Key, choose, key_of
 from distill.pipeline import Outcome, run
 from distill.progress import say
-from distill.results import ArmResult, Estimate, Offer, Report, Rung, Search, to_json, write_aside
+from distill.results import FLOORS, ArmResult, Estimate, Offer, Report, Rung, Search, scale_of, to_json, write_aside
 
 SHORT = 4
 """The first training of a rung takes one step in so many."""
@@ -96,7 +96,10 @@ def search(config_of: Callable[[Sequence[str]], Config]) -> tuple[Search, Outcom
     short, failed = try_rungs(config_of, ladder(layers_of(base)), str(aside))
     full = climb(short, limits)
     teachers = teachers_of(short[0].report)
-    result = choose([*teachers, *(offer for one in full for offer in one.offers)], limits)
+    offers = [*teachers, *(offer for one in full for offer in one.offers)]
+    if not offers:
+        raise UserError("no student of the ladder has a file that keeps within export.max_drop; allow more there")
+    result = choose(offers, limits)
     of_floors = short[0].report.target
     result = replace(result, floors={} if of_floors is None else of_floors.floors)
     rungs = (*rungs_of(short, full, limits), *(Rung(name, "failed", why) for name, why in failed.items()))
@@ -140,8 +143,9 @@ def try_rungs(
 
 
 def rung_of(config: Config, name: str, exports: str) -> Config:
-    """The floor and the last arm alone, with one seed, under a name of its own."""
-    arms = tuple(arm for arm in config.arms if arm in ("linear", config.arms[-1]))
+    """The floor and the last arm of a student alone, with one seed, under a name of its own."""
+    last = [arm for arm in config.arms if arm not in FLOORS][-1]
+    arms = tuple(arm for arm in config.arms if arm in ("linear", last))
     own = f"{config.name}-{name.replace(' ', '-').lower()}"
     return replace(config, name=own, exports=exports, arms=arms, seeds=config.seeds[:1])
 
@@ -232,8 +236,11 @@ def rungs_of(short: Sequence[Trained], full: Sequence[Trained], limits: Mapping[
             yield Rung(one.rung, "full", "", whole[one.rung].offers, seconds)
             continue
         hoped = min(hoped_for(one), key=lambda offer: key_of(offer, limits), default=None)
-        at_best = "no file" if hoped is None else f"{hoped.size_mb:.3g} MB, {hoped.latency_ms:.3g} ms"
+        at_best = "no file" if hoped is None else f"{hoped.size_mb:.3g} MB"
+        if hoped is not None and math.isfinite(hoped.latency_ms):
+            at_best += f", {hoped.latency_ms:.3g} ms"
         if hoped is not None and hoped.drop.value > NO_DROP:
-            at_best += f", {max(0.0, hoped.drop.value):.1f} points lost"
+            gains = scale_of(one.report.metric).gains
+            at_best += f", {gains.read(max(0.0, hoped.drop.value) / 100):.1f} {gains.steps} lost"
         steps = one.arm.budget
         yield Rung(one.rung, "short", f"cut off after {steps} steps: at best {at_best}", one.offers, one.seconds)

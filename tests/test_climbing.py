@@ -13,7 +13,8 @@ from distill.evaluation.choice import choose, key_of
 from distill.ladder import Trained, bound, climb, hoped_for, ladder, last_doubling, try_rungs
 from distill.results import CurvePoint, Estimate, Figure, Offer
 
-PLAIN, PRUNED = SimpleNamespace(steps=()), SimpleNamespace(steps=("prune",))
+RECOVERY = SimpleNamespace(steps=8)
+PLAIN, PRUNED = (SimpleNamespace(steps=steps, train=RECOVERY) for steps in ((), ("prune",)))
 LIMITS = [{"drop": 2.0, "size_mb": 3.0}, {"drop": 1.0}, {"size_mb": 2.0}, {"latency_ms": 2.0, "drop": 3.0}, {}]
 
 
@@ -56,7 +57,7 @@ def test_what_two_rungs_have_in_common_ends_the_search_and_is_said_once(
     monkeypatch.setattr(module, "run", refuse)
     monkeypatch.setattr(module, "rung_of", lambda config, name, exports: config)
     monkeypatch.setattr(module, "brief", lambda config: config)
-    config: Any = SimpleNamespace(train=SimpleNamespace(steps=4))
+    config: Any = SimpleNamespace(train=SimpleNamespace(steps=4), compression=PLAIN)
     rungs: dict[str, tuple[str, ...]] = dict.fromkeys("abcd", ())
     with pytest.raises(UserError, match="has not learnt"):
         try_rungs(lambda sets: config, rungs, "")

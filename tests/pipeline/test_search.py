@@ -81,6 +81,10 @@ def test_the_ladder_is_climbed_until_nothing_left_can_be_better(place: Workplace
     assert not (place.folder / "outputs/a/bundles").exists()
     for words in ("1 layer int8", "chosen", "Cut off", "LSTM: cut off after 4 steps", "ship that: a linear model"):
         assert words in place.out
+    assert place.distill("export", "outputs/a", "--variants", "int8") == 0, place.err
+    assert place.report("a").search == found
+    assert place.distill(*SEARCH, "--target", "drop=20,size_mb=1", "name=a", *QUICK, "max_teacher_drop=-100") == 1
+    assert "max_teacher_drop is not kept: int8 loses" in place.err
 
 
 @pytest.mark.slow

@@ -91,6 +91,7 @@ def test_arms_that_a_recipe_leaves_as_they_are_are_those_that_the_data_has_texts
     floor = tuple(arm for arm in arms if arm == "linear")
     assert settled((Example("b"),), of_search=True) == (*floor, "soft+transfer")
     assert settled((), of_search=True) == (*floor, "soft")
+    assert rung_of(composed("arms=[linear,hard,soft,static]"), "", "").arms == ("linear", "soft")
 
 
 def test_texts_of_which_the_student_reads_a_part_are_told_where_they_are_many() -> None:
