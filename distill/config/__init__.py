@@ -1,7 +1,7 @@
 """The schema of ``conf/`` and ``recipes/``: dataclasses, one a choice, told apart by ``name``."""
 
 from distill.config.build import build, build_config
-from distill.config.data import DataConfig, Source, StreamConfig, TaskConfig
+from distill.config.data import DataConfig, DataSource, Source, StreamConfig, TaskConfig
 from distill.config.models import (
     Architecture,
     EnsembleConfig,
@@ -67,6 +67,7 @@ __all__ = [
     "Config",
     "CosineTerm",
     "DataConfig",
+    "DataSource",
     "DecoupledKlTerm",
     "Divergence",
     "EnsembleConfig",

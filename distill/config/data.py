@@ -35,6 +35,11 @@ class Source:
 
 
 @dataclass(frozen=True)
+class DataSource(Source):
+    """The same of a table: on the hub it is a data set, and no model."""
+
+
+@dataclass(frozen=True)
 class TaskConfig:
     """What is asked of a text."""
 
@@ -86,7 +91,7 @@ class DataConfig:
     validation_share: float = 0.1
     """Held out of train where there is no validation source."""
     test_share: float = 0.15
-    """Held out of train where there is no test source; 0 for a run without test."""
+    """Held out of train where there is no test source."""
     split_seed: int = 0
     labelled: int | None = None
     """This many training texts count as labelled, drawn at random; in a classification two of each label at least,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from distill.config.data import NO_MATTER, Source
+from distill.config.data import NO_MATTER, DataSource, Source
 from distill.config.training import TrainConfig
 
 
@@ -130,7 +130,7 @@ class ProbabilitiesTeacher:
     """No model: a file with the teacher's probabilities by text."""
 
     name: Literal["probabilities"]
-    source: Source
+    source: DataSource
     """CSV (with JSON in the cell), JSON Lines or Parquet with the data's text columns and ``column``."""
     column: str = "probabilities"
     """An object from label to probability."""
@@ -153,7 +153,7 @@ class PretrainingConfig:
     """DistilBERT's method (Sanh et al. 2019): before it sees the task, a student learns masked language modelling from
     the teacher, on texts without labels."""
 
-    texts: tuple[Source, ...] = ()
+    texts: tuple[DataSource, ...] = ()
     """The corpora. Empty: the training texts of the task."""
     text: str = "text"
     """The column of texts."""

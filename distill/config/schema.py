@@ -201,12 +201,13 @@ class Config:
     @property
     def others(self) -> tuple["Config", ...]:
         """The recipe with each further teacher in the first one's place. Where a checkpoint stands there twice, the
-        seeds of its later trainings begin behind those of the earlier ones: else both were the same."""
+        seeds of its later trainings begin behind those of the earlier ones: else both were the same. The first alone
+        is asked for what augments texts."""
         found, before = list[Config](), [self.teacher]
         for one in self.ensemble.teachers:
             same = [t for t in before if isinstance(t, PretrainedTeacher) and t.source == one.source]
             first = self.seeds[0] + sum(t.tries for t in same)
-            found.append(replace(self, teacher=one, seeds=(first,)))
+            found.append(replace(self, teacher=one, seeds=(first,), augment=AugmentConfig()))
             before.append(one)
         return tuple(found)
 

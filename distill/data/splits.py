@@ -80,7 +80,8 @@ def with_each_label(chosen: set[int], examples: Sequence[Example], seed: int) ->
             seen.update(names)
     if len(needed) > len(chosen):
         return chosen
-    free = [index for index in kept if index not in set(needed)]
+    taken = set(needed)
+    free = [index for index in kept if index not in taken]
     return {*needed, *free[: len(chosen) - len(needed)]}
 
 

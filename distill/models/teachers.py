@@ -195,7 +195,8 @@ def start_at_the_mean(model: PreTrainedModel, task: Task, examples: Sequence[Exa
     if task.kind == "bernoulli":
         share = mean.clip(0.5 / len(examples), 1 - 0.5 / len(examples))
         mean = np.log(share / (1 - share))
-    output_layer(model).bias.copy_(torch.from_numpy(mean.astype(np.float32)))
+    if (bias := output_layer(model).bias) is not None:  # as decoders have none
+        bias.copy_(torch.from_numpy(mean.astype(np.float32)))
 
 
 @torch.no_grad()

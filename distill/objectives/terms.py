@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.config import Points
+from distill.objectives.logits import NOWHERE
 
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(student, teacher or labels, mask) -> (sum, count)"""
@@ -141,7 +142,9 @@ class OnTeacher(Term):
     def forward(self, student: Seen, teacher: Seen | None, batch: Asked) -> Tensor:
         """The student's units against the teacher's."""
         assert teacher is not None
-        units = teacher.units * at(self.growth, self.progress) if self.growth else teacher.units
+        units = teacher.units
+        if self.growth:  # of what is there: the mark of places that are none stays
+            units = torch.where(units == NOWHERE, units, units * at(self.growth, self.progress))
         return self.loss(self.projection(student.units), units, self.mask(batch))[0]
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from distill.config.data import Source
+from distill.config.data import DataSource, Source
 from distill.errors import UserError
 from distill.sources.source import locate
 
@@ -18,7 +18,10 @@ def identity_of(source: Source) -> dict[str, Any]:
     if source.wheel:
         return {"sha256": list(source.sha256), "inside": source.inside, "member": source.member}
     if source.hub:
-        return {"hub": source.hub, "commit": commit_of(source.hub, source.revision)}
+        if isinstance(source, DataSource):
+            commit = commit_of(source.hub, source.revision, "dataset", ".gitattributes")
+            return {"hub": source.hub, "subset": source.subset, "commit": commit}
+        return {"hub": source.hub, "commit": commit_of(source.hub, source.revision, "model", "config.json")}
     path = locate(source)
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     return {"files": [state_of(file, path) for file in files if file.is_file()]}
@@ -30,9 +33,9 @@ def state_of(file: Path, root: Path) -> list[Any]:
     return [file.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns]
 
 
-def commit_of(hub: str, revision: str | None) -> str:
-    """The commit that a revision of a model on the hub stands for now; without a network, the one that was
-    downloaded."""
+def commit_of(hub: str, revision: str | None, kind: str, file: str) -> str:
+    """The commit that a revision of a ``model`` or ``dataset`` on the hub, which has this file, stands for now; without
+    a network, the one that was downloaded."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -43,7 +46,7 @@ def commit_of(hub: str, revision: str | None) -> str:
     )
 
     try:
-        return Path(hf_hub_download(hub, "config.json", revision=revision)).parent.name
+        return Path(hf_hub_download(hub, file, revision=revision, repo_type=kind)).parent.name
     except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError, LocalEntryNotFoundError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"hub {hub} at {revision or 'main'} cannot be had: {reason}") from error

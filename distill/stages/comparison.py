@@ -50,7 +50,7 @@ LEARNT_TEXTS = 500
 class Answer(Stage):
     """A student's logits on texts."""
 
-    rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
+    rooms: ClassVar[tuple[str, ...]] = (*TRAINING_ROOMS, "runtime/generation.py")
     libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
     together: ClassVar[bool] = True
     on_device: ClassVar[bool] = True

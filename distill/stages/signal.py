@@ -104,7 +104,7 @@ class WriteTexts(Stage):
     """What a model writes from texts, kept by their content."""
 
     name: ClassVar[str] = "written"
-    rooms: ClassVar[tuple[str, ...]] = TRAINING_ROOMS
+    rooms: ClassVar[tuple[str, ...]] = (*TRAINING_ROOMS, "runtime/generation.py")
     libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
     together: ClassVar[bool] = True
     on_device: ClassVar[bool] = True

@@ -17,6 +17,7 @@ from distill.config import (
     DecoupledKlTerm,
     LayersStudent,
     PretrainedTeacher,
+    ProbabilitiesTeacher,
     Source,
     SourceTokenizer,
     StreamConfig,
@@ -83,11 +84,14 @@ def settle_arms(this: Run, dataset: Dataset) -> Run:
     arms = this.config.arms
     if dataset.transfer or dataset.stream or this.config.augment.steps or not any(arm in ON_TRANSFER for arm in arms):
         return this
-    more = "set data.labelled or data.transfer, or choose augment=splice"
+    more = "set data.labelled or data.transfer"
+    if not isinstance(this.config.teacher, ProbabilitiesTeacher):
+        more += ", or choose augment=mask"
     if arms not in DEFAULT_ARMS:
+        others = ",".join(arm for arm in arms if arm not in ON_TRANSFER) or "soft"
         raise UserError(
             f"there are no texts without labels, so the arms with +transfer would repeat the others; {more}, or leave "
-            "these arms out with arms=[linear,hard,soft]"
+            f"these arms out with arms=[{others}]"
         )
     say(
         "there are no texts without labels, which are what mostly brings a student near its teacher, and so no arm "

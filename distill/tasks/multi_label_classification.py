@@ -115,12 +115,20 @@ class MultiLabelClassification(Task):
         """
         logits, gold = np.concatenate(units), np.stack(self.gold(examples))
         thresholds = np.full(len(self.labels), best_threshold(logits.ravel(), gold.ravel()))
+        together = self.metric.name != "macro_f1"
+
+        def counted(i: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+            """Of these labels: how many answers are right; how many are given and how many wanted, together."""
+            given, wanted = logits[:, i] > thresholds[i], gold[:, i]
+            return (given & (wanted == 1)).sum(axis=0), given.sum(axis=0) + wanted.sum(axis=0)
+
+        right, both = (count.sum() for count in counted(slice(None)))
         for i in np.flatnonzero(gold.sum(axis=0) >= ENOUGH):
-            given, wanted = np.delete(logits > thresholds, i, axis=1), np.delete(gold, i, axis=1)
-            together = self.metric.name != "macro_f1"
-            right = int((given & (wanted == 1)).sum()) if together else 0
-            others = int(given.sum() + wanted.sum()) if together else 0
-            thresholds[i] = best_threshold(logits[:, i], gold[:, i], right, others)
+            own_right, own_both = counted(i)
+            elsewhere = (int(right - own_right), int(both - own_both)) if together else (0, 0)
+            thresholds[i] = best_threshold(logits[:, i], gold[:, i], *elsewhere)
+            new_right, new_both = counted(i)
+            right, both = right - own_right + new_right, both - own_both + new_both
         return self.with_thresholds(thresholds.tolist())
 
     def plain_code(self, paired: bool) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForSequenceClassification
 
 from distill import tasks
 from distill.models import start_at_the_mean
@@ -43,3 +43,11 @@ def test_numbers_start_at_their_mean_and_classes_where_they_are() -> None:
     before = output_layer(model).bias.clone()
     start_at_the_mean(model, tasks.build("text-classification", ("a", "b", "c")), [Example("x", label="a")])
     assert torch.equal(output_layer(model).bias, before)
+
+
+def test_an_output_layer_without_a_bias_starts_where_it_is() -> None:
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 16}
+    model = LlamaForSequenceClassification(LlamaConfig(vocab_size=30, num_labels=2, **sizes))
+    before = output_layer(model).weight.clone()
+    start_at_the_mean(model, tasks.build("multi-label-classification", ("a", "b")), [Example("x", label=("a",))])
+    assert torch.equal(output_layer(model).weight, before)

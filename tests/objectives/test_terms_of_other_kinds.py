@@ -136,6 +136,19 @@ def test_numbers_without_a_label_are_left_out() -> None:
     assert objective.counts(Asked(labels, ALL)).tolist() == [3, 6]
 
 
+def test_places_that_are_none_stay_so_while_the_teachers_answers_grow() -> None:
+    """A passage that is padded in a batch gives the value that it has alone."""
+    student, teacher = _random(3, 2, 4), _random(3, 2, 4, seed=1)
+    labels = torch.zeros(3, 2, dtype=torch.long)
+    objective = Objective.of([MseTerm("mse", growth=((0.0, 0.4), (1.0, 1.0)))], "categorical")
+    alone = objective(Seen(student), Seen(teacher), Asked(labels, ALL), [6])
+    expected = ((student - 0.4 * teacher) ** 2).mean()
+    assert torch.isclose(alone, expected)
+    nowhere = torch.full((3, 2, 5), NOWHERE)
+    padded = (Seen(torch.cat([units, nowhere], -1)) for units in (student, teacher))
+    assert torch.isclose(objective(*padded, Asked(labels, ALL), [6]), expected)
+
+
 def test_vectors_of_other_sizes_are_compared_through_a_projection_that_is_trained() -> None:
     objective = Objective.of([CosineTerm("cosine"), MseTerm("mse")], "vector", (Shape(3), Shape(5)))
     student, teacher = _random(2, 1, 3).requires_grad_(), _random(2, 1, 5, seed=1)

@@ -1,9 +1,10 @@
 import datasets
+import huggingface_hub
 import pytest
 
-from distill.config.data import Source
+from distill.config.data import DataSource, Source
 from distill.errors import UserError
-from distill.sources import hub_splits, load_hub_dataset
+from distill.sources import hub_splits, identity_of, load_hub_dataset
 
 
 def test_unreachable_hub_names_the_other_ways(monkeypatch):
@@ -24,3 +25,17 @@ def test_subset_and_revision_reach_the_hub(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: asked.append((args, kwargs)))
     load_hub_dataset(Source(hub="nyu-mll/glue", subset="sst2", revision="abc"), "validation")
     assert asked == [(("nyu-mll/glue", "sst2"), {"split": "validation", "revision": "abc"})]
+
+
+def test_a_data_set_is_looked_up_among_data_sets_and_a_model_among_models(monkeypatch):
+    """Neither has the file of the other."""
+    files = {"model": "config.json", "dataset": ".gitattributes"}
+
+    def download(hub: str, file: str, *, revision: str | None, repo_type: str) -> str:
+        assert file == files[repo_type]
+        return f"/hub/{repo_type}s--{hub}/snapshots/commit-of-{revision}/{file}"
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    data = DataSource(hub="someone/texts", subset="some", revision="v1")
+    assert identity_of(data) == {"hub": "someone/texts", "subset": "some", "commit": "commit-of-v1"}
+    assert identity_of(Source(hub="someone/bert")) == {"hub": "someone/bert", "commit": "commit-of-None"}

@@ -82,7 +82,7 @@ def test_arms_that_a_recipe_leaves_as_they_are_are_those_that_the_data_has_texts
     assert arms[-2:] == ("soft", "soft+transfer")
     assert capsys.readouterr().err == ""
     assert settled(()) == arms[:-1]
-    assert "so no arm soft+transfer; for one, set data.labelled or data.transfer, or choose augment=splice" in (
+    assert "so no arm soft+transfer; for one, set data.labelled or data.transfer, or choose augment=mask" in (
         capsys.readouterr().err
     )
     with pytest.raises(UserError, match="leave these arms out"):

@@ -159,7 +159,10 @@ def test_a_checkpoint_that_stands_there_twice_is_trained_from_other_seeds(
     reviews: Path, encoder: Path, second: Path, tmp_path: Path
 ) -> None:
     further = [teacher_in(folder) | {"tries": 1} for folder in (encoder, second, encoder)]
-    config = recipe(reviews, tmp_path, [encoder], ensemble={"teachers": further})
+    augment = {"steps": [{"name": "masked_lm", "share": 0.4, "candidates": 15}]}
+    config = recipe(reviews, tmp_path, [encoder], ensemble={"teachers": further}, augment=augment)
+    assert config.augment.asks_masked_lm
+    assert not any(other.augment.asks_masked_lm for other in config.others)  # the first teacher's checkpoint is asked
     assert isinstance(config.teacher, PretrainedTeacher)
     config = dataclasses.replace(config, teacher=dataclasses.replace(config.teacher, tries=2))
     assert [other.seeds for other in config.others] == [(2,), (0,), (3,)]

@@ -69,6 +69,23 @@ def test_frequent_labels_get_a_threshold_of_their_own_and_rare_ones_the_common_o
     assert "thresholds" not in task.section()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_each_threshold_is_the_best_while_the_other_labels_stand(seed: int) -> None:
+    """Against the counts of all other labels, made anew for each."""
+    labels = tuple("abcdef")
+    task = tasks.build("multi-label-classification", labels, "micro_f1")
+    random = np.random.default_rng(seed)
+    gold = (random.random((8 * ENOUGH, 6)) < [0.5, 0.4, 0.3, 0.2, 0.15, 0.01]).astype(int)
+    logits = (random.normal(size=gold.shape) + 1.5 * gold).astype(np.float32)
+    examples = [Example("x", label=tuple(name for name, one in zip(labels, row, strict=True) if one)) for row in gold]
+    expected = np.full(6, best_threshold(logits.ravel(), gold.ravel()))
+    for i in np.flatnonzero(gold.sum(axis=0) >= ENOUGH):
+        given, wanted = np.delete(logits > expected, i, axis=1), np.delete(gold, i, axis=1)
+        right, both = int((given & (wanted == 1)).sum()), int(given.sum() + wanted.sum())
+        expected[i] = best_threshold(logits[:, i], gold[:, i], right, both)
+    assert task.fit(list(logits[:, None]), examples).thresholds == tuple(expected)
+
+
 def test_answers_name_what_is_above_its_threshold_the_most_probable_first() -> None:
     task = TASK.with_thresholds((0.0, -2.0, 0.0))
     (answer, nothing) = task.answers(
