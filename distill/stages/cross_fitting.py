@@ -67,8 +67,9 @@ def cross_fit(this: Run, texts: Texts, signal: Signal) -> Signal:
     A teacher that knows its training texts by heart says little more of them than their labels. So the labelled texts
     are cut into folds, a teacher is trained without each of them, as the chosen one was (rate, seed, steps), and a
     student learns the texts of a fold from the teacher that has not seen them: cross-fitting, with which Dao et al.
-    (2021, arXiv:2104.09732) meet a teacher's overfitting. Of all other texts no teacher has learnt the label, and
-    students learn from the mean of all.
+    (2021, arXiv:2104.09732) meet a teacher's overfitting. Of texts without labels no teacher has learnt one, and
+    students learn from the mean of all; so they do of texts that were made of labelled ones (``augment``), though all
+    teachers but one have seen what these were made of.
 
     The teacher that was trained on all texts stays the one that is reported, exported and compared with, at the cost of
     one training more: else the comparison of student and teacher would be with another teacher than without folds.
