@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -73,6 +74,7 @@ class Reading:
                 f"least {special + 1}"
             )
         self.tokenizer.enable_truncation(max_length)
+        self._turn = threading.Lock()
         self.special_count = special
         """Special tokens that stand around a pair."""
         self.special_tokens = dict(special_tokens or {})
@@ -213,7 +215,7 @@ class Reading:
     def encode_targets(self, texts: Sequence[str]) -> list[Ids]:
         """Ids of texts that are to be written, from the token that the decoder starts with to the end; what is longer
         than the maximum lacks the tokens before the end."""
-        with as_user_error(FAILS):
+        with self._cut_at(self.max_length):
             found = [one.ids for one in self.tokenizer.encode_batch(list(texts))]
         start = self.tokenizer.token_to_id(self.special_tokens.get(DECODER_START, ""))
         whole = [ids if start is None or ids[:1] == [start] else [start, *ids] for ids in found]
@@ -227,13 +229,23 @@ class Reading:
 
     def _whole(self, texts: list[str]) -> list[Encoding]:
         """Without special tokens, and not cut."""
-        self.tokenizer.no_truncation()
-        try:
-            with as_user_error(FAILS):
-                found: list[Encoding] = self.tokenizer.encode_batch(texts, add_special_tokens=False)
-        finally:
-            self.tokenizer.enable_truncation(self.max_length)
+        with self._cut_at(None):
+            found: list[Encoding] = self.tokenizer.encode_batch(texts, add_special_tokens=False)
         return found
+
+    @contextmanager
+    def _cut_at(self, length: int | None, stride: int = 0, strategy: str = "longest_first") -> Iterator[None]:
+        """Within it texts are cut at so many tokens; None: not at all. One thread at a time, as all share a tokenizer
+        that keeps this as a setting."""
+        with self._turn, as_user_error(FAILS):
+            if length is None:
+                self.tokenizer.no_truncation()
+            else:
+                self.tokenizer.enable_truncation(length, stride=stride, strategy=strategy)
+            try:
+                yield
+            finally:
+                self.tokenizer.enable_truncation(self.max_length)
 
     def encode_passages(
         self, examples: Sequence[Example], words: Sequence[Sequence[tuple[int, int]]], stride: int
@@ -252,12 +264,8 @@ class Reading:
         room = self.max_length - self.special_count
         if stride is not None and stride >= room:
             raise UserError(f"windows of {self.max_length} tokens cannot share {stride}; give data.stride below {room}")
-        self.tokenizer.enable_truncation(self.max_length, stride=stride or 0, strategy=strategy)
-        try:
-            with as_user_error(FAILS):
-                encodings: list[Encoding] = self.tokenizer.encode_batch(inputs, is_pretokenized=words)
-        finally:
-            self.tokenizer.enable_truncation(self.max_length)
+        with self._cut_at(self.max_length, stride or 0, strategy):
+            encodings: list[Encoding] = self.tokenizer.encode_batch(inputs, is_pretokenized=words)
         return encodings
 
     def _encode_pairs(self, examples: Sequence[Example], stride: int) -> list[Encoding]:
@@ -269,12 +277,8 @@ class Reading:
                 f"give data.stride below {half}"
             )
         firsts = [str(e.text) for e in examples]
-        self.tokenizer.enable_truncation(half)
-        try:
-            with as_user_error(FAILS):
-                shortened = self.tokenizer.encode_batch(firsts, add_special_tokens=False)
-        finally:
-            self.tokenizer.enable_truncation(self.max_length)
+        with self._cut_at(half):
+            shortened = self.tokenizer.encode_batch(firsts, add_special_tokens=False)
         inputs = [
             (first[: encoding.offsets[-1][1]] if encoding.overflowing else first, e.pair or "")
             for first, encoding, e in zip(firsts, shortened, examples, strict=True)
@@ -288,10 +292,10 @@ class Reading:
         where[0] = 0
         for word in range(fit if found else 0):
             first = min((i for i, pieces in enumerate(found) if word in pieces), default=0)
+            opening = None if word not in found[first] else _piece_at(rows[first], found[first][word][0])
             rank = [
                 (
-                    row.offsets[pieces[word][0]]
-                    == rows[first].offsets[found[first][word][0]],  # the word's first piece
+                    _piece_at(row, pieces[word][0]) == opening,  # the word's first piece
                     pieces[word][2],
                     min(pieces[word][0], len(row.ids) - 1 - pieces[word][1]),
                 )
@@ -351,6 +355,11 @@ def _pieces(word_ids: Sequence[int | None]) -> dict[int, Piece]:
             first, _, count = found.get(word, (position, position, 0))
             found[word] = first, position, count + 1
     return found
+
+
+def _piece_at(row: Encoding, place: int) -> tuple[int, tuple[int, int]]:
+    """Its id and its characters: a blank that a tokenizer puts before a word has those of the piece behind it."""
+    return row.ids[place], row.offsets[place]
 
 
 def _words_at(encoding: Encoding, words: Sequence[tuple[int, int]]) -> list[int | None]:

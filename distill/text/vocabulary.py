@@ -75,7 +75,8 @@ def trim_vocabulary(
         single = {t for t in vocabulary if len(t.removeprefix(prefix)) == 1}
     elif kind == "Unigram":
         single = {t for t in vocabulary if len(t) == 1 or (model.get("byte_fallback") and BYTE.fullmatch(t))}
-        special.add(model["vocab"][model["unk_id"]][0])
+        if model.get("unk_id") is not None:
+            special.add(model["vocab"][model["unk_id"]][0])
     elif kind == "BPE":
         prefix = model.get("continuing_subword_prefix") or ""
         merges = [(*_pair(merge), _merged(*_pair(merge), prefix)) for merge in model["merges"]]
@@ -97,10 +98,11 @@ def trim_vocabulary(
     new = {token: index for index, (_, token) in enumerate(order)}
     if kind == "Unigram":
         pieces = [(piece, score) for piece, score in model["vocab"] if piece in keep]
-        unknown = model["vocab"][model["unk_id"]][0]
         if [piece for piece, _ in pieces] != [token for _, token in order][: len(pieces)]:
             raise UserError("this Unigram tokenizer has added tokens between its pieces; set vocabulary.trim=false")
-        model["vocab"], model["unk_id"] = pieces, new[unknown]
+        if model.get("unk_id") is not None:
+            model["unk_id"] = new[model["vocab"][model["unk_id"]][0]]
+        model["vocab"] = pieces
     else:
         model["vocab"] = {token: new[token] for token in model["vocab"] if token in keep}
     if kind == "BPE":

@@ -265,3 +265,10 @@ def test_tokens_that_only_the_post_processor_names_are_kept() -> None:
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
     assert trim_vocabulary(tokenizer, [Example("a")]).tokenizer.encode("a").tokens == ["[CLS]", "a", "[SEP]"]
+
+
+def test_a_unigram_tokenizer_without_an_unknown_piece_is_trimmed() -> None:
+    tokenizer = Tokenizer(models.Unigram([("a", -1.0), ("b", -2.0), ("ab", -3.0), ("ba", -4.0)]))
+    trimmed = trim_vocabulary(tokenizer, [Example("ab")])
+    assert set(trimmed.tokenizer.get_vocab()) == {"a", "b", "ab"}
+    assert trimmed.tokenizer.encode("ab").tokens == tokenizer.encode("ab").tokens
