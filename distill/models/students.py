@@ -32,7 +32,7 @@ from distill.models.word_embeddings import plain_embeddings, start_embeddings, t
 from distill.tasks import Task
 from distill.text import Reading
 
-ID_SETTINGS = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
+ID_SETTINGS = ("pad", "bos", "eos", "cls", "sep", "mask", "unk", "decoder_start", "forced_bos", "forced_eos")
 
 
 def build_student(
@@ -290,9 +290,21 @@ def keep_vocabulary(model: PreTrainedModel, kept: NDArray[np.int64]) -> None:
         keep_words(head, kept)
         if settings.tie_word_embeddings:
             head.weight = embeddings.weight
+    bias = getattr(model, "final_logits_bias", None)  # of BART and its kin, a buffer beside the output layer
+    if bias is not None and bias.shape[-1] == old.num_embeddings:
+        model.register_buffer("final_logits_bias", bias[:, torch.from_numpy(kept)].clone())
+    for one in filter(None, (settings, getattr(model, "generation_config", None))):
+        renumber(one, new_id, old.num_embeddings)
+
+
+def renumber(settings: Any, new_id: dict[int, int], count: int) -> None:
+    """Puts new ids into the settings that name tokens. An id that is not kept is none; what is no id below ``count``
+    never was a token, and stays."""
     for role in ID_SETTINGS:
         value = getattr(settings, f"{role}_token_id", None)
-        if isinstance(value, int) and (value in new_id or value < old.num_embeddings):  # others never were a token
+        if isinstance(value, list):
+            setattr(settings, f"{role}_token_id", [new_id[one] for one in value if one in new_id] or None)
+        elif isinstance(value, int) and (value in new_id or value < count):
             setattr(settings, f"{role}_token_id", new_id.get(value))
 
 

@@ -1,12 +1,23 @@
 """Students of language models: layers of the teacher, a part of its vocabulary, models from random weights."""
 
+import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MarianConfig,
+    MarianMTModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from distill.config import Architecture, RecurrentArchitecture
 from distill.models import build_recurrent, build_transformer
@@ -37,6 +48,24 @@ def in_repo(tied: bool) -> Any:
     return DecoderForCausalLM(DecoderConfig(**sizes, num_hidden_layers=4, tie_word_embeddings=tied)).eval()
 
 
+def marian() -> Any:
+    """With a buffer that is added to its logits."""
+    torch.manual_seed(0)
+    sizes: Any = {f"{part}_{what}": 2 for part in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    sizes |= {"encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "pad_token_id": 0, "eos_token_id": 19}
+    settings = MarianConfig(vocab_size=30, d_model=16, **sizes, decoder_start_token_id=17, forced_eos_token_id=19)
+    model = MarianMTModel(settings).eval()
+    model.final_logits_bias += torch.randn(1, 30)
+    return model
+
+
+def t5() -> Any:
+    torch.manual_seed(0)
+    ends: Any = {"pad_token_id": 0, "eos_token_id": 19, "decoder_start_token_id": 17}
+    sizes: Any = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    return T5ForConditionalGeneration(T5Config(vocab_size=30, **sizes, **ends)).eval()
+
+
 TEACHERS: dict[str, Callable[[], Any]] = {
     "llama, tied": lambda: llama(True),
     "llama": lambda: llama(False),
@@ -61,6 +90,32 @@ def test_a_part_of_the_vocabulary_gives_the_logits_of_its_pieces(name: str) -> N
     torch.testing.assert_close(logits(student, [[1, 3, 5, 6]]), before, rtol=1e-5, atol=1e-5)
     assert student.config.vocab_size == len(kept)
     assert teacher.get_input_embeddings().num_embeddings == 50
+
+
+@pytest.mark.parametrize("make", [marian, t5])
+def test_a_part_of_an_encoder_decoders_vocabulary_gives_the_logits_of_its_pieces(make: Any, tmp_path: Path) -> None:
+    teacher, kept = make(), np.array([0, 1, 3, 7, 17, 19, 29])
+    ids, begun = torch.tensor([[7, 29, 1]]), torch.tensor([[17, 3]])
+    with torch.no_grad():
+        expected = teacher(input_ids=ids, decoder_input_ids=begun).logits[..., kept]
+    student = copy.deepcopy(teacher)
+    keep_vocabulary(student, kept)
+    student.save_pretrained(tmp_path)
+    for one in (student, type(student).from_pretrained(tmp_path).eval()):
+        with torch.no_grad():
+            found = one(input_ids=torch.tensor([[3, 6, 1]]), decoder_input_ids=torch.tensor([[4, 2]])).logits
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        for settings in (one.config, one.generation_config):
+            assert (settings.decoder_start_token_id, settings.eos_token_id) == (4, 5), type(settings)
+
+
+def test_a_trimmed_student_stops_at_every_end_of_text_that_its_teacher_had() -> None:
+    teacher = llama(False)
+    teacher.config.eos_token_id = teacher.generation_config.eos_token_id = [18, 19, 20]
+    student = student_from_layers(teacher, [0])
+    student.generation_config.eos_token_id = [18, 19, 20]
+    keep_vocabulary(student, np.array([0, 1, 2, 18, 20]))
+    assert student.config.eos_token_id == student.generation_config.eos_token_id == [3, 4]
 
 
 @pytest.mark.parametrize("name", TEACHERS)
