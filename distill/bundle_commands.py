@@ -37,15 +37,26 @@ def predict(options: argparse.Namespace) -> int:
         where, text = lines[0]
         if number == 0 and not as_json and text.startswith(b'{"'):
             say(f"{where} is read as a text; for JSON give --input json")
+        if as_json:
+            lines = [line for line in lines if line[1].strip()]  # as in a file of JSON Lines
         for some in [[line] for line in lines] if writes else [lines]:  # a text takes long to write
             if writes and given and not options.json:
                 show_as_it_comes(bundle, *some[0], as_json)
+                draw_anew(bundle)
                 continue
             for answer in answers_of(bundle, some, as_json):
                 line = " ".join(answer.as_line().splitlines())  # a label or a part of a passage may break lines
                 print(shown(json.dumps(answer.as_dict(), ensure_ascii=False) if options.json else line))
             sys.stdout.flush()
+            if writes:
+                draw_anew(bundle)
     return 0
+
+
+def draw_anew(bundle: Any) -> None:
+    """What is sampled behind the next text is drawn apart from what was behind the last one, also where both are
+    equal."""
+    bundle.settings = dataclasses.replace(bundle.settings, seed=bundle.settings.seed + 1)
 
 
 def set_generation(bundle: "Bundle", options: argparse.Namespace) -> bool:

@@ -63,6 +63,26 @@ def test_stdin_gives_a_line_each_and_json_says_all(
         assert capsys.readouterr().out.splitlines() == expected
 
 
+def test_equal_texts_are_sampled_apart_and_the_same_in_every_run(
+    bundle: WritingBundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where questions in JSON have blank lines between them."""
+    sampled = [*WRITE, "--temperature", "2", "--seed", "4"]
+    found = []
+    for given, options in (
+        (b"a mess\na mess\na mess\n", []),
+        (b'"a mess"\n\n"a mess"\n \n"a mess"\n', ["--input", "json"]),
+    ):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        assert main(["predict", str(bundle.directory), *sampled, *options]) == 0
+        found.append(capsys.readouterr().out.splitlines())
+    assert main(["predict", str(bundle.directory), "a mess", "a mess", "a mess", *sampled, "--json"]) == 0
+    found.append([json.loads(line)["text"].strip() for line in capsys.readouterr().out.splitlines()])
+    assert len(found[0]) == len(set(found[0])) == 3
+    assert found[1] == found[0]
+    assert [" ".join(text.split()) for text in found[2]] == [" ".join(text.split()) for text in found[0]]
+
+
 @pytest.mark.parametrize(
     ("options", "settings"),
     [
