@@ -98,10 +98,14 @@ def takes_types(model: nn.Module) -> bool:
     return bool(accepted and given and (known is None or known > 1))
 
 
-def vector_size(model: nn.Module) -> int:
-    """D, the size of a bare encoder's vectors."""
-    config: Any = model.config
-    return int(getattr(config, "output_size", None) or config.hidden_size)
+def settings_in(folder: Path) -> Any:
+    """The configuration of a model that ``save_pretrained`` wrote."""
+    return transformers.AutoConfig.from_pretrained(folder)
+
+
+def vector_size(settings: Any) -> int:
+    """D, the size of the vectors of a bare encoder with this configuration."""
+    return int(getattr(settings, "output_size", None) or settings.hidden_size)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -85,14 +85,14 @@ def save_statistics(path: Path, statistics: dict[str, Statistics]) -> None:
 def copy_student(model: Path, folder: Path, exported: Exported) -> None:
     """The student as ``save_pretrained`` writes it; where it gives vectors, as sentence-transformers loads it, too."""
     from distill.export.sentence_transformers import write_layout
+    from distill.models.loading import settings_in, vector_size
 
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(model, folder)
     if exported.texts.task.kind == "vector":
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        twice = 2 if settings.get("bidirectional") else 1  # a recurrent network gives the states of both directions
-        size, pooling = twice * settings["hidden_size"], settings.get("sentence_pooling", "mean")
-        write_layout(folder, size, exported.texts.reading.max_length, pooling)
+        settings = settings_in(folder)
+        pooling = getattr(settings, "sentence_pooling", "mean")
+        write_layout(folder, vector_size(settings), exported.texts.reading.max_length, pooling)
 
 
 def missed(config: Config, report: Report) -> str:

@@ -141,7 +141,7 @@ class TrainStudent(Stage):
         if self.objective.looks_inside and teacher is not None:
             return shape_of(student, self.task), shape_of(teacher, self.task)
         if self.task.kind == "vector" and store is not None:
-            return Shape(vector_size(student)), Shape(store.width)
+            return Shape(vector_size(student.config)), Shape(store.width)
         return None
 
     def replaced(self, student: Any, teacher: Any, objective: Any, machine: Machine) -> AbstractContextManager[None]:

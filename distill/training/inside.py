@@ -33,7 +33,7 @@ from distill.training.states import Compared, States
 def shape_of(model: Any, task: Task) -> Shape:
     """Sizes of a Transformer."""
     config = model.config
-    vector = vector_size(model) if task.kind == "vector" else 0
+    vector = vector_size(model.config) if task.kind == "vector" else 0
     return Shape(vector, config.num_hidden_layers, config.hidden_size, config.num_attention_heads)
 
 
