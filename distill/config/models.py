@@ -180,7 +180,8 @@ class PretrainingConfig:
 
 @dataclass(frozen=True)
 class LayersStudent:
-    """A smaller model of the teacher's kind, started from chosen layers of it."""
+    """A smaller model of the teacher's kind, started from chosen layers of it. Of an encoder-decoder these are the
+    encoder's; the decoder keeps all of its own."""
 
     name: Literal["layers"]
     layers: tuple[int, ...] = ()
