@@ -13,6 +13,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,9 @@ def tune(config_of: Callable[[Sequence[str]], Config], trials: int) -> tuple[Sea
         trial = study.ask()
         sets = space(trial, layers)
         trial.set_user_attr("sets", sets)
-        say(f"trial {before + 1} of {trials}: {' '.join(sets)}")
-        attempt(study, trial, lambda sets=sets: config_of(sets), str(folder / "bundles"))  # type: ignore[misc]
+        name = f"trial {before + 1}"  # in the study it has another number, where one before it was stopped
+        say(f"{name} of {trials}: {' '.join(sets)}")
+        attempt(study, trial, partial(config_of, sets), name, str(folder / "bundles"))
     limits = {} if base.target is None else base.target.limits
     rungs = [rung_from(number, one) for number, one in enumerate(settled(study), start=1)]
     tried = [rung for rung in rungs if rung.trained == "full"]
@@ -144,10 +146,10 @@ def space(trial: "Trial", layers: int) -> list[str]:
     return [f"student={kind}", *sizes, rate(5e-4, 5e-3)]
 
 
-def attempt(study: "Study", trial: "Trial", config_of: Callable[[], Config], exports: str) -> None:
+def attempt(study: "Study", trial: "Trial", config_of: Callable[[], Config], name: str, exports: str) -> None:
     """Trains, exports and measures a trial, and tells the study what it found out."""
     try:
-        config = rung_of(config_of(), f"trial {trial.number + 1}", exports)
+        config = rung_of(config_of(), name, exports)
         target = config.target or TargetConfig(size_mb=ANY_SIZE)
         one = Trained("student", config, run(dataclasses.replace(config, target=target)).report)
         if not one.offers:

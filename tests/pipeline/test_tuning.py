@@ -56,9 +56,11 @@ def test_a_search_that_was_stopped_ends_as_one_that_was_not(place: Workplace, mo
     assert [rung.reason for rung in again.rungs] == [rung.reason for rung in whole.rungs]
     drops = [[offer.drop for offer in rung.offers] for rung in again.rungs]
     assert drops == [[offer.drop for offer in rung.offers] for rung in whole.rungs]
-    assert len(runs) == 4  # the second one twice
+    assert runs == [f"stopped-trial-{number}" for number in (1, 2, 2, 3)]  # as the table names them
+    made = (place.folder / "outputs").glob("stopped-*")
+    assert sorted(path.name for path in made) == [f"stopped-trial-{number}" for number in (1, 2, 3)]
     assert search(place, "stopped").rungs == again.rungs
-    assert len(runs) == 4
+    assert len(runs) == 4  # and none again
 
 
 @pytest.mark.slow
