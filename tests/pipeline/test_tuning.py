@@ -8,6 +8,7 @@ import pytest
 from workplace import Copier, Workplace
 
 from distill import load, pipeline
+from distill.errors import UserError
 from distill.evaluation.choice import front
 from distill.results import Search, from_json
 
@@ -30,6 +31,18 @@ def search(place: Workplace, name: str, *more: str) -> Search:
     status = place.distill("search", "quickstart", *place.overrides, f"name={name}", *TRIALS, *more)
     found = from_json(Search, (place.folder / "outputs" / name / "search.json").read_text())
     assert status == int(bool(found.target.missed)), place.err
+    return found
+
+
+def refused(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The configurations of all trials, none of which is trained."""
+    found: list[Any] = []
+
+    def run(config: Any, *more: Any) -> Any:
+        found.append(config)
+        raise UserError("not here")
+
+    monkeypatch.setattr("distill.tuning.run", run)
     return found
 
 
@@ -76,17 +89,38 @@ def test_a_target_takes_one_of_the_trials(place: Workplace, monkeypatch: pytest.
     assert [path.name for path in (place.folder / "exports").iterdir() if path.name != "small"] == ["asked"]
 
 
+def test_rates_of_others_than_the_students_hold_for_every_trial(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = ["teacher.train.learning_rates=[4e-3]", "compression.train.learning_rates=[5e-3]"]
+    ran = refused(monkeypatch)
+    assert place.distill("search", "quickstart", *place.overrides, "name=rates", *TRIALS, *others) == 2
+    assert [(config.teacher.train.learning_rates, config.compression.train.learning_rates) for config in ran] == 3 * [
+        ((4e-3,), (5e-3,))
+    ]
+    assert len({config.train.learning_rates for config in ran}) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["--trials", "0"], "--trials is 0; give at least 1"),
         (["student=lstm"], "student=lstm is what the search looks for"),
+        (["student.count=1"], "student.count=1 is what the search looks for"),
+        (["arms=[linear,soft]"], "arms=[linear,soft] is what the search looks for"),
+        (["train.learning_rates=[1e-3]"], "train.learning_rates=[1e-3] is what the search looks for"),
+        (["++train.learning_rates=[1e-3]"], "kinds, sizes and learning rates of students"),
+        (["train={steps: 8, learning_rates: [1e-3]}"], "kinds, sizes and learning rates of students"),
         (["measure.enabled=false"], "measure.enabled is false, but a search minimises latency"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(place: Workplace, arguments: list[str], complaint: str) -> None:
+def test_what_cannot_be_searched_is_refused(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, arguments: list[str], complaint: str
+) -> None:
+    ran = refused(monkeypatch)
     assert place.distill("search", "quickstart", *place.overrides, "name=no", *arguments) == 2
     assert complaint in place.err
+    assert not ran
 
 
 def test_without_optuna_the_extra_is_named(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
