@@ -24,6 +24,7 @@ from distill.ladder import Trained, layers_of, rung_of, teachers_of
 from distill.pipeline import Outcome, run
 from distill.progress import say
 from distill.results import Offer, Rung, Search, from_plain, to_json, write_aside
+from distill.stages.checks import check_choices, check_task
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -41,32 +42,28 @@ def tune(config_of: Callable[[Sequence[str]], Config], trials: int) -> tuple[Sea
     if not base.measure.enabled:
         raise UserError("measure.enabled is false, but a search minimises latency, too; set measure.enabled=true")
     folder, layers = Path(base.outputs) / base.name, layers_of(base)
-    for kind in kinds(layers):
-        try:
-            config_of([f"student={kind}"])
-        except UserError as error:  # such as a key of the recipe that another kind of student does not have
-            raise UserError(f"the search also tries student={kind}: {error}") from error
+    tried = kinds(config_of, layers)
     study = open_study(base, folder)
     while (before := len(settled(study))) < trials:
         study.sampler = sampler(base.seeds[0], before)
         trial = study.ask()
-        sets = space(trial, layers)
+        sets = space(trial, tried, layers)
         trial.set_user_attr("sets", sets)
         name = f"trial {before + 1}"  # in the study it has another number, where one before it was stopped
         say(f"{name} of {trials}: {' '.join(sets)}")
         attempt(study, trial, partial(config_of, sets), name, str(folder / "bundles"))
     limits = {} if base.target is None else base.target.limits
     rungs = [rung_from(number, one) for number, one in enumerate(settled(study), start=1)]
-    tried = [rung for rung in rungs if rung.trained == "full"]
-    if not tried:
+    trained = [rung for rung in rungs if rung.trained == "full"]
+    if not trained:
         raise UserError(f"no trial could be trained; the first: {rungs[0].reason}")
     teachers = offers_in(study.user_attrs["teacher"])
-    result = choose([*teachers, *(offer for rung in tried for offer in rung.offers)], limits)
+    result = choose([*teachers, *(offer for rung in trained for offer in rung.offers)], limits)
     seconds, training = time.monotonic() - begun, math.fsum(rung.training_seconds for rung in rungs)
     found = Search(base.name, study.user_attrs["metric"], result, tuple(rungs), seconds, training)
     outcome = None
     if limits:
-        chosen = next((rung for rung in tried if rung.name == result.taken.model), tried[-1])
+        chosen = next((rung for rung in trained if rung.name == result.taken.model), trained[-1])
         config = rung_of(config_of(chosen.reason.split(" ")), "", base.exports)
         outcome = run(dataclasses.replace(config, name=base.name), found)
     write_aside(folder / "search.json", to_json(found))
@@ -123,14 +120,36 @@ def tell(study: "Study", number: int, values: list[float] | None) -> None:
     study.tell(number, values if known else None, state=None if known else TrialState.FAIL)
 
 
-def kinds(layers: int) -> list[str]:
-    """Of students, for a teacher of so many layers; 0 where they cannot be made of them."""
-    return [*(["layers"] if layers else []), "lstm", "static"]
+def kinds(config_of: Callable[[Sequence[str]], Config], layers: int) -> list[str]:
+    """Of students, for a teacher of so many layers (0 where they cannot be made of them), without those that the task
+    cannot have.
+
+    Raises UserError where it can have none, and for a recipe that does not compose with one of them.
+    """
+    found, refused = list[str](), dict[str, str]()
+    for kind in (*(["layers"] if layers else []), "lstm", "static"):
+        try:
+            config = config_of([f"student={kind}"])
+        except UserError as error:  # such as a key of the recipe that another kind of student does not have
+            raise UserError(f"the search also tries student={kind}: {error}") from error
+        config = rung_of(config, kind, config.exports)
+        try:
+            check_task(config)
+            check_choices(config)
+        except UserError as error:
+            refused[kind] = str(error)
+        else:
+            found.append(kind)
+    if not found:
+        raise UserError(next(iter(refused.values())))
+    for kind, why in refused.items():
+        say(f"student={kind} is left out: {why}")
+    return found
 
 
-def space(trial: "Trial", layers: int) -> list[str]:
-    """The overrides of a trial, for a teacher of so many layers."""
-    kind = trial.suggest_categorical("student", kinds(layers))
+def space(trial: "Trial", tried: Sequence[str], layers: int) -> list[str]:
+    """The overrides of a trial of these kinds, for a teacher of so many layers."""
+    kind = trial.suggest_categorical("student", tried)
 
     def one_of(key: str, *values: float) -> str:
         return f"student.{key}={trial.suggest_categorical(f'{kind}.{key}', values)}"

@@ -2,15 +2,19 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from workplace import Copier, Workplace
 
 from distill import load, pipeline
+from distill.config import Config
+from distill.config.compose import run_with_hydra
 from distill.errors import UserError
 from distill.evaluation.choice import front
 from distill.results import Search, from_json
+from distill.tuning import kinds
 
 pytest.importorskip("optuna")
 pytestmark = pytest.mark.usefixtures("measured_here", "plots_stay_undrawn")
@@ -87,6 +91,38 @@ def test_a_target_takes_one_of_the_trials(place: Workplace, monkeypatch: pytest.
     assert report.target.taken.size_mb == found.target.taken.size_mb == min(o.size_mb for o in found.target.offers)
     assert load(place.folder / "exports/asked")(["a film"])
     assert [path.name for path in (place.folder / "exports").iterdir() if path.name != "small"] == ["asked"]
+
+
+WITHOUT_STATIC = {"multi30k", "snips", "squad", "ud_ewt", "wikitext2", "wnut17"}
+"""Recipes of tasks that ask about words or write: one vector a text answers neither."""
+
+
+@pytest.mark.parametrize("recipe", [*sorted(WITHOUT_STATIC), "clinc150", "embeddings", "goemotions"])
+def test_students_that_a_task_cannot_have_are_not_tried(recipe: str) -> None:
+    def config_of(sets: Sequence[str]) -> Config:
+        found: list[Config] = []
+        run_with_hydra(recipe, sets, [], found.append)
+        return found[0]
+
+    of_task = ["lstm"] if recipe in WITHOUT_STATIC else ["lstm", "static"]
+    assert kinds(config_of, 0) == of_task
+    assert kinds(config_of, 6) == ["layers", *of_task]
+
+
+def test_trials_are_of_students_that_the_task_can_have(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = refused(monkeypatch)
+    task = ["task=language_modelling", "data.label=label", "--trials", "12"]
+    assert place.distill("search", "quickstart", *place.overrides, "name=words", *TRIALS, *task) == 2
+    assert {config.student.name for config in ran} == {"layers", "recurrent"}
+    assert "student=static is left out: student=static averages a text into one vector" in place.err
+    ran.clear()
+    other = ["tokenizer=trained", "--trials", "8"]
+    assert place.distill("search", "quickstart", *place.overrides, "name=other", *TRIALS, *other) == 2
+    assert {config.student.name for config in ran} == {"recurrent", "static"}
+    ran.clear()
+    assert place.distill("search", "quickstart", *place.overrides, "name=none", *TRIALS, "data.recombined=5") == 2
+    assert place.err.startswith("error: data.recombined is 5, but there are no pairs")  # said once
+    assert not ran
 
 
 def test_rates_of_others_than_the_students_hold_for_every_trial(
