@@ -21,10 +21,15 @@ from distill.config import Config, TargetConfig
 from distill.errors import UserError
 from distill.evaluation.choice import choose, key_of
 from distill.ladder import Trained, layers_of, rung_of, teachers_of
+from distill.measure import machine
 from distill.pipeline import Outcome, run
 from distill.progress import say
 from distill.results import Offer, Rung, Search, from_plain, to_json, write_aside
-from distill.stages.checks import check_choices, check_task
+from distill.sources import identity_of
+from distill.stages.checks import check_choices, check_task, sources_of
+from distill.stages.context import open_run
+from distill.stages.stage import identity
+from distill.stages.texts import read_data
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -72,7 +77,8 @@ def tune(config_of: Callable[[Sequence[str]], Config], trials: int) -> tuple[Sea
 
 
 def open_study(base: Config, folder: Path) -> "Study":
-    """The study of this recipe, as far as it went. A trial that was stopped is tried again first."""
+    """The study of this recipe on these data and this machine, as far as it went. A trial that was stopped is tried
+    again first."""
     try:
         import optuna
         from optuna.storages import JournalStorage
@@ -81,10 +87,9 @@ def open_study(base: Config, folder: Path) -> "Study":
         raise UserError(f"`distill search` needs {error.name}; install distill[search]") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = json.dumps(dataclasses.asdict(base), sort_keys=True, default=str)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder / "trials.log"))),
-        study_name=hashlib.sha256(recipe.encode()).hexdigest()[:16],
+        study_name=fingerprint(base),
         directions=["minimize"] * 3,
         load_if_exists=True,
     )
@@ -93,6 +98,15 @@ def open_study(base: Config, folder: Path) -> "Study":
             study.enqueue_trial(trial.params)
         tell(study, trial.number, trial.user_attrs.get("values"))
     return study
+
+
+def fingerprint(base: Config) -> str:
+    """Of what the figures of a trial depend on beside its overrides: the recipe, its texts, the state of the models
+    that it names, and the machine that latencies are measured on."""
+    data = read_data(open_run(rung_of(base, "", base.exports)))
+    models = {where: identity_of(source) for where, source in sources_of(base).items()}
+    content = [dataclasses.asdict(base), data.fingerprint, identity(data.stream), models, machine()]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def sampler(seed: int, before: int) -> Any:

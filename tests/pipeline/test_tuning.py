@@ -1,11 +1,16 @@
 """`distill search`: trials of sizes and learning rates, seeded and resumable."""
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 from workplace import Copier, Workplace
 
 from distill import load, pipeline
@@ -91,6 +96,36 @@ def test_a_target_takes_one_of_the_trials(place: Workplace, monkeypatch: pytest.
     assert report.target.taken.size_mb == found.target.taken.size_mb == min(o.size_mb for o in found.target.offers)
     assert load(place.folder / "exports/asked")(["a film"])
     assert [path.name for path in (place.folder / "exports").iterdir() if path.name != "small"] == ["asked"]
+
+
+def test_trials_of_other_data_another_teacher_or_another_machine_are_not_kept(
+    place: Workplace, random_teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, teacher, stream = (place.folder / name for name in ("train.csv", "teacher", "stream.parquet"))
+    parquet.write_table(pyarrow.table({"text": ["a witty film"] * 9}), stream)
+    shutil.copytree(random_teacher, teacher)
+    before, ran = train.read_bytes(), refused(monkeypatch)
+
+    def trained() -> int:
+        """Trials that another search of the same recipe runs."""
+        ran.clear()
+        own = ["name=kept", "teacher.source.path=teacher", "data.stream.path=stream.parquet", *TRIALS]
+        assert place.distill("search", "quickstart", *place.overrides, *own) == 2
+        assert "no trial could be trained; the first: " in place.err
+        return len(ran)
+
+    assert (trained(), trained()) == (3, 0)
+    train.write_bytes(before.replace(b",rotten,", b",fresh,", 1))
+    assert (trained(), trained()) == (3, 0)
+    train.write_bytes(before)  # at another time, but the same texts
+    assert trained() == 0
+    monkeypatch.setattr("distill.measure.processor.processor_name", lambda: "another processor")
+    assert (trained(), trained()) == (3, 0)
+    weights = teacher / "model.safetensors"
+    os.utime(weights, ns=(0, 0))
+    assert (trained(), trained()) == (3, 0)
+    parquet.write_table(pyarrow.table({"text": ["a tender film"] * 8}), stream)
+    assert (trained(), trained()) == (3, 0)
 
 
 WITHOUT_STATIC = {"multi30k", "snips", "squad", "ud_ewt", "wikitext2", "wnut17"}
