@@ -6,13 +6,14 @@ student's default file. Every trial is drawn by a sampler that is seeded anew wi
 that a search that was stopped goes on, and ends, as one that was not.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ from distill.stages.checks import check_choices, check_task, sources_of
 from distill.stages.context import open_run
 from distill.stages.stage import identity
 from distill.stages.texts import read_data
+from distill.training.devices import processes_of_run
+from distill.training.shards import claimed
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -41,22 +44,36 @@ ANY_SIZE = 1e12
 def tune(config_of: Callable[[Sequence[str]], Config], trials: int) -> tuple[Search, Outcome | None]:
     """All trials, and the run of what meets the recipe's target best; None where it has none.
 
-    Raises UserError where Optuna is not installed, nothing is measured, or no trial could be trained.
+    Raises UserError where Optuna is not installed, nothing is measured, another search is at it, or no trial could be
+    trained.
     """
+    if (processes := processes_of_run()) > 1:
+        raise UserError(
+            f"a launcher started {processes} processes, but a search is one; start `distill search` without it"
+        )
     begun, base = time.monotonic(), config_of(())
     if not base.measure.enabled:
         raise UserError("measure.enabled is false, but a search minimises latency, too; set measure.enabled=true")
     folder, layers = Path(base.outputs) / base.name, layers_of(base)
     tried = kinds(config_of, layers)
-    study = open_study(base, folder)
-    while (before := len(settled(study))) < trials:
-        study.sampler = sampler(base.seeds[0], before)
-        trial = study.ask()
-        sets = space(trial, tried, layers)
-        trial.set_user_attr("sets", sets)
-        name = f"trial {before + 1}"  # in the study it has another number, where one before it was stopped
-        say(f"{name} of {trials}: {' '.join(sets)}")
-        attempt(study, trial, partial(config_of, sets), name, str(folder / "bundles"))
+    with alone(folder):
+        study = open_study(base, folder)
+        while (before := len(settled(study))) < trials:
+            study.sampler = sampler(base.seeds[0], before)
+            trial = study.ask()
+            sets = space(trial, tried, layers)
+            trial.set_user_attr("sets", sets)
+            name = f"trial {before + 1}"  # in the study it has another number, where one before it was stopped
+            say(f"{name} of {trials}: {' '.join(sets)}")
+            attempt(study, trial, partial(config_of, sets), name, str(folder / "bundles"))
+        return conclude(study, config_of, base, begun)
+
+
+def conclude(
+    study: "Study", config_of: Callable[[Sequence[str]], Config], base: Config, begun: float
+) -> tuple[Search, Outcome | None]:
+    """What the trials of a study found, and the run of what meets the target best."""
+    folder = Path(base.outputs) / base.name
     limits = {} if base.target is None else base.target.limits
     rungs = [rung_from(number, one) for number, one in enumerate(settled(study), start=1)]
     trained = [rung for rung in rungs if rung.trained == "full"]
@@ -76,6 +93,17 @@ def tune(config_of: Callable[[Sequence[str]], Config], trials: int) -> tuple[Sea
     return found, outcome
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other searches out of a folder. Raises UserError where one is at it: each would take the trial that the
+    other is in for one that was stopped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with claimed(folder / "trials.log", wait=False) as mine:
+        if not mine:
+            raise UserError(f"another search is at {folder}; wait for its end, or give this one a name= of its own")
+        yield
+
+
 def open_study(base: Config, folder: Path) -> "Study":
     """The study of this recipe on these data and this machine, as far as it went. A trial that was stopped is tried
     again first."""
@@ -86,7 +114,6 @@ def open_study(base: Config, folder: Path) -> "Study":
     except ModuleNotFoundError as error:
         raise UserError(f"`distill search` needs {error.name}; install distill[search]") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder / "trials.log"))),
         study_name=fingerprint(base),

@@ -19,7 +19,7 @@ from distill.config.compose import run_with_hydra
 from distill.errors import UserError
 from distill.evaluation.choice import front
 from distill.results import Search, from_json
-from distill.tuning import kinds
+from distill.tuning import kinds, tune
 
 pytest.importorskip("optuna")
 pytestmark = pytest.mark.usefixtures("measured_here", "plots_stay_undrawn")
@@ -126,6 +126,34 @@ def test_trials_of_other_data_another_teacher_or_another_machine_are_not_kept(
     assert (trained(), trained()) == (3, 0)
     parquet.write_table(pyarrow.table({"text": ["a tender film"] * 8}), stream)
     assert (trained(), trained()) == (3, 0)
+
+
+def test_a_second_search_leaves_the_first_one_its_trials(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[str] = []
+    second: list[tuple[int, str]] = []
+
+    def beside(config: Config, *more: Any) -> Any:
+        runs.append(config.name)
+        if len(runs) == 1:  # another search is begun while the first one is in its first trial
+            other = Workplace(place.folder, place.overrides)
+            second.append((other.distill("search", "quickstart", *place.overrides, "name=two", *TRIALS), other.err))
+        raise UserError("not here")
+
+    monkeypatch.setattr("distill.tuning.run", beside)
+    assert place.distill("search", "quickstart", *place.overrides, "name=two", *TRIALS) == 2
+    assert "no trial could be trained; the first: " in place.err
+    assert runs == ["two-trial-1", "two-trial-2", "two-trial-3"]
+    ((status, said),) = second
+    assert status == 2
+    assert f"another search is at {Path('outputs/two')}; wait for its end, or give this one a name=" in said
+    assert place.distill("search", "quickstart", *place.overrides, "name=two", *TRIALS, "--trials", "4") == 2
+    assert runs[3:] == ["two-trial-4"]  # the first one's lock went with it
+
+
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UserError, match="a launcher started 3 processes, but a search is one"):
+        tune(lambda sets: pytest.fail("the recipe was composed"), 1)
 
 
 WITHOUT_STATIC = {"multi30k", "snips", "squad", "ud_ewt", "wikitext2", "wnut17"}
