@@ -89,6 +89,8 @@ def how_to_ask(outcome: "Outcome") -> str:
 
 LOOKED_FOR = re.compile(r"[+~]*(student|arms)\b.*")
 """Overrides of what a search sets itself."""
+TRIED = re.compile(rf"{LOOKED_FOR.pattern}|[+~]*train(\.|=.*\b)learning_rates\b.*")
+"""The same where learning rates are searched, too."""
 
 
 def search_and_show(options: argparse.Namespace) -> int:
@@ -105,8 +107,11 @@ def tune_and_show(options: argparse.Namespace) -> int:
 
     if options.trials < 1:
         raise UserError(f"--trials is {options.trials}; give at least 1")
-    if own := next(filter(LOOKED_FOR.fullmatch, options.overrides), None):
-        raise UserError(f"{own} is what the search looks for: kinds and sizes of students; leave it out")
+    if own := next(filter(TRIED.fullmatch, options.overrides), None):
+        raise UserError(
+            f"{own} is what the search looks for: kinds, sizes and learning rates of students, each trained as the "
+            "recipe's last arm; leave it out"
+        )
 
     def config_of(sets: Sequence[str]) -> Any:
         found: list[Any] = []
