@@ -244,13 +244,16 @@ def agreement_learnt(this: Run, lesson: Lesson, arm: TrainedArm) -> float | None
     where they read no soft labels, and in tasks whose answers are no labels or numbers."""
     texts, task = lesson.texts, lesson.texts.task
     base = arm.name.removesuffix(ASSISTED)
-    soft_labels = lesson.signal.answers if base == arm.name else lesson.assistants[arm.name][-1].answers
+    soft_labels, thresholds = lesson.signal.answers, lesson.signal.thresholds
+    if base != arm.name:
+        assistant = lesson.assistants[arm.name][-1]
+        soft_labels, thresholds = assistant.answers, assistant.arm.results[0]["thresholds"]
     if soft_labels is None or base not in ON_SOFT_LABELS or task.kind not in ("categorical", "bernoulli", "number"):
         return None
     count = len(arm.part.examples)
     places = tuple(place * count // min(count, LEARNT_TEXTS) for place in range(min(count, LEARNT_TEXTS)))
     examples, tokens = tuple(arm.part.examples[place] for place in places), tokens_of(this, texts, arm.part)
-    taught = lesson.signal.task.predictions(units_of(open_store(soft_labels), examples), examples)
+    taught = task.with_thresholds(thresholds).predictions(units_of(open_store(soft_labels), examples), examples)
     found = []
     for seed, model, result in zip(this.config.seeds, arm.models, arm.results, strict=True):
         who = f"{arm.name}, seed {seed}"

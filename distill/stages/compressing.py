@@ -88,6 +88,7 @@ class RecoverStudent(TrainStudent):
     name: ClassVar[str] = "recovered"
     rooms: ClassVar[tuple[str, ...]] = (*ROOMS, "stages/students.py")
     rate_key: ClassVar[str] = "compression.train.learning_rates"
+    clip_key: ClassVar[str] = "compression.train.clip"
 
     step: CompressionStep = dataclasses.field(kw_only=True)
     """That it recovers from."""

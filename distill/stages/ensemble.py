@@ -29,11 +29,12 @@ def mix_teachers(this: Run, texts: Texts, signal: Signal) -> Signal:
         return signal
     signals = [signal]
     for number, config in enumerate(this.config.others, start=2):
+        key = f"ensemble.teachers[{number - 2}]"
         say(f"teacher {number}: {source_of(config)}")
         aside = dataclasses.replace(this, config=config)
         own = dataclasses.replace(texts, reading=reading_of_other(aside, texts.dataset))
         with about(f"teacher {number}"):
-            signals.append(ask_teacher(aside, own, find_teacher(aside, own, ())))
+            signals.append(ask_teacher(aside, own, find_teacher(aside, own, (), key)))
 
     def mixed(labels: list[Artifact], part: Part) -> Artifact:
         how = this.config.ensemble

@@ -70,5 +70,5 @@ def train_static(this: Run, texts: Texts, signal: Signal, streamed: Streamed | N
     own = prepare_student(aside, texts, None)
     vectors = make_vectors(aside, own, signal)
     lesson = Lesson(own, signal, None, vectors=vectors, streamed=streamed)
-    arm = train_arm(aside, lesson, aside.config.arms[-1], "static floor")
+    arm = train_arm(aside, lesson, aside.config.arms[-1], "static floor", fixed_rate=True)
     return StaticFloor(dataclasses.replace(arm, name="static"), own, vectors)

@@ -51,6 +51,8 @@ class TrainStudent(Stage):
     on_device: ClassVar[bool] = True
     rate_key: ClassVar[str] = "train.learning_rates"
     """The setting that the learning rate comes from, for messages."""
+    clip_key: ClassVar[str] = "train.clip"
+    """The same of the norm that gradients are cut to."""
 
     arm: str
     student: StudentConfig
@@ -84,6 +86,8 @@ class TrainStudent(Stage):
     """Further texts, behind the others."""
     who: str = field(default="", metadata=NO_MATTER)
     """What it is trained for, where that is not the arm."""
+    fixed_rate: bool = field(default=False, metadata=NO_MATTER)
+    """Its learning rate comes from no setting, and no message names one."""
 
     @property
     def rate(self) -> float:
@@ -115,7 +119,8 @@ class TrainStudent(Stage):
             self.rate,
             self.seed,
             self.what,
-            self.rate_key,
+            None if self.fixed_rate else self.rate_key,
+            self.clip_key,
         )
         with self.replaced(student.model, teacher, objective, machine):
             trained = train(problem, State(folder / "work"), machine)
@@ -241,15 +246,19 @@ def train_arms(this: Run, lesson: Lesson) -> tuple[TrainedArm, ...]:
     return tuple(train_arm(this, lesson, name) for name in this.config.arms if name not in FLOORS)
 
 
-def train_arm(this: Run, lesson: Lesson, name: str, who: str = "") -> TrainedArm:
-    """Chooses the learning rate on validation with the first seed, then trains the other seeds with it."""
+def train_arm(this: Run, lesson: Lesson, name: str, who: str = "", fixed_rate: bool = False) -> TrainedArm:
+    """Chooses the learning rate on validation with the first seed, then trains the other seeds with it. ``who`` and
+    ``fixed_rate`` are for messages, as of :class:`TrainStudent`."""
     first, *others = this.config.seeds
-    rates = this.config.train.learning_rates
-    asked = [training_of(this, lesson, name, rate, first, who) for rate in rates]
+
+    def training(rate: float, seed: int) -> TrainStudent:
+        return dataclasses.replace(training_of(this, lesson, name, rate, seed), who=who, fixed_rate=fixed_rate)
+
+    asked = [training(rate, first) for rate in this.config.train.learning_rates]
     tried = [this.artifacts.get(one) for one in asked]
     chosen = best_of(tried)
     rate = chosen.read("result.json")["learning_rate"]
-    more = [this.artifacts.get(training_of(this, lesson, name, rate, seed, who)) for seed in others]
+    more = [this.artifacts.get(training(rate, seed)) for seed in others]
     models, streamed = (chosen, *more), asked[0].streamed
     return TrainedArm(
         name,
@@ -264,7 +273,7 @@ def train_arm(this: Run, lesson: Lesson, name: str, who: str = "") -> TrainedArm
     )
 
 
-def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int, who: str = "") -> TrainStudent:
+def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int) -> TrainStudent:
     """One training of an arm."""
     config, texts, signal = this.config, lesson.texts, lesson.signal
     answers = None if name in (*ON_LABELS, ON_POLICY) else answers_of(lesson, name)
@@ -290,7 +299,6 @@ def training_of(this: Run, lesson: Lesson, name: str, rate: float, seed: int, wh
         labelled=texts.dataset.part("train"),
         validation=tokens_of(this, texts, texts.dataset.part("validation")),
         paired=texts.paired,
-        who=who,
         streamed=streamed_for(lesson, name),
     )
 

@@ -69,6 +69,8 @@ class TrainTeacher(Stage):
     """So is the head that finds masked tokens, where texts are made with it."""
     without: str = field(default="", metadata=NO_MATTER)
     """Which fold of the texts was left out, in words; the texts themselves say it."""
+    key: str = field(default="teacher", metadata=NO_MATTER)
+    """The recipe's section that it is of, for messages."""
 
     @property
     def rate(self) -> float:
@@ -129,7 +131,8 @@ class TrainTeacher(Stage):
                 self.rate,
                 self.seed,
                 self.what,
-                "teacher.train.learning_rates",
+                f"{self.key}.train.learning_rates",
+                f"{self.key}.train.clip",
             )
             trained = train(problem, State(folder / "work"), machine)
             what = f"seed {self.seed}" + (", pooler re-initialised" if renewed else "")
@@ -189,8 +192,8 @@ def prepare_teacher(this: Run, texts: Texts) -> Teacher:
     return find_teacher(this, texts, (this.config.student, *this.config.assistant))
 
 
-def find_teacher(this: Run, texts: Texts, students: tuple[StudentConfig, ...]) -> Teacher:
-    """The same, where other students start from it, or none."""
+def find_teacher(this: Run, texts: Texts, students: tuple[StudentConfig, ...], key: str = "teacher") -> Teacher:
+    """The same, where other students start from it, or none. ``key`` is the recipe's section of it, for messages."""
     settings = this.config.teacher
     if isinstance(settings, ProbabilitiesTeacher):
         return Teacher(None, (), {}, ())
@@ -199,7 +202,7 @@ def find_teacher(this: Run, texts: Texts, students: tuple[StudentConfig, ...]) -
     tried: list[Artifact] = []
 
     def attempt(rate: float, seed: int, new_pooler: bool) -> None:
-        asked.append(training_of(this, texts, students, rate, seed, new_pooler))
+        asked.append(dataclasses.replace(training_of(this, texts, students, rate, seed, new_pooler), key=key))
         tried.append(this.artifacts.get(asked[-1]))
 
     for rate in settings.train.learning_rates:

@@ -128,10 +128,12 @@ def read_losses(unread: list[Tensor], problem: Problem, state: State, machine: M
 
 def diverged(problem: Problem, what: str, step: int, machine: Machine) -> str:
     """Why a training ends whose numbers are none, and which settings mend it."""
-    low = ", or set precision=fp32" if machine.precision != "fp32" else ""
+    mends = [f"lower {key}" for key in (problem.rate_key, problem.clip_key) if key is not None]
+    if machine.precision != "fp32":
+        mends.append("set precision=fp32")
     return (
-        f"{problem.what}: {what} at step {step} of {problem.budget.steps} with learning rate {problem.rate:g}; lower "
-        f"{problem.rate_key}, or lower {problem.rate_key.rpartition('.')[0]}.clip{low}"
+        f"{problem.what}: {what} at step {step} of {problem.budget.steps} with learning rate {problem.rate:g}; "
+        + ", or ".join(mends)
     )
 
 

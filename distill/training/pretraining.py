@@ -124,7 +124,7 @@ def masked_problem(
     per_epoch = math.ceil(len(corpus.encoded) / settings.batch_size)
     steps = max(1, round(per_epoch * epochs))
     budget = TrainConfig(steps=steps, batch_size=settings.batch_size, evaluations=POINTS)
-    return Problem(student, Objective(terms), signal, corpus, None, budget, rate, seed, what, key)
+    return Problem(student, Objective(terms), signal, corpus, None, budget, rate, seed, what, key, clip_key=None)
 
 
 @torch.no_grad()

@@ -123,8 +123,10 @@ class Problem:
     """Order, dropout and all else follow from it."""
     what: str
     """In words, for progress and messages."""
-    rate_key: str = "train.learning_rates"
-    """The setting that ``rate`` comes from, for messages."""
+    rate_key: str | None = "train.learning_rates"
+    """The setting that ``rate`` comes from, for messages; None where it is fixed."""
+    clip_key: str | None = "train.clip"
+    """The same of ``budget.clip``."""
 
 
 @dataclass(frozen=True)

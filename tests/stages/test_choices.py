@@ -27,10 +27,10 @@ from distill.data import Dataset
 from distill.errors import UserError
 from distill.export.quantize import VARIANTS
 from distill.report.findings import why_it_fell
-from distill.results import Estimate, Figure, Gate, Parity, StageCost
+from distill.results import CrossFitting, Estimate, Figure, Gate, Parity, StageCost
 from distill.stages.artifacts import Artifact, save_units
-from distill.stages.comparison import AnswerHeldOut, AnswerLearnt, evaluate
-from distill.stages.context import Lesson, Run, Signal, StudentTexts, Teacher, TrainedArm
+from distill.stages.comparison import AnswerHeldOut, AnswerLearnt, agreement_learnt, evaluate
+from distill.stages.context import Assistant, Folds, Lesson, Run, Signal, StudentTexts, Teacher, TrainedArm
 from distill.stages.exporting import (
     AnswerByGraph,
     ExportModel,
@@ -633,6 +633,40 @@ def test_agreement_on_what_was_learnt_is_with_what_taught_it(given: Callable[...
     for stage in (stage for stage in now.shelf.asked if isinstance(stage, AnswerLearnt)):
         assert stage.texts.splits == ("train",)
         assert stage.places == tuple(range(len(stage.texts.examples)))
+
+
+TAUGHT = np.repeat([3.0, 1.5, 0.5, -1.0], [10, 20, 20, 30])
+"""Soft labels of ``fresh`` on the 80 training texts: logits."""
+
+
+@pytest.mark.parametrize(("by", "given_by_teacher"), [("teacher", 30), ("folds", 10), ("assistant", 50)])
+def test_agreement_on_what_was_learnt_reads_soft_labels_with_the_thresholds_of_whoever_gave_them(
+    by: str, given_by_teacher: int, given: Callable[..., Given], tmp_path: Path
+) -> None:
+    def answers(stage: Any) -> dict[str, Any]:
+        return {"answers.npz": [np.array([[9.0 if i < 10 else -9.0, -9.0]], np.float32) for i in range(80)]}
+
+    now = given(answers)
+    task, part = tasks.build("multi-label-classification", ("fresh", "rotten")), now.texts.dataset.part("train")
+    said = Artifact(tmp_path / "said", "said", COST)
+    SoftLabelStore.write(said.directory / "store", part.examples, [np.array([[x, -2.0]], np.float32) for x in TAUGHT])
+    nothing = Artifact(tmp_path / "nothing", "nothing", COST)
+    mean = Folds(task.with_thresholds((2.0, -0.5)), CrossFitting(2, 0.5, 0.5, 0.5, 0.5), ())
+    signal = dataclasses.replace(
+        now.signal,
+        task=task.with_thresholds((1.0, -0.5)),
+        answers=nothing if by == "assistant" else said,
+        folds=None if by == "teacher" else mean,
+    )
+    texts = dataclasses.replace(now.texts, task=task)
+    name = "soft+assistant" if by == "assistant" else "soft"
+    first, last = (Assistant(arm_of(who, tmp_path, 0.7), "", texts, said) for who in ("first", "last"))
+    assert last.arm.results[0]["thresholds"] == [0.25, -0.5]
+    unlike = dataclasses.replace(first.arm, results=({"thresholds": [9.0, 9.0]},))
+    chain = (dataclasses.replace(first, arm=unlike, answers=nothing), last)
+    lesson = Lesson(texts, signal, None, assistants={"soft+assistant": chain})
+    arm = dataclasses.replace(arm_of(name, tmp_path, 0.8, 0.7), part=part)
+    assert agreement_learnt(now.this, lesson, arm) == pytest.approx(1 - abs(given_by_teacher - 10) / 80)
 
 
 def test_arms_of_unequal_budgets_are_not_compared(given: Callable[..., Given], tmp_path: Path) -> None:

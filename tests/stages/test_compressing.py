@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from small_runs import SmallRun, config_of, run, teacher_in
+from stopped_training import problem_of
 
 from distill.compression.rounding import rounded
 from distill.config import KlTerm, build_config
@@ -84,6 +85,12 @@ def test_the_recovery_is_the_training_of_the_chosen_arm_from_what_was_left(now: 
         assert [type(term) for term in one.objective.terms] == [KlTerm]
         assert (one.budget.steps, one.beside) == (4, None)
     assert [one.rate for one in asked] == [1e-7, 8e-3] * 2
+
+
+def test_a_recovery_that_diverges_names_its_own_settings(now: SmallRun, tmp_path: Path) -> None:
+    problem = problem_of(now.of(RecoverStudent)[0][0], tmp_path)
+    assert problem.rate_key == "compression.train.learning_rates"
+    assert problem.clip_key == "compression.train.clip"
 
 
 def test_validation_chooses_and_each_step_goes_on_from_the_best(now: SmallRun) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from little_world import review, write_bert
 from small_runs import SmallRun, config_of, run, teacher_in
+from stopped_training import problem_of
 
 from distill.config import Config, PretrainedTeacher
 from distill.errors import UserError
@@ -119,6 +120,13 @@ def test_students_learn_from_the_weighted_mean_and_it_is_the_teacher_of_the_repo
     sizes = [artifact.read("result.json")["parameters"] for artifact in (first, second)]
     assert row.parameters == sum(sizes)
     assert [tried.what.partition(":")[0] for tried in row.candidates] == ["teacher 1", "teacher 2"]
+
+
+def test_a_training_that_diverges_names_the_settings_of_its_own_teacher(now: SmallRun, tmp_path: Path) -> None:
+    problems = [problem_of(stage, tmp_path / str(i)) for i, (stage, _) in enumerate(now.of(TrainTeacher))]
+    assert [(one.rate_key, one.clip_key) for one in problems] == [
+        (f"{key}.train.learning_rates", f"{key}.train.clip") for key in ("teacher", "ensemble.teachers[0]")
+    ]
 
 
 def test_confidence_weighs_where_the_recipe_says_so(now: SmallRun) -> None:

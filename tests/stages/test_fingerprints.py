@@ -95,9 +95,8 @@ ON_DEVICE = {
 DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds", "states_gb", "place", "sharded"}
 """Names of settings that change no result, wherever they stand."""
 CHECKED_ALONE = {
-    *((TrainTeacher, name) for name in ("students", "objective", "augment", "without")),
-    (TrainStudent, "who"),
-    (RecoverStudent, "who"),
+    *((TrainTeacher, name) for name in ("students", "objective", "augment", "without", "key")),
+    *((kind, name) for kind in (TrainStudent, RecoverStudent) for name in ("who", "fixed_rate")),
 }
 """Fields that a stage only checks, or says."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from small_runs import SmallRun, config_of, run, teacher_in
+from stopped_training import CPU, problem_of
 
 import distill.config.schema
 from distill.config import Config, StaticStudent
@@ -16,6 +17,7 @@ from distill.models import load_model
 from distill.report.findings import losses_to_floors
 from distill.stages.checks import check_task
 from distill.stages.students import TrainStudent
+from distill.training.loop import diverged
 
 KL = {"terms": [{"name": "kl"}]}
 INSIDE: list[dict[str, Any]] = [{"name": "hidden"}]
@@ -56,6 +58,14 @@ def test_it_learns_from_the_teachers_soft_labels_on_all_texts_with_a_budget_of_i
         assert stage.vocabulary.identity == read.vocabulary.identity
     others = [stage for stage, _ in now.of(TrainStudent) if stage not in stages]
     assert {stage.budget.steps for stage in others} == {now.config.train.steps}
+
+
+def test_one_that_diverges_names_no_setting_of_its_rates_for_they_are_fixed(now: SmallRun, tmp_path: Path) -> None:
+    told = {}
+    for i, (stage, _) in enumerate(now.of(TrainStudent)):
+        problem = problem_of(stage, tmp_path / str(i))
+        told[stage.who] = diverged(problem, "the loss is nan", 1, CPU).partition("; ")[2]
+    assert told == {"": "lower train.learning_rates, or lower train.clip", "static floor": "lower train.clip"}
 
 
 def test_the_report_has_its_row_behind_linear_and_its_cost_and_does_not_ship_it(now: SmallRun) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from distill.errors import UserError
 from distill.models.masked import answers_at
 from distill.text import Example, Reading, train_tokenizer
 from distill.training import Problem, State, find_machine, train
+from distill.training.loop import diverged
 from distill.training.planning import Epoch
 from distill.training.pretraining import Corpus, masked_problem, masked_score
 
@@ -109,6 +111,16 @@ def test_the_first_step_minimises_the_three_losses_added_up(encoder: Reading) ->
     real = inputs["attention_mask"].bool()
     cosine = 1 - functional.cosine_similarity(of_student.hidden_states[-1][real], of_teacher.hidden_states[-1][real])
     assert result.curve[0].train_loss == pytest.approx(float(5 * kl + 2 * mlm + cosine.mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize(("teaches", "key"), [(True, "learning_rate"), (False, "teacher_learning_rate")])
+def test_a_pretraining_that_diverges_names_the_one_key_that_mends_it(encoder: Reading, teaches: bool, key: str) -> None:
+    machine = find_machine("cpu", "fp32", 1)
+    teacher = _bert(encoder) if teaches else None
+    problem = masked_problem(_bert(encoder, 1), teacher, Corpus(TEXTS, encoder, 0.3), PretrainingConfig(), 0, machine)
+    told = diverged(problem, "the loss is nan", 3, machine)
+    assert re.findall(r"student\.pretraining\.(\w+)", told) == [key]
+    assert told.endswith(f"with learning rate {getattr(PretrainingConfig(), key):g}; lower student.pretraining.{key}")
 
 
 def test_masked_tokens_are_learnt_and_the_same_seed_gives_the_same_weights(encoder: Reading) -> None:
