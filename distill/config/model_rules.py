@@ -86,6 +86,14 @@ def check_layers_student(student: LayersStudent, arms: Sequence[str], require: C
         0 < pretraining.masked < 1,
         f"student.pretraining.masked is {pretraining.masked}; it is a share of the tokens, such as 0.15",
     )
+    require(
+        pretraining.max_length >= 3,
+        f"student.pretraining.max_length is {pretraining.max_length}; give at least 3 tokens",
+    )
+    require(
+        pretraining.limit is None or pretraining.limit > 0,
+        f"student.pretraining.limit is {pretraining.limit}; give a number of texts, at least 1, or null for all",
+    )
     for key in ("temperature", "epochs", "batch_size", "learning_rate", "teacher_epochs", "teacher_learning_rate"):
         value = getattr(pretraining, key)
         require(0 < value < math.inf, f"student.pretraining.{key} is {value}; give more than 0")

@@ -16,6 +16,7 @@ from distill.config import PretrainedTeacher
 from distill.errors import UserError
 from distill.models.answers import model_inputs
 from distill.models.checkpoints import Checkpoint
+from distill.models.longest import longest_input
 from distill.models.teachers import new_in_training, unused
 from distill.progress import track
 from distill.runtime.forward import batches_by_tokens
@@ -43,6 +44,13 @@ def load_masked_lm(config: PretrainedTeacher, seed: int) -> tuple[Any, bool]:
 def has_head(checkpoint: Checkpoint) -> bool:
     """Whether it says that it was trained to find masked tokens."""
     return any(str(a).endswith("ForMaskedLM") for a in checkpoint.config().architectures or ())
+
+
+def longest_masked(config: PretrainedTeacher) -> int:
+    """Tokens of the longest text that a checkpoint reads as a masked language model. Raises UserError as
+    :func:`load_masked_lm` does."""
+    model, _ = load_masked_lm(config, 0)
+    return longest_input(model, len(model.get_input_embeddings().weight))
 
 
 def check_masked_lm(config: PretrainedTeacher, mask: str | None) -> None:

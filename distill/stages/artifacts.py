@@ -148,7 +148,7 @@ class Artifacts:
             if is_out_of_memory(error):
                 raise UserError(
                     f"{stage.what}: out of memory on this {machine.device} ({said}); take a smaller model, or lower "
-                    "train.tokens, teacher.train.tokens or data.max_length"
+                    "train.tokens, teacher.train.tokens, compression.train.tokens or data.max_length"
                 ) from error
             raise
         if machine.is_main:

@@ -18,6 +18,7 @@ from distill.errors import UserError
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Teacher, Texts
 from distill.stages.stage import Stage
+from distill.stages.texts import read_by_student, reading_of_other
 from distill.tasks import Task
 from distill.text import Example, Reading
 from distill.training.devices import Machine
@@ -43,7 +44,7 @@ class MakeTexts(Stage):
     augment: AugmentConfig
     seed: int
     mask: str | None
-    """The teacher's mask token, where something is masked and it has one."""
+    """The teacher's mask token, where something is masked and each model that reads it has that token."""
     model: Artifact | None
     """The teacher, where its embeddings say which words are near."""
     masked_lm: PretrainedTeacher | None
@@ -93,7 +94,7 @@ class MakeTexts(Stage):
             return None
         from distill.models.masked import check_masked_lm, likely_words, load_masked_lm
 
-        check_masked_lm(self.masked_lm, self.mask)
+        check_masked_lm(self.masked_lm, self.reading.special_tokens.get("mask_token"))
         model = load_masked_lm(self.masked_lm, self.seed)[0].to(machine.place).eval()
         return lambda blanks, count: likely_words(model, self.reading, blanks, count, machine.autocast, self.what)
 
@@ -109,7 +110,7 @@ def augment_texts(this: Run, texts: Texts, teacher: Teacher) -> Texts:
         MakeTexts(
             augment=asked,
             seed=this.config.data.split_seed,
-            mask=texts.reading.special_tokens.get("mask_token") if masks or likely else None,
+            mask=mask_of(this, texts) if masks or likely else None,
             model=teacher.model if near else None,
             masked_lm=checkpoint_of(this) if likely else None,
             reading=texts.reading,
@@ -137,6 +138,20 @@ def augment_texts(this: Run, texts: Texts, teacher: Teacher) -> Texts:
         notes=(*dataset.notes, note),
     )
     return dataclasses.replace(texts, dataset=more, costs=(*texts.costs, artifact.cost))
+
+
+def mask_of(this: Run, texts: Texts) -> str | None:
+    """The teacher's mask token, where the student and each further teacher, which read the same texts, have that very
+    token: to another tokenizer it would be words."""
+    mask = texts.reading.special_tokens.get("mask_token")
+    others = (reading_of_other(dataclasses.replace(this, config=one), texts.dataset) for one in this.config.others)
+    known = mask is not None and all(knows(one, mask) for one in (read_by_student(this, texts), *others))
+    return mask if known else None
+
+
+def knows(reading: Reading, token: str) -> bool:
+    """Whether it reads it, in a text, as one token."""
+    return reading.tokenizer.token_to_id(token) in reading.tokenizer.encode(token).ids
 
 
 def checkpoint_of(this: Run) -> PretrainedTeacher:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from distill.config import Config, Source, SourceTokenizer, TeacherTokenizer, TrainedTokenizer
+from distill.config import Config, PretrainedTeacher, Source, SourceTokenizer, TeacherTokenizer, TrainedTokenizer
 from distill.config.compose import folder, groups, recipe_names, recipe_path, recipe_summary, run_name, run_with_hydra
 from distill.errors import UserError
 
@@ -43,6 +43,17 @@ def test_every_choice_composes_into_its_dataclass(group: str, choice: str) -> No
     named = written.get(group, written).get("name")
     if named is not None:
         assert node.name == named
+
+
+@pytest.mark.parametrize("compression", ["none", "prune"])
+def test_every_training_of_a_language_model_has_few_tokens_a_forward_pass(compression: str) -> None:
+    """A teacher, a student and its recovery alike give logits over a whole vocabulary."""
+    (config,) = _compose("wikitext2", f"compression={compression}")
+    assert config.task.name == "language-modelling"
+    assert isinstance(config.teacher, PretrainedTeacher)
+    assert {train.tokens for train in (config.train, config.teacher.train, config.compression.train)} == {2048}
+    (other,) = _compose("quickstart", f"compression={compression}")
+    assert other.train.tokens == other.compression.train.tokens == 16384
 
 
 STANDARD_TERMS = (

@@ -44,6 +44,15 @@ from distill.errors import UserError
             r"student\.width_share is 0\.0; it is a share of the heads, above 0 and up to 1",
         ),
         (
+            {"student": {"name": "layers", "pretraining": {"max_length": 2}}},
+            r"student\.pretraining\.max_length is 2; give at least 3 tokens",
+        ),
+        (
+            {"student": {"name": "layers", "pretraining": {"limit": -3}}},
+            r"student\.pretraining\.limit is -3; give a number of texts, at least 1, or null for all",
+        ),
+        ({"student": {"name": "layers", "pretraining": {"limit": 0}}}, r"student\.pretraining\.limit is 0"),
+        (
             {
                 "student": {"name": "layers", "feed_forward_share": 0.5, "start": "checkpoint"},
                 "arms": ["linear", "hard", "pretrained"],

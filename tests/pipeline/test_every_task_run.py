@@ -180,6 +180,7 @@ def test_a_pretrained_student_stands_against_one_that_was_only_fine_tuned(
         "arms=[linear,hard,pretrained]",
         "student.count=1",
         "student.start=checkpoint",
+        "student.pretraining.max_length=64",
         f"student.vocabulary.trim={trim}",
         "measure.enabled=false",
     )

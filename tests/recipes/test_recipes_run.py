@@ -57,6 +57,7 @@ def _small(recipe: str, config: Config, miniature: list[str]) -> list[str]:
         given += ["data.train.hub=null"]
     if "pretrained" in config.arms:
         given += ["student.pretraining.texts=[]", "student.count=1", "student.pretraining.epochs=1"]
+        given += ["student.pretraining.max_length=64"]  # as far as the random teacher reads
     if recipe == "assistant":
         given += ["assistant.count=2"]
     if config.ensemble.teachers:

@@ -123,3 +123,27 @@ def test_a_teacher_that_is_taken_as_it_is_keeps_the_labels_that_no_text_has(tmp_
     assert labels("never", "cake", "coffee") == ("cake", "coffee")  # told to differ when the teacher is read
     assert labels("auto", "cake", "tea") == ("cake", "tea")
     assert labels("never") == ("rare", "tea", "cake")
+
+
+def test_pretraining_on_longer_texts_than_the_checkpoint_reads_is_refused_before_any_training(tmp_path: Path) -> None:
+    write_bert(tmp_path / "encoder", ["some words"])  # of 64 positions
+
+    def look(max_length: int, arm: str) -> None:
+        config = build_config(
+            {
+                "name": "small",
+                "recipe": "small",
+                "data": {},
+                "teacher": {"name": "pretrained", "source": {"path": str(tmp_path / "encoder")}},
+                "student": {"name": "layers", "start": "checkpoint", "pretraining": {"max_length": max_length}},
+                "arms": ["linear", "hard", arm],
+                "outputs": str(tmp_path / "outputs"),
+                "precision": "fp32",
+            }
+        )
+        look_at_teacher(open_run(config))
+
+    look(64, "pretrained")
+    look(65, "soft")  # which is not pretrained
+    with pytest.raises(UserError, match=r"student\.pretraining\.max_length is 65, but .* reads at most 64 tokens"):
+        look(65, "pretrained")

@@ -179,7 +179,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
     }
     made: list[Stage] = [
         MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, "text-classification", training),
-        LookAtCheckpoint(source("tokenizer"), False, "text-classification", student),
+        LookAtCheckpoint(source("tokenizer"), False, "text-classification", student, False),
         MakeVocabulary(Vocabulary(True), reading, training, validation),
         ReadTexts(reading, task, training),
         MakeTexts(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,15 @@ from little_world import word_pieces, write_masked_bert
 from small_runs import SmallRun, config_of, run, teacher_in
 
 from distill import tasks
-from distill.config import AugmentConfig, MaskedLmStep, PretrainedTeacher, Source, WordStep, build_config
+from distill.config import (
+    AugmentConfig,
+    MaskedLmStep,
+    PretrainedTeacher,
+    Source,
+    TeacherTokenizer,
+    WordStep,
+    build_config,
+)
 from distill.config.compose import choices_of, run_with_hydra
 from distill.config.schema import Config
 from distill.data import Dataset
@@ -21,14 +30,15 @@ from distill.data.variants import content_of
 from distill.data.word_methods import Blank
 from distill.errors import UserError
 from distill.results import Figure, StageCost
-from distill.stages.artifacts import Artifact
+from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.augmentation import MakeTexts, augment_texts
 from distill.stages.checks import check_task
 from distill.stages.context import Run, Teacher, Texts
 from distill.stages.signal import LabelTexts
+from distill.stages.stage import Stage
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
-from distill.stages.texts import read_data
+from distill.stages.texts import make_reading, read_data
 from distill.tasks import Task
 from distill.text import Example, Reading
 from distill.training.devices import Machine
@@ -241,6 +251,56 @@ def test_a_mask_that_was_put_in_is_not_replaced_by_a_near_word(tmp_path: Path, m
     assert set(dataclasses.replace(stage, mask="<mask>").near()) == {"a", "film", "of"}
 
 
+def of_another_mask(encoder: Path, folder: Path) -> Path:
+    """The same checkpoint with ``<mask>`` in the place of ``[MASK]``."""
+    shutil.copytree(encoder, folder)
+    for file in folder.glob("tokenizer*.json"):
+        file.write_text(file.read_text(encoding="utf-8").replace("[MASK]", "<mask>"), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("reads", "mask"),
+    [
+        ("the student its own", "[MASK]"),
+        ("the student another", None),
+        ("a teacher the same", "[MASK]"),
+        ("a teacher another", None),
+        ("the first teacher another", "<mask>"),
+    ],
+)
+def test_a_mask_is_put_in_where_each_tokenizer_that_reads_it_has_it(
+    reads: str, mask: str | None, reviews: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = of_another_mask(encoder, tmp_path / "other")
+    changes: dict[str, Any] = {"teacher": teacher_in(encoder), "student": {"name": "recurrent"}}
+    if reads == "the student its own":
+        changes["tokenizer"] = {"name": "trained", "vocabulary_size": 300}
+    if reads == "the student another":
+        changes["tokenizer"] = {"name": "source", "source": {"path": str(other / "tokenizer.json")}}
+    if reads.startswith("a teacher"):
+        further = encoder if reads == "a teacher the same" else other
+        changes["ensemble"] = {"teachers": [{"name": "pretrained", "source": {"path": str(further)}}]}
+    if reads == "the first teacher another":
+        changes["teacher"] = teacher_in(other)
+    this = Run(config_of(reviews, tmp_path, "test A", augment={"steps": [{"name": "mask"}]}, **changes), CPU)
+    dataset = read_data(this)
+    reading = make_reading(this, dataset, TeacherTokenizer("teacher"))
+    texts = Texts(dataset, tasks.build("text-classification", dataset.labels), reading)
+    asked, get = list[MakeTexts](), Artifacts.get
+
+    def stopped(self: Artifacts, stage: Stage) -> Artifact:
+        if isinstance(stage, MakeTexts):
+            asked.append(stage)
+            raise InterruptedError
+        return get(self, stage)
+
+    monkeypatch.setattr(Artifacts, "get", stopped)
+    with pytest.raises(InterruptedError):
+        augment_texts(this, texts, Teacher(None, (), {}, ()))
+    assert [stage.mask for stage in asked] == [mask]
+
+
 @pytest.fixture
 def of_masked_words(tmp_path: Path) -> MakeTexts:
     """Asks a checkpoint with a random head; of pairs that are questions."""
@@ -320,10 +380,11 @@ def test_a_checkpoint_without_the_head_is_refused_before_the_teacher_is_trained(
         r"augment\.steps has 'masked_lm', .* but it has no head for that \(it is BertModel\); choose augment=words"
     )
     bare = PretrainedTeacher("pretrained", Source(path=str(encoder)))
+    without = Reading(of_masked_words.reading.tokenizer, 24)
     with pytest.raises(UserError, match=refused):
         dataclasses.replace(of_masked_words, masked_lm=bare).compute(tmp_path, CPU)
     with pytest.raises(UserError, match="its tokenizer has no mask token; choose augment=words"):
-        dataclasses.replace(of_masked_words, mask=None).compute(tmp_path, CPU)
+        dataclasses.replace(of_masked_words, reading=without).compute(tmp_path, CPU)
     changes = {"augment": FILL["augment"], "student": {"name": "recurrent"}, "teacher": teacher_in(encoder)}
     monkeypatch.setattr(TrainTeacher, "start", lambda self: pytest.fail("the teacher was read"))
     with pytest.raises(UserError, match=refused):
