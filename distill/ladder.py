@@ -75,12 +75,12 @@ def ladder(layers: int) -> dict[str, tuple[str, ...]]:
 def layers_of(config: Config) -> int:
     """Of the teacher; 0 where it is no checkpoint, or has none."""
     from distill.models.checkpoints import Checkpoint
-    from distill.tasks import TASKS
+    from distill.tasks import find
 
     if not isinstance(config.teacher, PretrainedTeacher):
         return 0
     checkpoint = Checkpoint.of(config.teacher.source, config.teacher.trust_remote_code)
-    return int(getattr(checkpoint.config(TASKS[config.task.name]), "num_hidden_layers", 0))
+    return int(getattr(checkpoint.config(find(config.task.name)), "num_hidden_layers", 0))
 
 
 def search(config_of: Callable[[Sequence[str]], Config]) -> tuple[Search, Outcome]:

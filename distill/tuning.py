@@ -31,6 +31,7 @@ from distill.stages.checks import check_choices, check_task, sources_of
 from distill.stages.context import open_run
 from distill.stages.stage import identity
 from distill.stages.texts import read_data
+from distill.tasks import find
 from distill.training.devices import processes_of_run
 from distill.training.shards import claimed
 
@@ -61,7 +62,7 @@ def tune(config_of: Callable[[Sequence[str]], Config], trials: int) -> tuple[Sea
         while (before := len(settled(study))) < trials:
             study.sampler = sampler(base.seeds[0], before)
             trial = study.ask()
-            sets = space(trial, tried, layers)
+            sets = space(trial, tried, layers, narrow=not find(base.task.name).label_free)
             trial.set_user_attr("sets", sets)
             name = f"trial {before + 1}"  # in the study it has another number, where one before it was stopped
             say(f"{name} of {trials}: {' '.join(sets)}")
@@ -188,8 +189,9 @@ def kinds(config_of: Callable[[Sequence[str]], Config], layers: int) -> list[str
     return found
 
 
-def space(trial: "Trial", tried: Sequence[str], layers: int) -> list[str]:
-    """The overrides of a trial of these kinds, for a teacher of so many layers."""
+def space(trial: "Trial", tried: Sequence[str], layers: int, narrow: bool) -> list[str]:
+    """The overrides of a trial of these kinds, for a teacher of so many layers. ``narrow``: whether layers may be
+    narrower than the teacher's, for which there have to be labels."""
     kind = trial.suggest_categorical("student", tried)
 
     def one_of(key: str, *values: float) -> str:
@@ -200,8 +202,8 @@ def space(trial: "Trial", tried: Sequence[str], layers: int) -> list[str]:
 
     if kind == "layers":
         count = f"student.count={trial.suggest_int('layers.count', 1, layers)}"
-        shares = one_of("width_share", 0.5, 0.75, 1.0), one_of("feed_forward_share", 0.25, 0.5, 1.0)
-        return ["student=layers", count, *shares, rate(1e-4, 1e-3)]
+        shares = {"width_share": (0.5, 0.75, 1.0), "feed_forward_share": (0.25, 0.5, 1.0)} if narrow else {}
+        return ["student=layers", count, *(one_of(key, *values) for key, values in shares.items()), rate(1e-4, 1e-3)]
     sizes = one_of("architecture.embedding_size", 32, 64, 128, 256), one_of("architecture.hidden_size", 64, 128, 256)
     return [f"student={kind}", *sizes, rate(5e-4, 5e-3)]
 

@@ -19,7 +19,7 @@ from distill.config.compose import run_with_hydra
 from distill.errors import UserError
 from distill.evaluation.choice import front
 from distill.results import Search, from_json
-from distill.tuning import kinds, tune
+from distill.tuning import kinds, space, tune
 
 pytest.importorskip("optuna")
 pytestmark = pytest.mark.usefixtures("measured_here", "plots_stay_undrawn")
@@ -172,6 +172,17 @@ def test_students_that_a_task_cannot_have_are_not_tried(recipe: str) -> None:
     assert kinds(config_of, 6) == ["layers", *of_task]
 
 
+@pytest.mark.parametrize(("narrow", "shares"), [(True, 2), (False, 0)])
+def test_layers_are_narrowed_where_there_are_labels_to_tell_what_matters(narrow: bool, shares: int) -> None:
+    from optuna.trial import FixedTrial
+
+    drawn = {"student": "layers", "layers.count": 2, "layers.learning_rate": 5e-4}
+    drawn |= {"layers.width_share": 0.5, "layers.feed_forward_share": 0.5}
+    sets = space(FixedTrial(drawn), ["layers"], 6, narrow)
+    assert sum("_share=" in one for one in sets) == shares
+    assert sets[:2] == ["student=layers", "student.count=2"]
+
+
 def test_trials_are_of_students_that_the_task_can_have(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = refused(monkeypatch)
     task = ["task=language_modelling", "data.label=label", "--trials", "12"]
@@ -211,6 +222,7 @@ def test_rates_of_others_than_the_students_hold_for_every_trial(
         (["++train.learning_rates=[1e-3]"], "kinds, sizes and learning rates of students"),
         (["train={steps: 8, learning_rates: [1e-3]}"], "kinds, sizes and learning rates of students"),
         (["measure.enabled=false"], "measure.enabled is false, but a search minimises latency"),
+        (["task.name=token-clasification"], "unknown task 'token-clasification'; did you mean"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(
