@@ -9,6 +9,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from distill.runtime.forward import Forward
 from distill.stages.artifacts import Artifact
 from distill.stages.stage import Stage
@@ -19,6 +22,8 @@ from distill.training.devices import Machine
 
 SHARD = 2**15
 """Texts that are labelled before they are kept, and that one of several processes takes at a time."""
+SHARD_TOKENS = 2**20
+"""Tokens of these texts, where each has a soft label over a vocabulary: 273 MB of :func:`most_likely`'s numbers."""
 
 Ask = Callable[[Sequence[Encoded], Path, str], list[Logits]]
 """What a model says of texts, [U, C] each, as it is told what they are; what it said is kept in a folder meanwhile."""
@@ -111,6 +116,17 @@ def asker(
             return units
 
         yield ask
+
+
+def cut_by_tokens(shard: slice, tokens: NDArray[np.int64]) -> Iterator[slice]:
+    """Neighbouring texts of a shard, of :data:`SHARD_TOKENS` tokens at most, or one text. ``tokens``: [N], of every
+    text, those of other shards too."""
+    start, until = shard.start, np.cumsum(tokens[shard])
+    while until[-1] > SHARD_TOKENS and len(until) > 1:
+        fit = max(1, int(np.searchsorted(until, SHARD_TOKENS, side="right")))
+        yield slice(start, start + fit)
+        start, until = start + fit, until[fit:] - until[fit - 1]
+    yield slice(start, shard.stop)
 
 
 def keep_folder(aside: Path, folder: Path) -> None:

@@ -19,7 +19,7 @@ from distill.report.legend import metric_title
 from distill.results import scale_of
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Run, Signal, Teacher, Texts, Written, open_store, units_of
-from distill.stages.sharding import SHARD, InShards, asker
+from distill.stages.sharding import SHARD, InShards, asker, cut_by_tokens
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
@@ -71,10 +71,16 @@ class LabelTexts(InShards):
         return list(self.slices(machine))
 
     def slices(self, machine: Machine) -> dict[str, slice]:
-        """By name: at most :data:`SHARD` texts, and a shard for every process at least."""
-        count = len(self.texts.encoded)
+        """By name: at most :data:`SHARD` texts, and a shard for every process at least. Where students learn from soft
+        labels of tokens, these are what a shard is measured by, too."""
+        encoded = self.texts.encoded
+        count = len(encoded)
         size = math.ceil(count / max(math.ceil(count / SHARD), machine.processes)) or 1
-        return {f"{start:012}-{size}.npz": slice(start, start + size) for start in range(0, count, size)}
+        shards = [slice(start, start + size) for start in range(0, count, size)]
+        if self.task.writes and self.to_learn:
+            tokens = encoded.predicted
+            shards = [part for shard in shards for part in cut_by_tokens(shard, tokens)]
+        return {f"{shard.start:012}-{shard.stop - shard.start}.npz": shard for shard in shards}
 
     @contextmanager
     def maker(self, work: Path, machine: Machine) -> Iterator[Callable[[str], None]]:

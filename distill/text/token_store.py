@@ -139,6 +139,13 @@ class TokenStore(Sequence[Encoded]):
         return found
 
     @property
+    def predicted(self) -> NDArray[np.int64]:
+        """[N], the tokens of what is to be written, or of all rows where nothing is."""
+        until = self._arrays["targets_until" if len(self._arrays["target_ids"]) else "tokens_until"]
+        found: NDArray[np.int64] = np.diff(until[self._arrays["rows_until"]])
+        return found
+
+    @property
     def first_lengths(self) -> NDArray[np.int32]:
         """[N], the tokens of the first row of each example, found in little more memory than that."""
         found = np.empty(len(self), dtype=np.int32)

@@ -8,10 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from little_world import review
+from sharded_labels import CLASSES, WRITES, stage_of, write_teachers
 from tokenizers import Tokenizer
 
 from distill import tasks
@@ -20,15 +22,17 @@ from distill.data import Dataset
 from distill.measure import EnergyMeter
 from distill.models import build_transformer, save_model
 from distill.results import Figure, StageCost
-from distill.stages import signal
+from distill.stages import sharding, signal
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.signal import LabelTexts
 from distill.stages.tokens import ReadTexts, Tokens
-from distill.text import Example, Reading
+from distill.tasks import Task
+from distill.text import Encoded, Example, Reading, TokenStore
 from distill.training.devices import Machine
 
 CPU = Machine("cpu", "fp32", "as asked for", 1)
 TASK = tasks.build("text-classification", ("fresh", "rotten"))
+TEXT_TO_TEXT = tasks.build("text-to-text", ())
 FILES = ("logits.npy", "keys.npy", "offsets.npy")
 Label = Callable[[Path], Artifact]
 FORK = multiprocessing.get_context("fork")
@@ -149,3 +153,70 @@ def test_labels_that_were_stored_are_not_asked_for_again(
     for file in FILES:
         assert (found / "store" / file).read_bytes() == (alone / "store" / file).read_bytes()
     assert sorted(path.name for path in found.iterdir()) == ["done.json", "store"]
+
+
+def ids(count: int) -> np.ndarray:
+    return np.arange(count, dtype=np.int64)
+
+
+def slices_of(folder: Path, task: Task, lengths: list[tuple[int, int]], to_learn: bool = True) -> list[tuple[int, int]]:
+    """First and last text of each shard, by its name; of texts with so many tokens to read and to write."""
+    examples = tuple(Example(str(i)) for i in range(len(lengths)))
+    part = Dataset(examples, (), (), (), (), {}, "", "", ()).part("train")
+    read = (Encoded(ids(n), ids(n), ids(0), False, target_ids=ids(written)) for n, written in lengths)
+    TokenStore.write(folder / "tokens", read)
+    artifact = Artifact(folder, "texts", StageCost("", 0.0, Figure(0.0, "J", "estimated", "")))
+    reading: Any = None
+    stage = LabelTexts(artifact, reading, task, Tokens(part, artifact), to_learn)
+    found = stage.slices(CPU)
+    for name, own in found.items():
+        assert name == f"{own.start:012}-{own.stop - own.start}.npz"
+    return [(own.start, min(own.stop, len(lengths))) for own in found.values()]
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_shard_of_tokens_ends_where_it_has_enough_of_them(
+    writes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "SHARD", 4)
+    monkeypatch.setattr(sharding, "SHARD_TOKENS", 10)
+    tokens = [3, 3, 4, 2, 4, 7, 3, 1, 30, 30, 2, 2, 10, 10]
+    lengths = [(1, n) if writes else (n, 0) for n in tokens]
+    task = TEXT_TO_TEXT if writes else WRITES
+    found = slices_of(tmp_path / "tokens", task, lengths)
+    assert found == [(0, 3), (3, 4), (4, 5), (5, 7), (7, 8), (8, 9), (9, 10), (10, 12), (12, 13), (13, 14)]
+    by_texts = [(0, 4), (4, 8), (8, 12), (12, 14)]
+    assert slices_of(tmp_path / "short", task, [(1, 1)] * 14) == by_texts
+    assert slices_of(tmp_path / "three numbers a token", task, lengths, to_learn=False) == by_texts
+    assert slices_of(tmp_path / "one answer a text", CLASSES, lengths) == by_texts
+
+
+def test_shards_of_tokens_make_the_store_that_all_texts_together_make_also_where_a_run_is_killed(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_teachers(tmp_path, Tokenizer.from_file(str(encoder / "tokenizer.json")))
+
+    def label(folder: Path) -> dict[str, np.ndarray]:
+        artifacts = Artifacts(folder, CPU, lambda: EnergyMeter("cpu", 1.0))
+        store = artifacts.get(stage_of(tmp_path, artifacts, "a language model", False)).directory / "store"
+        return {name: np.load(store / name) for name in FILES}
+
+    whole = label(tmp_path / "whole")
+    monkeypatch.setattr(sharding, "SHARD_TOKENS", 30)
+    alone = label(tmp_path / "alone")
+    for name in FILES[1:]:
+        np.testing.assert_array_equal(alone[name], whole[name])
+    assert alone["logits.npy"].shape[1] == 65
+    np.testing.assert_allclose(alone["logits.npy"], whole["logits.npy"], atol=1e-5)
+    logged(monkeypatch, tmp_path / "log", dies_at=3)
+    runs = [FORK.Process(target=label, args=(tmp_path / "both",)) for _ in range(2)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(120)
+    assert sorted(run.exitcode or 0 for run in runs) == [-signals.SIGKILL, 0]
+    done = Counter(line.split()[0] for line in (tmp_path / "log").read_text().splitlines())
+    assert sorted(done.values()) == [1, 1, 1, 2]
+    found = label(tmp_path / "both")
+    for name in FILES:
+        np.testing.assert_array_equal(found[name], alone[name])

@@ -113,6 +113,8 @@ def test_pieces_are_counted_where_they_are_to_be_predicted(name: str, reading: R
     found = TokenStore(tmp_path).counts(200)
     assert found.tolist() == [int((np.concatenate(rows) == piece).sum()) for piece in range(200)]
     assert found.sum() > 100
+    own = [[len(row.target_ids if name == "text-to-text" else row.input_ids) for row in (e, *e.more)] for e in encoded]
+    assert TokenStore(tmp_path).predicted.tolist() == [sum(lengths) for lengths in own]
 
 
 def test_an_empty_store_has_no_examples(tmp_path: Path) -> None:
