@@ -101,7 +101,7 @@ class DataConfig:
     transfer_choice: Literal["random", "close", "unsure"] = "random"
     """Which, where there are more than ``transfer_limit``: any; those nearest to the labelled training texts by the
     cosine of their TF-IDF vectors; or those whose answer the teacher is surer of than a first student, which was
-    trained on the labelled texts alone."""
+    trained on the labelled texts alone. The latter two need a limit of at least 1."""
     recombined: int = 0
     """This many further pairs without labels are made of the texts of the training pairs; ``transfer_limit`` does not
     count them."""

@@ -43,6 +43,8 @@ class Dataset:
     """Those of them that were made of a text with a label, with this label."""
     stream: "Stream | None" = None
     """Further texts without labels, which are read shard by shard."""
+    recombined: tuple[Example, ...] = ()
+    """Those texts of transfer that are pairs made of the training pairs."""
 
     @cached_property
     def digests(self) -> dict[str, str]:

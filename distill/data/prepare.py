@@ -72,6 +72,7 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
         notes=tuple(load.notes),
         out_of_scope=tuple(out_of_scope),
         warnings=_look_alikes(labels),
+        recombined=tuple(made),
     )
 
 

@@ -23,29 +23,31 @@ def choose_transfer(this: Run, texts: Texts, signal: Signal) -> Texts:
     most: those whose answer the teacher is surer of than it is.
 
     The first student is the recipe's own, trained on the soft labels of the labelled texts with the first seed. The
-    teacher labels all texts, of which students then learn on the chosen ones.
+    teacher labels all texts, of which students then learn on the chosen ones; on the pairs that were made of training
+    pairs, which the limit does not count, in any case.
     """
-    transfer, limit = texts.dataset.transfer, this.config.data.transfer_limit
-    if this.config.data.transfer_choice != "unsure" or limit is None or limit >= len(transfer):
+    made, limit = set(texts.dataset.recombined), this.config.data.transfer_limit
+    pool = tuple(e for e in texts.dataset.transfer if e not in made)
+    if this.config.data.transfer_choice != "unsure" or limit is None or limit >= len(pool):
         return texts
     aside = dataclasses.replace(this, config=dataclasses.replace(this.config, seeds=this.config.seeds[:1]))
     own = prepare_student(aside, texts, None)
     vectors, importance = make_vectors(aside, own, signal), rank_parts(aside, texts, signal)
     trained = train_arm(aside, Lesson(own, signal, None, vectors=vectors, importance=importance), "soft", WHO)
-    tokens = tokens_of(aside, own, own.dataset.part("transfer"))
+    tokens = tokens_of(aside, own, dataclasses.replace(own.dataset, transfer=pool).part("transfer"))
     asked = this.artifacts.get(LabelTexts(trained.models[0], own.reading, own.task, tokens, to_learn=True))
     assert signal.answers is not None
-    teacher, student = (units_of(open_store(one), transfer) for one in (signal.answers, asked))
+    teacher, student = (units_of(open_store(one), pool) for one in (signal.answers, asked))
     lack = lacking(texts.task, teacher, student)
     chosen = set(np.argsort(-lack, kind="stable")[:limit].tolist())
     note = (
-        f"transfer: {limit} of {len(transfer)} texts without labels used, those whose answer the teacher is surer of "
+        f"transfer: {limit} of {len(pool)} texts without labels used, those whose answer the teacher is surer of "
         f"than a student of the labelled texts: by {100 * lack[sorted(chosen)].mean():.0f} points on average, by "
         f"{100 * lack.mean():.0f} over all"
     )
     dataset = dataclasses.replace(
         texts.dataset,
-        transfer=tuple(e for index, e in enumerate(transfer) if index in chosen),
+        transfer=(*(e for index, e in enumerate(pool) if index in chosen), *texts.dataset.recombined),
         notes=(*texts.dataset.notes, note),
     )
     costs = (*texts.costs, *trained.costs, dataclasses.replace(asked.cost, stage=f"what the {WHO} says of all texts"))

@@ -142,6 +142,13 @@ def check_choice_of_texts(config: Config, task: type[Task]) -> None:
             f"data.transfer_choice is 'unsure', but no arm of {list(config.arms)} learns on texts without labels; add "
             "'soft+transfer', or set it to random"
         )
+    limit = config.data.transfer_limit
+    if limit is None or limit < 1:
+        given = "null" if limit is None else limit
+        raise UserError(
+            f"data.transfer_choice is '{choice}', which chooses data.transfer_limit texts, but that is {given}; give "
+            "at least 1, or set data.transfer_choice to random"
+        )
 
 
 def check_stream(config: Config, task: type[Task]) -> None:

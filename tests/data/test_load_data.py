@@ -351,6 +351,7 @@ def test_recombined_pairs_are_new_near_and_of_training_texts_alone(tmp_path):
     data = load_data(dataclasses.replace(config, recombined=200, labelled=50), task)
     made = data.transfer[10:]
     assert len(made) == 200
+    assert data.recombined == made
     assert all(e.label is None for e in data.transfer)
     old = {text for e in plain.train for text in (e.text, e.pair)}
     assert {text for e in made for text in (e.text, e.pair)} <= old - {"text 0 word0"}  # stands in a held-out pair

@@ -192,6 +192,15 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             {"data": {"train": {"path": "x"}, "label": None, "transfer_choice": "close"}},
             r"data\.transfer_choice is 'close', but no training text has a label",
         ),
+        *(
+            (
+                "text-classification",
+                {"data": {"train": {"path": "x"}, "transfer_choice": choice, "transfer_limit": limit}},
+                rf"data\.transfer_choice is '{choice}', .* data\.transfer_limit texts, but that is {said}; give",
+            )
+            for choice in ("close", "unsure")
+            for limit, said in ((None, "null"), (0, "0"))
+        ),
         (
             "multi-label-classification",
             {"teacher": {"name": "probabilities", "source": {"path": "x"}}},

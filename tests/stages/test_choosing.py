@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,21 @@ import torch
 from small_runs import SmallRun, config_of, run, teacher_in
 
 from distill.config import Config
+from distill.data import Dataset
 from distill.errors import UserError
 from distill.models import load_model
+from distill.results import Figure, StageCost
+from distill.stages import choosing
+from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.checks import check_task
 from distill.stages.choosing import WHO, lacking
+from distill.stages.context import Run, StudentTexts, Texts
 from distill.stages.signal import LabelTexts
 from distill.stages.students import TrainStudent
+from distill.stages.tokens import Tokens
 from distill.tasks import build
+from distill.text import Example, Reading
+from distill.training.devices import Machine
 
 LIMIT = 15
 MSE = {"terms": [{"name": "mse"}]}
@@ -99,6 +108,49 @@ def test_with_fewer_texts_than_the_limit_nothing_is_chosen(reviews: Path, encode
     done = run(limited(recipe(reviews, encoder, tmp_path, seeds=[0]), 40))
     assert done.values["choose_transfer"].dataset.transfer == done.values["read_data"].transfer
     assert not [stage for stage, _ in done.of(TrainStudent) if stage.who == WHO]
+
+
+def test_pairs_that_were_made_are_learnt_on_beside_the_chosen_texts(
+    reviews: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 30 texts 5 are chosen, and 4 made pairs are kept, all of which the first student lacks more than the texts."""
+    texts = [Example(f"text {i}", f"other {i}") for i in range(30)]
+    made = tuple(Example(f"text {i}", f"other {i + 1}") for i in range(4))
+    dataset = Dataset((), (*texts, *made), (), (), ("a", "b"), {}, "", "", (), recombined=made)
+    task, reading = build("text-classification", dataset.labels), Reading.from_file(encoder / "tokenizer.json", 24)
+    cost = StageCost("asked", 1.0, Figure(None, "J", "unavailable", ""), False)
+    asked: list[LabelTexts] = []
+
+    def get(artifacts: Any, stage: LabelTexts) -> Artifact:
+        asked.append(stage)
+        return Artifact(tmp_path, "student", cost)
+
+    def units(store: str, examples: tuple[Example, ...]) -> list[Any]:
+        sure = {e: float(i) for i, e in enumerate((*texts, *made))}
+        return [np.array([[0.0, sure[e] if store == "teacher" else 0.0]]) for e in examples]
+
+    own = StudentTexts(dataset, task, reading, Artifact(tmp_path, "vocabulary", cost), True)
+    trained = SimpleNamespace(models=[Artifact(tmp_path, "first", cost)], costs=())
+    for name, stand_in in (
+        ("prepare_student", lambda *_: own),
+        ("make_vectors", lambda *_: None),
+        ("rank_parts", lambda *_: None),
+        ("train_arm", lambda *_: trained),
+        ("tokens_of", lambda this, own, part: Tokens(part, Artifact(tmp_path, "tokens", cost))),
+        ("open_store", lambda artifact: artifact.identity),
+        ("units_of", units),
+    ):
+        monkeypatch.setattr(choosing, name, stand_in)
+    monkeypatch.setattr(Artifacts, "get", get)
+    config = limited(recipe(reviews, encoder, tmp_path), 5)
+    signal: Any = SimpleNamespace(answers=Artifact(tmp_path, "teacher", cost))
+    this = Run(config, Machine("cpu", "fp32", "as asked for", 1))
+    left = choosing.choose_transfer(this, Texts(dataset, task, reading), signal).dataset
+    assert left.transfer == (*texts[-5:], *made)
+    assert "transfer: 5 of 30 texts without labels used" in left.notes[0]
+    assert asked[0].texts.examples == tuple(texts)
+    everything = dataclasses.replace(this, config=limited(config, 30))
+    assert choosing.choose_transfer(everything, Texts(dataset, task, reading), signal).dataset is dataset
 
 
 def test_lack_is_of_the_answer_and_of_each_label_where_several_may_hold() -> None:
