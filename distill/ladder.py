@@ -242,5 +242,5 @@ def rungs_of(short: Sequence[Trained], full: Sequence[Trained], limits: Mapping[
         if hoped is not None and hoped.drop.value > NO_DROP:
             gains = scale_of(one.report.metric).gains
             at_best += f", {gains.read(max(0.0, hoped.drop.value) / 100):.1f} {gains.steps} lost"
-        steps = one.arm.budget
+        steps = steps_of(brief(one.config))
         yield Rung(one.rung, "short", f"cut off after {steps} steps: at best {at_best}", one.offers, one.seconds)
