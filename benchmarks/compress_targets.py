@@ -18,9 +18,11 @@ from runs import table
 
 from distill import commands
 from distill.cli import OF_TORCH, make_parser
+from distill.errors import UserError
 from distill.evaluation.choice import choose
 from distill.ladder import Trained, ladder, layers_of, rung_of, search, teachers_of
 from distill.pipeline import run
+from distill.progress import say
 from distill.results import Search, TargetResult, scale_of, to_json
 
 RESULTS = Path(__file__).parent / "results" / "compress_targets"
@@ -41,8 +43,11 @@ def every_rung(given: Any) -> list[Trained]:
     config_of = commands.rungs_of(given)
     base, found = config_of(()), []
     for name, sets in ladder(layers_of(base)).items():
-        config = rung_of(config_of(sets), name, str(Path(base.outputs) / base.name / "bundles"))
-        found.append(Trained(name, config, run(config).report))
+        try:
+            config = rung_of(config_of(sets), name, str(Path(base.outputs) / base.name / "bundles"))
+            found.append(Trained(name, config, run(config).report))
+        except UserError as error:  # as in a search: a rung that this teacher or task does not have
+            say(f"{name}: left out ({error})")
     return found
 
 

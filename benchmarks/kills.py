@@ -250,7 +250,7 @@ def keep_all_the_time() -> None:
     """What is kept from time to time, so that a run need not begin again, is kept at once and in small parts; what
     takes long and leaves nothing that a kill could hurt is cut short."""
     from distill.measure import launch
-    from distill.report import plots
+    from distill.report import plots, tradeoffs
     from distill.stages import costs
     from distill.stages import signal as labelling
     from distill.training import state
@@ -258,7 +258,8 @@ def keep_all_the_time() -> None:
     costs.RECORD_SECONDS, labelling.TOGETHER, state.ANSWERS_SECONDS = 0.05, 16, -1.0
     labelling.SHARD = 64
     launch._work = measured_here
-    plots._svg = lambda canvas, title: "<svg></svg>"
+    for module in (plots, tradeoffs):
+        module.as_svg = lambda canvas, title: "<svg></svg>"
 
 
 def measured_here(specification: Any) -> str:

@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import json
 import math
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -86,12 +85,10 @@ def show_as_it_comes(bundle: Any, where: str, line: bytes, as_json: bool) -> Non
     print(flush=True)
 
 
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Control characters other than tab and newline."""
-
-
 def shown(text: str) -> str:
     """As stdout may have it: a terminal would obey the control characters that a model writes."""
+    from distill.formatting import CONTROLS
+
     return CONTROLS.sub("\ufffd", text) if sys.stdout.isatty() else text
 
 

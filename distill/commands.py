@@ -252,7 +252,7 @@ def export(options: argparse.Namespace) -> int:
     try:
         values = json.loads((run / "config.json").read_text(encoding="utf-8"))
         config = build_config(values)
-    except (ValueError, UserError) as error:
+    except (ValueError, RecursionError, UserError) as error:
         raise UserError(f"{run / 'config.json'} is damaged, or of another version of distill: {error}") from error
     if getattr(config.teacher, "trust_remote_code", False):  # the folder of a run is data, too
         raise UserError(
@@ -282,7 +282,7 @@ def report(options: argparse.Namespace) -> int:
             raise UserError(f"{run} has no report.json; give the folder of a run (outputs/NAME) or of a bundle")
         try:
             reports.append(from_json(Report, path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{path} is damaged, or of another version of distill: {error}") from error
         if not (run / "bundle.json").is_file():
             try:

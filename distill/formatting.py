@@ -1,9 +1,12 @@
 """Numbers as people read them. What is missing, NaN or infinite is a dash, never 0."""
 
 import math
+import re
 
 from distill.results import PERCENT, Estimate, Figure, Scale
 
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters other than tab and newline, which a terminal would obey."""
 DASH = "–"
 MINUS = "−"
 NOTHING = 1e-9

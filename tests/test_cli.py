@@ -528,7 +528,7 @@ def test_commands_answer_bad_arguments(
     assert told.out == ""
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"name": 3}'])
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"name": 3}', "[" * 200_000])
 def test_damaged_run_is_named(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("config.json", "report.json"):
         (tmp_path / name).write_text(content)

@@ -108,7 +108,7 @@ def check_choice(item: Any, name: str, groups: Mapping[str, Sequence[str]]) -> N
 def check_values(value: Any, name: str) -> None:
     """Raises UserError for a text with ``${``, by which OmegaConf puts something else in its place, and for a whole
     number that no message could show."""
-    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    for one in (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ():
         check_values(one, name)
     if isinstance(value, str) and "${" in value:
         raise UserError(

@@ -1,5 +1,6 @@
 """Translations as they are handed out: two text files, line i of one belongs to line i of the other."""
 
+import os
 from pathlib import Path
 
 from distill.config.data import Source
@@ -45,7 +46,7 @@ def read_parallel(source: Source, name: str) -> list[Row]:
 def _folder_or_beginning(source: Source) -> Path:
     if source.wheel:
         return locate(source)
-    path = Path(source.path or "").expanduser()
+    path = Path(os.path.expanduser(source.path or ""))
     if path.is_file():
         raise UserError(
             f"{path} is one file; with suffixes, path is the folder of two, or what stands before"

@@ -263,6 +263,13 @@ def ships_student(report: Report) -> bool:
     return any(v.model == "student" and v.shipped for v in report.variants)
 
 
+def mark_of_student(report: Report) -> str:
+    """What became of the best student."""
+    if not ships_student(report):
+        return "not shipped"
+    return "compressed" if report.compression else "exported"
+
+
 def losses_to_floors(report: Report) -> tuple[str, ...]:
     """One sentence for each floor on test that what is shipped scores below: a cascade, or else the exported arm and
     files."""

@@ -83,7 +83,7 @@ def render_html(report: Report) -> str:
         labelled=report.metric != findings.AGREEMENT,
         shipped=findings.shipped_variant(report),
         bundle=findings.bundle_in_words(report) if findings.shipped_variant(report) else "",
-        mark=mark_of_student(report),
+        mark=findings.mark_of_student(report),
         exported_arm=findings.arm_named(report, report.exported_arm),
         exported_seed=findings.exported_seed(report),
         fell=findings.fell,
@@ -155,13 +155,6 @@ def quantities_of(report: Report) -> list[Quantity]:
     """Those of :data:`QUANTITIES`, with the length that they are about."""
     longest = min(128, report.data.max_length or 128)
     return [(name.format(longest=longest), what, read) for name, what, read in QUANTITIES]
-
-
-def mark_of_student(report: Report) -> str:
-    """What became of the best student."""
-    if not findings.ships_student(report):
-        return "not shipped"
-    return "compressed" if report.compression else "exported"
 
 
 def _tiles(report: Report) -> list[Tile]:

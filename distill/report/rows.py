@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from distill.report.findings import arm_named, exported_seed, fell
+from distill.report.findings import arm_named, exported_seed, fell, mark_of_student
 from distill.results import ArmResult, Estimate, Report, VariantResult
 
 
@@ -37,7 +37,7 @@ def summary_rows(report: Report) -> tuple[Row, ...]:
         seed = exported_seed(report) if arm.name == report.exported_arm else None
         if seed is not None:
             alone = Estimate(seed.test, math.nan, math.nan, "one seed")
-            what = "before compression" if report.compression else "exported"
+            what = "before compression" if report.compression else mark_of_student(report)
             rows.append(Row("seed", f"seed {seed.seed}, {what}", alone))
     for model in ("teacher", "student"):
         trained = arm_named(report, "teacher" if model == "teacher" else report.exported_arm)

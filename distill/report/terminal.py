@@ -2,15 +2,16 @@
 
 import sys
 import textwrap
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from distill.formatting import DASH, number, parameters, percent, plus_minus, score, shorten
+from distill.formatting import CONTROLS, DASH, number, parameters, percent, plus_minus, score, shorten
 from distill.report.findings import (
     all_warnings,
     arm_named,
@@ -22,6 +23,7 @@ from distill.report.findings import (
     has_gap,
     out_of_scope,
     savings,
+    score_of_bundle,
     shipped_variant,
     soft_labels,
     training_time,
@@ -41,6 +43,19 @@ WIDTH = 100
 NAME_WIDTH = 28
 BF16 = "bf16: "
 """What the report's words on precision begin with where students were trained in it."""
+
+OF_SPLIT = (
+    "split_seed",
+    "validation_share",
+    "test_share",
+    "splits",
+    "group",
+    "drop_labels",
+    "label_map",
+    "text",
+    "pair",
+)
+"""Settings of the data by which texts become those of test."""
 
 
 def print_table(report: Report, stream: TextIO | None = None) -> None:
@@ -86,7 +101,7 @@ def print_table(report: Report, stream: TextIO | None = None) -> None:
 
 
 def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
-    """Prints several runs side by side, a run a line: the arms every run has, and its smallest shipped file."""
+    """Prints several runs side by side, a run a line: the arms every run has, and what its bundle answers with."""
     console = console_on(stream)
     table = plain_table()
     _name_column(table, "run\n")
@@ -106,17 +121,17 @@ def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
         table.add_column(f"{concept}\n{unit}", justify="right", no_wrap=True)
     for report in reports:
         linear, teacher, exported = (arm_named(report, n) for n in ("linear", "teacher", report.exported_arm))
-        shipped = shipped_variant(report)
-        measurement = shipped.measurement if shipped else None
+        shipped, own, cascade = shipped_variant(report), score_of_bundle(report), report.cascade
+        measurement = shipped.measurement if shipped and cascade is None else None
         table.add_row(
             Text(shorten(report.name, 20)),
             score(linear.score.value, report.scale) if linear else DASH,
             score(teacher.score.value, report.scale) if teacher else DASH,
             plus_minus(exported.score, report.scale) if exported else DASH,
             _gap(exported.gap_recovered if exported else None),
-            score(shipped.score.value, report.scale) if shipped and shipped.score else DASH,
-            Text(shorten(shipped.variant, 8)) if shipped else DASH,
-            _measured(file_size(shipped)) if shipped else DASH,
+            score(own.value, report.scale) if own else DASH,
+            Text(shorten(_file_in_words(report), 12)),
+            _measured(cascade.size if cascade else file_size(shipped)) if shipped else DASH,
             _measured(measurement.latency_p50) if measurement else DASH,
             _measured(measurement.memory_peak) if measurement else DASH,
         )
@@ -127,7 +142,7 @@ def compare(reports: Sequence[Report], stream: TextIO | None = None) -> None:
     )
     legend = (
         f"Scores on test ({', '.join(metrics)}); exported: the exported arm, mean over seeds; "
-        "shipped: the smallest file in the bundle, one seed."
+        "shipped: what the bundle answers with, one seed."
     )
     console.print(Text(textwrap.fill(legend, WIDTH), style="dim"))
     print_list(console, "Exported arms", [f"{r.name}: {r.exported_arm}, seed {r.exported_seed}" for r in reports])
@@ -139,6 +154,11 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+    def render(self, *given: Any, **named: Any) -> Iterator[Segment]:
+        """Without control characters of labels, texts and reports of strangers, which a terminal would obey."""
+        for segment in super().render(*given, **named):
+            yield segment if segment.control else segment._replace(text=CONTROLS.sub("\ufffd", segment.text))
 
 
 def console_on(stream: TextIO | None) -> Console:
@@ -257,6 +277,16 @@ def print_list(console: Console, title: str, lines: Sequence[str], style: str = 
         console.print(Text(textwrap.fill(line, WIDTH, initial_indent=" • ", subsequent_indent="   ")))
 
 
+def _file_in_words(report: Report) -> str:
+    """What a bundle answers with, in few letters."""
+    shipped = shipped_variant(report)
+    if shipped is None:
+        return DASH
+    if report.cascade:
+        return "cascade"
+    return shipped.variant if shipped.model == "student" else f"{shipped.model} {shipped.variant}"
+
+
 def _why_runs_differ(reports: Sequence[Report]) -> list[str]:
     """What keeps figures of the runs from being compared."""
     warnings = []
@@ -266,6 +296,10 @@ def _why_runs_differ(reports: Sequence[Report]) -> list[str]:
     ):
         if len(different := dict.fromkeys(values)) > 1:
             warnings.append(f"the runs differ in {what} ({'; '.join(different)}): scores are not comparable")
+    settings = [report.provenance.settings.get("data") or {} for report in reports]
+    split = [f"data.{key}" for key in OF_SPLIT if len({repr(data.get(key)) for data in settings}) > 1]
+    if split and len({report.data.source for report in reports}) == 1:
+        warnings.append(f"the runs differ in {', '.join(split)}: their test texts may be others, scores not comparable")
     if len({tuple(sorted(report.provenance.machine.items())) for report in reports}) > 1:
         warnings.append("the runs were measured on different machines: ms and memory are not comparable")
     threads = {v.measurement.threads for report in reports for v in report.variants if v.measurement}

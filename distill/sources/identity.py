@@ -40,6 +40,7 @@ def commit_of(hub: str, revision: str | None, kind: str, file: str) -> str:
     from huggingface_hub.errors import (
         EntryNotFoundError,
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -47,7 +48,13 @@ def commit_of(hub: str, revision: str | None, kind: str, file: str) -> str:
 
     try:
         return Path(hf_hub_download(hub, file, revision=revision, repo_type=kind)).parent.name
-    except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError, LocalEntryNotFoundError) as error:
+    except (
+        HFValidationError,
+        EntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+        LocalEntryNotFoundError,
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"hub {hub} at {revision or 'main'} cannot be had: {reason}") from error
     except (HfHubHTTPError, OSError) as error:

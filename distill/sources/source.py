@@ -1,5 +1,6 @@
 """One way to name where something comes from: checked, put into words, found."""
 
+import os
 import re
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def validate(source: Source, where: str) -> None:
             raise UserError(f"{where}.sha256 is {digest!r}; a sha256 has 64 hexadecimal digits")
     if len(source.wheel) > 1 and not source.inside:
         raise UserError(f"{where}.inside is empty; with several wheels it names the archive's part in each (* for any)")
+    if source.member and not source.inside:
+        raise UserError(f"{where}.inside is empty; it names the archive in the wheel that {where}.member is in")
 
 
 def describe(source: Source) -> str:
@@ -75,7 +78,7 @@ def locate(source: Source) -> Path:
         return fetch(source)
     if not source.path:
         raise ValueError(f"{describe(source)} is not a file or a wheel")
-    path = Path(source.path).expanduser()
+    path = Path(os.path.expanduser(source.path))  # which leaves an unknown ~user as it is
     if path.exists():
         return path
     folder = path.absolute().parent

@@ -31,7 +31,7 @@ CHUNK = 1 << 20
 def cache_folder() -> Path:
     """``$DISTILL_CACHE``, else ``distill`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     if chosen := os.environ.get("DISTILL_CACHE"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distill"
 
 

@@ -122,6 +122,7 @@ LAUGHS = "a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha]\n" + "".join(
         ("a: &a\n  b: *a\n", "holds itself"),
         ("a: " + "x" * 2_000_000, "bytes; a recipe has at most"),
         (f"seeds: [0x{'f' * 6000}]", "a whole number beyond"),
+        (f"? 0x{'f' * 6000}\n: 1", "a whole number beyond"),
         (f"train: {{clip: {'9' * 400}}}", "a whole number beyond"),
         ("train: {clip: .nan}", "train.clip is nan; expected a number"),
         ("defaults: {override /student: lstm}", "expected a list"),

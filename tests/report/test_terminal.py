@@ -1,9 +1,12 @@
 import dataclasses
 import io
+import re
 
 import pytest
+from example_report import cascade
 from rich.cells import cell_len
 
+from distill.formatting import number
 from distill.report import compare, print_table
 from distill.report.findings import shipped_variant
 from distill.results import Figure, Report
@@ -164,6 +167,40 @@ def test_compare_of_like_runs_warns_of_nothing(report: Report) -> None:
     stream = io.StringIO()
     compare([report, report], stream)
     assert "Warnings" not in stream.getvalue()
+
+
+def test_compare_says_of_runs_of_other_splits_that_they_are(report: Report) -> None:
+    def of(seed: int) -> Report:
+        settings = {**report.provenance.settings, "data": {"split_seed": seed, "labelled": 9 + seed}}
+        return dataclasses.replace(report, provenance=dataclasses.replace(report.provenance, settings=settings))
+
+    stream = io.StringIO()
+    compare([of(0), of(7)], stream)
+    assert "the runs differ in data.split_seed: their test texts may be others" in stream.getvalue()
+
+
+def test_compare_shows_what_a_bundle_answers_with(report: Report) -> None:
+    both = dataclasses.replace(report, name="both", cascade=cascade())
+    variants = tuple(dataclasses.replace(v, shipped=v.model == "teacher") for v in report.variants)
+    teacher = dataclasses.replace(report, name="other", variants=variants)
+    stream = io.StringIO()
+    compare([both, teacher], stream)
+    found = both.cascade
+    assert found is not None
+    of_both, of_teacher = (row(stream.getvalue(), name) for name in ("both ", "other "))
+    assert of_both[6:] == ["83.5", "cascade", number(found.size.value), "–", "–"]
+    assert of_teacher[7:9] == ["teacher", "int8"]
+    print_table(teacher, stream)
+    assert f"seed {report.exported_seed}, not shipped" in stream.getvalue()
+
+
+def test_control_characters_of_a_report_do_not_reach_a_terminal(report: Report) -> None:
+    stream = io.StringIO()
+    hostile = dataclasses.replace(report, name="a\x1b[2J", warnings=("b\x9b31m", *report.warnings))
+    print_table(hostile, stream)
+    compare([hostile], stream)
+    assert "a\ufffd[2J" in stream.getvalue()
+    assert not re.search(r"[\x1b\x9b]", stream.getvalue())
 
 
 def test_standard_output_is_the_default(report: Report, capsys: pytest.CaptureFixture[str]) -> None:

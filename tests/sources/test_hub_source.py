@@ -39,3 +39,9 @@ def test_a_data_set_is_looked_up_among_data_sets_and_a_model_among_models(monkey
     data = DataSource(hub="someone/texts", subset="some", revision="v1")
     assert identity_of(data) == {"hub": "someone/texts", "subset": "some", "commit": "commit-of-v1"}
     assert identity_of(Source(hub="someone/bert")) == {"hub": "someone/bert", "commit": "commit-of-None"}
+
+
+def test_an_id_that_is_none_is_refused_in_words():
+    for hub in ("https://huggingface.co/google-bert/bert-base-uncased", "my models/bert"):
+        with pytest.raises(UserError, match="cannot be had: Repo id must"):
+            identity_of(Source(hub=hub))

@@ -25,6 +25,7 @@ DIGEST = ("a" * 64,)
         (Source(wheel=("--index-url=http://x==1",), sha256=DIGEST), "data.train.wheel is '--index-url"),
         (Source(wheel=("x @ http://y/x.whl",), sha256=DIGEST), "data.train.wheel is 'x @"),
         (Source(wheel=WHEEL * 2, sha256=DIGEST * 2), "data.train.inside is empty"),
+        (Source(wheel=WHEEL, sha256=DIGEST, member="folder"), "data.train.inside is empty; it names the archive"),
     ],
 )
 def test_inconsistent_source_names_its_key(source, message):
@@ -50,6 +51,8 @@ def test_valid_source_is_described(source, words):
 def test_missing_path_names_the_nearest_in_its_folder(tmp_path):
     (tmp_path / "reviews.csv").write_text("")
     assert locate(Source(path=str(tmp_path / "reviews.csv"))) == tmp_path / "reviews.csv"
+    with pytest.raises(UserError, match=r"~nobody-of-that-name/x.csv does not exist: no '~nobody-of-that-name' in "):
+        locate(Source(path="~nobody-of-that-name/x.csv"))
     with pytest.raises(UserError, match=r"review.csv does not exist.*did you mean 'reviews.csv'"):
         locate(Source(path=str(tmp_path / "review.csv")))
     with pytest.raises(UserError, match=f"no 'films' in {tmp_path}"):
