@@ -171,7 +171,10 @@ def main() -> None:
     source = Source(path=options.test, suffixes=tuple(options.suffixes))
     pairs = load_examples(source, columns, TaskConfig(name="text-to-text"), ())[: options.texts]
     examples = [*pairs, *(one for count in options.join.split(",") if count for one in joined(pairs, int(count)))]
-    bins = measured(dict(opened(named, options.variant) for named in options.bundles), examples)
+    bundles = dict(opened(named, options.variant) for named in options.bundles)
+    if len(bundles) < len(options.bundles):
+        parser.error(f"two bundles have one name: {', '.join(options.bundles)}; give one as NAME=FOLDER")
+    bins = measured(bundles, examples)
     print(shown(bins))
     options.out.mkdir(parents=True, exist_ok=True)
     draw(bins).savefig(options.out / "bleu_over_length.png", dpi=150)

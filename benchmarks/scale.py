@@ -30,7 +30,7 @@ from distill.config.compose import run_with_hydra
 T = TypeVar("T")
 
 STAGES = ("reading", "data set", "tokenizer", "encoding", "labelling", "training")
-STEPS = 100
+STEPS, BATCH = 100, 32
 LITTLE = "{layers: 1, hidden_size: 32, heads: 2, intermediate_size: 64}"
 OVERRIDES = [
     "data=files",
@@ -48,7 +48,7 @@ OVERRIDES = [
     f"student.architecture={LITTLE}",
     "student.vocabulary.trim=false",
     f"train.steps={STEPS}",
-    "train.batch_size=32",
+    f"train.batch_size={BATCH}",
     "train.evaluations=1",
     "train.learning_rates=[1e-3]",
     "arms=[hard,soft+transfer]",
@@ -171,7 +171,8 @@ def measure(count: int, wanted: tuple[str, ...]) -> dict[str, dict[str, float]]:
             if not answers:
                 raise SystemExit(f"{stage} of {count:,} texts ended with {done.returncode}: {done.stderr[-2000:]}")
             found[stage] = json.loads(answers[0][1:])
-            found[stage]["texts_a_second"] = count / found[stage]["seconds"]
+            drawn = STEPS * BATCH if stage == "training" else count  # whatever there is to draw from
+            found[stage]["texts_a_second"] = drawn / found[stage]["seconds"]
             print(line_of(count, stage, found[stage]), flush=True)
     return found
 
