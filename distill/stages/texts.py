@@ -32,6 +32,7 @@ from distill.data.folds import assign_folds
 from distill.data.stream import Stream, open_stream
 from distill.errors import UserError, nearest
 from distill.progress import say
+from distill.results import FLOORS
 from distill.sources import describe
 from distill.stages.context import Run, StudentTexts, Texts, Written
 from distill.stages.signal import ON_TRANSFER
@@ -88,10 +89,12 @@ def settle_arms(this: Run, dataset: Dataset) -> Run:
     if not isinstance(this.config.teacher, ProbabilitiesTeacher):
         more += ", or choose augment=mask"
     if arms not in DEFAULT_ARMS:
-        others = ",".join(arm for arm in arms if arm not in ON_TRANSFER) or "soft"
+        others = [arm for arm in arms if arm not in ON_TRANSFER]
+        if all(arm in FLOORS for arm in others):
+            others.append("soft")
         raise UserError(
             f"there are no texts without labels, so the arms with +transfer would repeat the others; {more}, or leave "
-            f"these arms out with arms=[{others}]"
+            f"these arms out with arms=[{','.join(others)}]"
         )
     say(
         "there are no texts without labels, which are what mostly brings a student near its teacher, and so no arm "

@@ -85,8 +85,10 @@ def test_arms_that_a_recipe_leaves_as_they_are_are_those_that_the_data_has_texts
     assert "so no arm soft+transfer; for one, set data.labelled or data.transfer, or choose augment=mask" in (
         capsys.readouterr().err
     )
-    with pytest.raises(UserError, match="leave these arms out"):
+    with pytest.raises(UserError, match=r"leave these arms out with arms=\[hard\]$"):
         settled((), "arms=[hard,soft+transfer]")
+    with pytest.raises(UserError, match=r"leave these arms out with arms=\[static,soft\]$"):
+        settled((), "arms=[static,soft+transfer]")
     assert settled((), "arms=[hard,soft]") == ("hard", "soft")
     floor = tuple(arm for arm in arms if arm == "linear")
     assert settled((Example("b"),), of_search=True) == (*floor, "soft+transfer")
