@@ -113,19 +113,24 @@ def test_two_runs_share_the_shards_and_what_both_spent_is_told(
     assert found.cost.seconds > 10 * 0.3
 
 
+def made_by_two(label: Callable[[Path], Any], folder: Path) -> Counter[str]:
+    """How often each shard was begun by two runs of which one is killed."""
+    runs = [FORK.Process(target=label, args=(folder / "both",)) for _ in range(2)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(120)
+    assert sorted(run.exitcode or 0 for run in runs) == [-signals.SIGKILL, 0]
+    return Counter(line.split()[0] for line in (folder / "log").read_text().splitlines())
+
+
 def test_the_shard_of_a_run_that_was_killed_is_taken_over(
     label: Label, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signal, "SHARD", 18)
     alone = label(tmp_path / "alone").directory
     logged(monkeypatch, tmp_path / "log", dies_at=4)
-    runs = [FORK.Process(target=label, args=(tmp_path / "both",)) for _ in range(2)]
-    for run in runs:
-        run.start()
-    for run in runs:
-        run.join(120)
-    assert sorted(run.exitcode or 0 for run in runs) == [-signals.SIGKILL, 0]
-    done = Counter(line.split()[0] for line in (tmp_path / "log").read_text().splitlines())
+    done = made_by_two(label, tmp_path)
     assert sorted(done.values()) == [1, 1, 1, 1, 2]
     found = label(tmp_path / "both").directory
     for file in FILES:
@@ -209,13 +214,7 @@ def test_shards_of_tokens_make_the_store_that_all_texts_together_make_also_where
     assert alone["logits.npy"].shape[1] == 65
     np.testing.assert_allclose(alone["logits.npy"], whole["logits.npy"], atol=1e-5)
     logged(monkeypatch, tmp_path / "log", dies_at=3)
-    runs = [FORK.Process(target=label, args=(tmp_path / "both",)) for _ in range(2)]
-    for run in runs:
-        run.start()
-    for run in runs:
-        run.join(120)
-    assert sorted(run.exitcode or 0 for run in runs) == [-signals.SIGKILL, 0]
-    done = Counter(line.split()[0] for line in (tmp_path / "log").read_text().splitlines())
+    done = made_by_two(label, tmp_path)
     assert sorted(done.values()) == [1, 1, 1, 2]
     found = label(tmp_path / "both")
     for name in FILES:
