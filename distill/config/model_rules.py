@@ -115,14 +115,16 @@ def check_layers_student(student: LayersStudent, arms: Sequence[str], require: C
             f"student.{key} is {share}, which is chosen by the task, but arms has 'pretrained', whose students "
             "learn before they see the task; set it to 1, or leave the arm out",
         )
-    require(
-        student.count >= -1,
-        f"student.count is {student.count}; give at least 1, or 0 for half of the teacher's, or -1 for all of them",
-    )
-    require(
-        all(i >= 0 for i in student.layers) and len(set(student.layers)) == len(student.layers),
-        f"student.layers is {list(student.layers)}; give different numbers, counted from 0",
-    )
+    for key, named_key in (("count", "layers"), ("decoder_count", "decoder_layers")):
+        count, named = getattr(student, key), getattr(student, named_key)
+        require(
+            count >= -1,
+            f"student.{key} is {count}; give at least 1, or 0 for half of the teacher's, or -1 for all of them",
+        )
+        require(
+            all(i >= 0 for i in named) and len(set(named)) == len(named),
+            f"student.{named_key} is {list(named)}; give different numbers, counted from 0",
+        )
 
 
 def check_transformer(sizes: Architecture, where: str, require: Callable[[bool, str], None]) -> None:

@@ -180,13 +180,16 @@ class PretrainingConfig:
 
 @dataclass(frozen=True)
 class LayersStudent:
-    """A smaller model of the teacher's kind, started from chosen layers of it. Of an encoder-decoder these are the
-    encoder's; the decoder keeps all of its own."""
+    """A smaller model of the teacher's kind, started from chosen layers of it."""
 
     name: Literal["layers"]
     layers: tuple[int, ...] = ()
     """Which layers, counted from 0. Empty: ``count`` of them, evenly spaced."""
     count: int = 0
+    """0: half of the teacher's; -1: all. Of an encoder-decoder, ``layers`` and ``count`` are of its encoder."""
+    decoder_layers: tuple[int, ...] = ()
+    """Which layers of the decoder of an encoder-decoder. Empty: ``decoder_count`` of them, evenly spaced."""
+    decoder_count: int = 0
     """0: half of the teacher's; -1: all."""
     start: Literal["teacher", "checkpoint"] = "teacher"
     """Whose layers: those of the fine-tuned teacher, or of its checkpoint before it was fine-tuned."""

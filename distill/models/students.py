@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def build_student(
     if isinstance(config, LayersStudent):
         if teacher is None:
             raise ValueError("a student from layers needs a teacher that is a model")
-        model = student_from_layers(teacher.model, chosen_layers(config, teacher.model.config.num_hidden_layers))
+        model = layers_student(config, teacher.model)
         if kept is not None:
             keep_vocabulary(model, kept)
         return LoadedModel(model, tokenizer, special_tokens)
@@ -194,45 +195,82 @@ def boundaries(reading: Reading, task: Task) -> dict[str, Any]:
 
 def chosen_layers(config: LayersStudent, available: int) -> list[int]:
     """The teacher's layers a student starts from: those named, or ``count`` evenly spaced ones from the first on."""
-    count = available if config.count < 0 else config.count or max(1, available // 2)
-    if not config.layers and count > available:
-        raise UserError(f"student.count is {count}, but the teacher has {available} layers; give at most so many")
-    layers = list(config.layers) or [round(i * available / count) for i in range(count)]
+    return _chosen(config, "", available)
+
+
+def chosen_decoder_layers(config: LayersStudent, settings: Any) -> list[int]:
+    """The same of the decoder of an encoder-decoder with these ``settings``; none of a model that is none."""
+    key = _decoder_key(settings)
+    return _chosen(config, "decoder_", getattr(settings, key)) if key else []
+
+
+def _chosen(config: LayersStudent, part: str, available: int) -> list[int]:
+    named, asked = getattr(config, f"{part}layers"), getattr(config, f"{part}count")
+    whose = "the teacher's decoder" if part else "the teacher"
+    count = available if asked < 0 else asked or max(1, available // 2)
+    if not named and count > available:
+        raise UserError(f"student.{part}count is {count}, but {whose} has {available} layers; give at most so many")
+    layers = list(named) or [round(i * available / count) for i in range(count)]
     wrong = [i for i in layers if not 0 <= i < available]
     if wrong or len(set(layers)) != len(layers) or not layers:
         raise UserError(
-            f"student.layers is {layers}, but the teacher has {available} layers; give different numbers from 0 "
+            f"student.{part}layers is {layers}, but {whose} has {available} layers; give different numbers from 0 "
             f"to {available - 1}"
         )
     return layers
 
 
-def student_from_layers(teacher: PreTrainedModel, layers: list[int]) -> PreTrainedModel:
-    """A model of the teacher's kind with only these layers, all weights copied, embeddings and head included."""
+def layers_student(config: LayersStudent, teacher: PreTrainedModel) -> PreTrainedModel:
+    """The student of the teacher's layers, of all its width and vocabulary. Raises UserError for layers that it does
+    not have."""
+    settings = teacher.config
+    layers = chosen_layers(config, settings.num_hidden_layers)
+    return student_from_layers(teacher, layers, chosen_decoder_layers(config, settings))
+
+
+def student_from_layers(
+    teacher: PreTrainedModel, layers: Sequence[int], decoder_layers: Sequence[int] = ()
+) -> PreTrainedModel:
+    """A model of the teacher's kind with only these layers, all weights copied, embeddings and head included.
+
+    Of an encoder-decoder, ``layers`` are those of its encoder; its decoder keeps all of its own where none are given.
+    """
     settings = copy.deepcopy(teacher.config)
     settings.num_hidden_layers = len(layers)
     for key, value in teacher.config.to_dict().items():  # such as ModernBERT's layer_types, Longformer's windows
         of_layers = any(word in key for word in ("layer", "window"))  # DeBERTa's pos_att_type may be as long by chance
         if of_layers and isinstance(value, list) and len(value) == teacher.config.num_hidden_layers:
             setattr(settings, key, [value[i] for i in layers])
+    positions = {_layer_prefix(teacher): {old: new for new, old in enumerate(layers)}}
+    if decoder_layers:
+        setattr(settings, _decoder_key(settings), len(decoder_layers))
+        settings.decoder_layers = len(decoder_layers)  # transformers makes caches of so many layers, for T5 too
+        positions[_decoder_prefix(teacher)] = {old: new for new, old in enumerate(decoder_layers)}
     student = type(teacher)(settings)
-    prefix = _layer_prefix(teacher)
-    position = {old: new for new, old in enumerate(layers)}
     weights: dict[str, torch.Tensor] = {}
     for name, tensor in teacher.state_dict().items():
-        match = re.match(re.escape(prefix) + r"\.(\d+)\.(.*)", name)
-        if match is None:
-            weights[name] = tensor.detach().cpu().clone()
-        elif int(match[1]) in position:
-            weights[f"{prefix}.{position[int(match[1])]}.{match[2]}"] = tensor.detach().cpu().clone()
+        kept = _renumbered(name, positions)
+        if kept is not None:
+            weights[kept] = tensor.detach().cpu().clone()
     try:
         student.load_state_dict(weights)
     except RuntimeError as error:
+        chosen = f"layers {list(layers)}" + (f" and decoder_layers {list(decoder_layers)}" if decoder_layers else "")
         raise UserError(
-            f"layers {layers} of {type(teacher).__name__} do not fit a smaller one of its kind (try to include "
+            f"{chosen} of {type(teacher).__name__} do not fit a smaller one of its kind (try to include "
             f"layer 0, or choose student=transformer or student=lstm): {error}"
         ) from error
     return student
+
+
+def _renumbered(name: str, positions: dict[str, dict[int, int]]) -> str | None:
+    """The name of a weight in a model with fewer layers, ``positions`` of them by the name of their list; none of a
+    layer that is left out."""
+    for prefix, position in positions.items():
+        if match := re.match(re.escape(prefix) + r"\.(\d+)\.(.*)", name):
+            old = int(match[1])
+            return f"{prefix}.{position[old]}.{match[2]}" if old in position else None
+    return name
 
 
 def layers_of(model: PreTrainedModel) -> list[nn.Module]:
@@ -246,9 +284,9 @@ def layer_list(model: Any) -> nn.ModuleList:
 
 
 def _layer_prefix(model: PreTrainedModel) -> str:
-    """Name of the list of layers inside a model."""
+    """Name of the list of layers inside a model, of an encoder-decoder of its encoder's."""
     count = model.config.num_hidden_layers
-    lists: list[str] = [name for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == count]
+    lists = _lists_of(model, count)
     if not lists:
         raise UserError(
             f"the layers of {type(model).__name__} were not found; choose student=transformer or student=lstm"
@@ -256,9 +294,28 @@ def _layer_prefix(model: PreTrainedModel) -> str:
     return min(lists, key=len)
 
 
+def _decoder_prefix(model: PreTrainedModel) -> str:
+    """The same of the decoder of an encoder-decoder."""
+    decoder: Any = model.get_decoder()
+    inside = next(name for name, module in model.named_modules() if module is decoder)
+    lists = _lists_of(decoder, getattr(model.config, _decoder_key(model.config)))
+    return f"{inside}.{min(lists, key=len)}"
+
+
+def _lists_of(module: nn.Module, count: int) -> list[str]:
+    """Names of the lists of so many modules."""
+    return [name for name, m in module.named_modules() if isinstance(m, nn.ModuleList) and len(m) == count]
+
+
+def _decoder_key(settings: Any) -> str:
+    """What the configuration of an encoder-decoder calls the number of its decoder's layers; empty of another one."""
+    known = ("num_decoder_layers", "decoder_layers") if settings.is_encoder_decoder else ()
+    return next((key for key in known if hasattr(settings, key)), "")
+
+
 def check_layers(config: LayersStudent, teacher: PreTrainedModel) -> None:
     """Raises UserError where no student can be made of the teacher's layers, before anything is trained."""
-    student_from_layers(teacher, chosen_layers(config, teacher.config.num_hidden_layers))
+    layers_student(config, teacher)
     if config.vocabulary.trim:
         plain_embeddings(teacher)
 

@@ -99,8 +99,8 @@ class TryCompression(Stage):
     def untrained(self) -> Any:
         """A model of the student's class and size."""
         from distill.compression.steps import take
-        from distill.models import build_transformer, load_teacher, student_from_layers
-        from distill.models.students import chosen_layers
+        from distill.models import build_transformer, load_teacher
+        from distill.models.students import layers_student
 
         student, teacher = self.student, self.teacher
         reading = self.reading
@@ -112,7 +112,7 @@ class TryCompression(Stage):
             model = load_teacher(teacher, self.task).loaded.model
         else:
             model = build_transformer(teacher.architecture, *reads).model
-        model = student_from_layers(model, chosen_layers(student, model.config.num_hidden_layers))
+        model = layers_student(student, model)
         if not student.narrowed:
             return model
         own = PruneStep("prune", width_share=student.width_share, feed_forward_share=student.feed_forward_share)

@@ -57,9 +57,9 @@ class PretrainStudent(Stage):
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``model`` and ``result.json``."""
         from distill.data.corpus import load_corpus
-        from distill.models import LoadedModel, save_model, student_from_layers
+        from distill.models import LoadedModel, save_model
         from distill.models.masked import load_masked_lm
-        from distill.models.students import chosen_layers
+        from distill.models.students import layers_student
         from distill.training import State, train
         from distill.training.pretraining import Corpus, masked_problem, masked_score
 
@@ -74,7 +74,7 @@ class PretrainStudent(Stage):
         teacher, has_head = load_masked_lm(self.teacher, self.seed)
         if not has_head:
             learn_head(masked_problem(teacher, None, seen, settings, self.seed, machine), folder / "work", machine)
-        small = student_from_layers(teacher, chosen_layers(self.student, teacher.config.num_hidden_layers))
+        small = layers_student(self.student, teacher)
         scores = {"teacher": masked_score(teacher, unseen, machine)}
         scores["student before"] = masked_score(small, unseen, machine)
         problem = masked_problem(small, teacher, seen, settings, self.seed, machine)

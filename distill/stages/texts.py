@@ -331,12 +331,13 @@ class LookAtCheckpoint(Stage):
         """Leaves ``labels.json``. Raises UserError for layers that it does not have, and for longer texts than it
         reads."""
         from distill.models.checkpoints import Checkpoint, label_names
-        from distill.models.students import chosen_layers
+        from distill.models.students import chosen_decoder_layers, chosen_layers
 
         task = tasks.find(self.task_name)
         settings = Checkpoint.of(self.source, self.trust).config(task)
         if self.student is not None and (layers := getattr(settings, "num_hidden_layers", 0)):
             chosen_layers(self.student, layers)
+            chosen_decoder_layers(self.student, settings)
         if self.pretrained:
             self.check_pretraining()
         (folder / "labels.json").write_text(json.dumps(label_names(settings) if task.labelled else []))

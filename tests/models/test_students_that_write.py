@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
+from tiny_writers import OWN_SEQ2SEQ, SEQ2SEQ
+from torch import nn
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -19,9 +22,10 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from distill.config import Architecture, RecurrentArchitecture
+from distill.config import Architecture, LayersStudent, RecurrentArchitecture
+from distill.errors import UserError
 from distill.models import build_recurrent, build_transformer
-from distill.models.students import keep_vocabulary, student_from_layers
+from distill.models.students import keep_vocabulary, layers_student, student_from_layers
 from distill.tasks import build
 from distill.text import Example, Reading, train_tokenizer
 
@@ -64,6 +68,19 @@ def t5() -> Any:
     ends: Any = {"pad_token_id": 0, "eos_token_id": 19, "decoder_start_token_id": 17}
     sizes: Any = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
     return T5ForConditionalGeneration(T5Config(vocab_size=30, **sizes, **ends)).eval()
+
+
+def encoder_decoder(name: str, encoder_layers: int, decoder_layers: int) -> Any:
+    torch.manual_seed(0)
+    if name == "encoder-decoder":
+        settings, kind, sizes = OWN_SEQ2SEQ[name]
+        counts = {"num_hidden_layers": encoder_layers, "num_decoder_layers": decoder_layers}
+        return kind(settings(**{**sizes, **counts})).eval()
+    keys = ("num_layers", "num_decoder_layers") if name == "T5" else ("encoder_layers", "decoder_layers")
+    sizes = {key: value for key, value in SEQ2SEQ[name].items() if not key.endswith("_layers")}
+    sizes |= dict(zip(keys, (encoder_layers, decoder_layers), strict=True))
+    kind = transformers.MarianMTModel if name == "Marian" else getattr(transformers, f"{name}ForConditionalGeneration")
+    return kind(getattr(transformers, f"{name}Config")(**sizes)).eval()
 
 
 TEACHERS: dict[str, Callable[[], Any]] = {
@@ -143,6 +160,56 @@ def test_layers_without_others_are_those_of_the_teacher() -> None:
     for own, theirs in zip(student.model.layers, (teacher.model.layers[1], teacher.model.layers[3]), strict=True):
         for one, other in zip(own.parameters(), theirs.parameters(), strict=True):
             assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["Bart", "Marian", "T5", "encoder-decoder"])
+@pytest.mark.parametrize(
+    ("student", "encoder", "decoder"),
+    [
+        (LayersStudent("layers"), [0], [0, 2]),
+        (LayersStudent("layers", count=-1, decoder_count=1), [0, 1, 2], [0]),
+        (LayersStudent("layers", layers=(0, 2), decoder_layers=(0, 3, 1)), [0, 2], [0, 3, 1]),
+        (LayersStudent("layers", count=-1, decoder_count=-1), [0, 1, 2], [0, 1, 2, 3]),
+    ],
+)
+def test_layers_of_an_encoder_and_of_a_decoder_are_those_of_the_teacher_without_the_others(
+    student: LayersStudent, encoder: list[int], decoder: list[int], name: str, tmp_path: Path
+) -> None:
+    teacher = encoder_decoder(name, 3, 4)
+    made = layers_student(student, teacher).eval()
+    made.save_pretrained(tmp_path)
+    again = type(made).from_pretrained(tmp_path).eval()
+    for part, chosen in ((teacher.get_encoder(), encoder), (teacher.get_decoder(), decoder)):
+        lists = [name for name, module in part.named_modules() if isinstance(module, nn.ModuleList)]
+        every = list(part.get_submodule(lists[0]))
+        part.set_submodule(lists[0], nn.ModuleList([every[i] for i in chosen]))
+    asked: Any = {"input_ids": torch.tensor([[7, 29, 1]]), "decoder_input_ids": torch.tensor([[0, 3, 8]])}
+    with torch.no_grad():
+        for one in (made, again):
+            torch.testing.assert_close(
+                one(**asked).logits, teacher(**asked, use_cache=False).logits, rtol=1e-5, atol=1e-5
+            )
+    written = [one.generate(torch.tensor([[7, 29, 1]]), max_new_tokens=6, use_cache=True) for one in (made, again)]
+    assert torch.equal(*written)
+
+
+@pytest.mark.parametrize(
+    ("student", "message"),
+    [
+        (
+            LayersStudent("layers", decoder_count=5),
+            "student.decoder_count is 5, but the teacher's decoder has 4 layers",
+        ),
+        (LayersStudent("layers", decoder_layers=(1, 4)), r"student.decoder_layers is \[1, 4\], but the teacher's"),
+        (
+            LayersStudent("layers", decoder_layers=(1,)),
+            r"\[0\] and decoder_layers \[1\] of T5.* \(try to include layer 0",
+        ),
+    ],
+)
+def test_layers_that_a_decoder_does_not_have_or_cannot_spare_are_refused(student: LayersStudent, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        layers_student(student, encoder_decoder("T5", 3, 4))
 
 
 TOKENIZER = train_tokenizer([Example("the cat sat on the mat")] * 5, 300, "bpe")

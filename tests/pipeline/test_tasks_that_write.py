@@ -178,10 +178,18 @@ def test_a_student_with_a_tokenizer_of_its_own_learns_from_text(task: str, name:
     assert len(load(tmp_path / "exports/small")(["the cast", ""])) == 2
 
 
-@pytest.mark.slow
-def test_an_encoder_decoder_of_transformers_is_a_teacher(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "student",
+    [
+        pytest.param(TRANSFORMER, marks=pytest.mark.slow),
+        pytest.param(["student=layers", "student.count=1", "student.decoder_count=-1"], marks=pytest.mark.slow),
+        ["student=layers", "student.count=-1", "student.decoder_count=1"],
+    ],
+    ids=["transformer", "a shorter encoder", "a shorter decoder"],
+)
+def test_an_encoder_decoder_of_transformers_is_a_teacher(student: list[str], tmp_path: Path) -> None:
     write_world(tmp_path, "text-to-text")
     source = teacher_in(tmp_path, "t5", texts_in(tmp_path))
     chosen = ["teacher=folder", f"teacher.source.path={source}", "teacher.fine_tune=always", "teacher.tries=1"]
-    run(tmp_path, "text-to-text", *chosen, *TRANSFORMER, "arms=[hard,soft,sequence]")
+    run(tmp_path, "text-to-text", *chosen, *student, "arms=[hard,soft,sequence]")
     assert len(load(tmp_path / "exports/small")(["a dull film 7", ""])) == 2
