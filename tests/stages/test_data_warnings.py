@@ -14,9 +14,10 @@ from distill.config.compose import run_with_hydra
 from distill.data import Dataset
 from distill.errors import UserError
 from distill.ladder import rung_of
+from distill.stages.checkpoint import labels_of, look_at_teacher
 from distill.stages.context import open_run
 from distill.stages.reporting import cut_texts
-from distill.stages.texts import labels_of, look_at_teacher, read_data, settle_arms
+from distill.stages.texts import read_data, settle_arms
 from distill.text import Example
 
 

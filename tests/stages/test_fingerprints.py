@@ -49,6 +49,7 @@ from distill.results import Figure, StageCost
 from distill.stages import stage as stage_file
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.augmentation import MakeTexts
+from distill.stages.checkpoint import LookAtCheckpoint
 from distill.stages.comparison import AnswerHeldOut, AnswerLearnt
 from distill.stages.compressible import TryCompression
 from distill.stages.compressing import CutModel, RecoverStudent
@@ -66,7 +67,7 @@ from distill.stages.states import CompareLayers, KeepStates
 from distill.stages.streaming import LabelStream, ReadStream, SieveStream
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
-from distill.stages.texts import LookAtCheckpoint, MakeReading, MakeVocabulary
+from distill.stages.texts import MakeReading, MakeVocabulary
 from distill.stages.tokens import ReadTexts, Tokens
 from distill.stages.vectors import MakeVectors
 from distill.tasks import Task
