@@ -34,7 +34,7 @@ def mix_teachers(this: Run, texts: Texts, signal: Signal) -> Signal:
         aside = dataclasses.replace(this, config=config)
         own = dataclasses.replace(texts, reading=reading_of_other(aside, texts.dataset))
         with about(f"teacher {number}"):
-            signals.append(ask_teacher(aside, own, find_teacher(aside, own, (), key)))
+            signals.append(ask_teacher(aside, own, find_teacher(aside, own, (), key), key))
 
     def mixed(labels: list[Artifact], part: Part) -> Artifact:
         how = this.config.ensemble

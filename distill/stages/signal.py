@@ -215,9 +215,9 @@ class ReadLabels(Stage):
         SoftLabelStore.write(folder / "store", self.texts.examples, logarithms)
 
 
-def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
+def ask_teacher(this: Run, texts: Texts, teacher: Teacher, key: str = "teacher") -> Signal:
     """The teacher's logits on the held-out texts and, apart from them, on the training texts, if something reads these:
-    a large teacher takes long over them.
+    a large teacher takes long over them. ``key`` is the recipe's section of it, for messages.
 
     Raises UserError where the teacher is not shown to have learnt the task.
     """
@@ -238,7 +238,7 @@ def ask_teacher(this: Run, texts: Texts, teacher: Teacher) -> Signal:
         task = task.fit(units, validation)
         predictions, gold = task.predictions(units, validation), task.gold(validation)
         score = task.metric.score(predictions, gold)
-        check_floor(this.config.teacher_floor, task, predictions, gold)
+        check_floor(this.config.teacher_floor, task, predictions, gold, key)
         if answers is not None and task.kind not in ("vector", "token") and this.config.folds == 1:
             train = texts.dataset.train
             may_fold = teacher.training and not this.config.ensemble.teachers
@@ -287,7 +287,9 @@ def write_by_teacher(this: Run, texts: Texts, teacher: Teacher) -> Written | Non
     return Written(part, answers, (artifact.cost, labelling))
 
 
-def check_floor(wanted: bool, task: Task, predictions: Sequence[Any], gold: Sequence[Any]) -> None:
+def check_floor(
+    wanted: bool, task: Task, predictions: Sequence[Any], gold: Sequence[Any], key: str = "teacher"
+) -> None:
     """Stops where the teacher is not shown to beat the best answer that does not look at the text."""
     from distill.evaluation import score_over_seeds, wilson
 
@@ -310,12 +312,12 @@ def check_floor(wanted: bool, task: Task, predictions: Sequence[Any], gold: Sequ
         found = f"has {metric.title} {value} on validation (95 % interval {end} {worst})"
         known = f"the best answer that does not look at the text has {blind}"
     if reached.low <= floor:
-        more = "give it more labels, check that they are in order (teacher.label_map)"
+        more = f"give it more labels, check that they are in order ({key}.label_map)"
         if task.own_label:
             more = "give it more texts"
         raise UserError(
             f"the teacher {found}, and {known}: it has not learnt the task, and its soft labels would be noise. Train "
-            f"it longer (teacher.train.steps), {more}, or set teacher_floor=false to go on all the same"
+            f"it longer ({key}.train.steps), {more}, or set teacher_floor=false to go on all the same"
         )
 
 

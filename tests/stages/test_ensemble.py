@@ -129,6 +129,14 @@ def test_a_training_that_diverges_names_the_settings_of_its_own_teacher(now: Sma
     ]
 
 
+def test_a_further_teacher_that_has_not_learnt_the_task_is_told_with_its_own_settings(now: SmallRun) -> None:
+    this = open_run(dataclasses.replace(now.config, teacher_floor=True))
+    asked = r"^teacher 2: the teacher is right on .*ensemble\.teachers\[0\]\.label_map\).*"
+    with pytest.raises(UserError, match=asked) as refused:
+        mix_teachers(this, now.values["read_texts"], now.values["ask_teacher"])
+    assert "(ensemble.teachers[0].train.steps)" in str(refused.value)
+
+
 def test_confidence_weighs_where_the_recipe_says_so(now: SmallRun) -> None:
     how = dataclasses.replace(now.config.ensemble, weights=(), by_confidence=True)
     this = open_run(dataclasses.replace(now.config, ensemble=how))
