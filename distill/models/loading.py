@@ -3,7 +3,7 @@
 import inspect
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,3 +128,8 @@ def special_tokens_of(tokenizer: Tokenizer) -> dict[str, str]:
         if present is not None:
             found[role] = present
     return found
+
+
+def mask_token_of(tokenizer: Tokenizer, special_tokens: Mapping[str, str]) -> str | None:
+    """What stands in the place of a masked token: what the tokenizer states, or a usual name."""
+    return special_tokens.get("mask_token") or special_tokens_of(tokenizer).get("mask_token")

@@ -54,9 +54,18 @@ class LookAtCheckpoint(Stage):
 
     def check_pretraining(self) -> None:
         """Raises UserError where it is no masked language model, or reads shorter texts."""
+        from distill.models.checkpoints import Checkpoint
+        from distill.models.loading import mask_token_of
         from distill.models.masked import longest_masked
 
         assert self.student is not None
+        found = Checkpoint.of(self.source, self.trust).tokenizer()
+        if mask_token_of(found.tokenizer, found.special_tokens) is None:
+            raise UserError(
+                "arms has 'pretrained', whose students learn to find masked tokens, but the tokenizer of "
+                f"{describe(self.source)} has no mask token; leave the arm out, or choose a teacher "
+                "whose tokenizer has one"
+            )
         checkpoint = PretrainedTeacher("pretrained", self.source, trust_remote_code=self.trust)
         longest, asked = longest_masked(checkpoint), self.student.pretraining.max_length
         if asked > longest:

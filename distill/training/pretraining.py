@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from distill.config import PretrainingConfig, TrainConfig
 from distill.errors import UserError
+from distill.models.loading import mask_token_of
 from distill.objectives import (
     Objective,
     OnHidden,
@@ -34,7 +35,6 @@ from distill.training.planning import Index
 from distill.training.problem import Problem
 from distill.training.signal import Beside, Signal, look
 
-MASK_TOKENS = ("[MASK]", "<mask>")
 POINTS = 10
 """Points of the loss curve."""
 
@@ -56,11 +56,11 @@ class Corpus:
     def __init__(self, texts: Sequence[Example], encoder: Reading, masked: float) -> None:
         self.encoded: list[Encoded] = [e for e in encoder.encode(texts) if len(e.input_ids) > 0]
         self.pad_id, self.masked, self.vocabulary = encoder.pad_id, masked, encoder.vocabulary_size
-        tokens = [encoder.tokenizer.token_to_id(name) for name in MASK_TOKENS]
-        found = [token for token in tokens if token is not None]
-        if not found:
-            raise UserError(f"the tokenizer has no mask token ({', '.join(MASK_TOKENS)}); pretraining needs one")
-        self.mask_id = found[0]
+        mask = mask_token_of(encoder.tokenizer, encoder.special_tokens)
+        mask_id = encoder.tokenizer.token_to_id(mask or "")
+        if mask_id is None:
+            raise UserError("the tokenizer has no mask token; pretraining needs one")
+        self.mask_id = mask_id
         special = encoder.tokenizer.encode("", "", add_special_tokens=True).ids
         self.special = np.unique([*special, self.pad_id, self.mask_id])
         self.lengths = [len(e.input_ids) for e in self.encoded]

@@ -150,3 +150,12 @@ def test_pretraining_on_longer_texts_than_the_checkpoint_reads_is_refused_before
     look(65, "soft")  # which is not pretrained
     with pytest.raises(UserError, match=r"student\.pretraining\.max_length is 65, but .* reads at most 64 tokens"):
         look(65, "pretrained")
+    for name, old, new in (
+        ("tokenizer.json", "[MASK]", "[GAP]"),
+        ("tokenizer_config.json", '"mask_token": "[MASK]",', ""),
+    ):
+        file = tmp_path / "encoder" / name
+        file.write_text(file.read_text().replace(old, new))
+    look(64, "soft")
+    with pytest.raises(UserError, match=r"has 'pretrained'.* but the tokenizer of .*encoder has no mask token; leave"):
+        look(64, "pretrained")

@@ -181,3 +181,5 @@ def test_a_tokenizer_without_a_mask_token_is_refused(encoder: Reading) -> None:
     other = Tokenizer.from_str(encoder.tokenizer.to_str().replace("[MASK]", "[GAP]"))
     with pytest.raises(UserError, match="no mask token"):
         Corpus(TEXTS, Reading(other, 16), 0.15)
+    named = Corpus(TEXTS, Reading(other, 16, special_tokens={"mask_token": "[GAP]"}), 0.15)
+    assert named.mask_id == Corpus(TEXTS, encoder, 0.15).mask_id
