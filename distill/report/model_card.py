@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from distill import formatting
 from distill.report import findings, legend, switching, target
 from distill.report.rows import summary_rows
-from distill.results import DataSummary, Report
+from distill.results import DataSummary, Figure, Report
 
 HUB_LICENCES = {
     "apache-2.0",
@@ -83,6 +83,7 @@ def _template() -> Template:
             "percent": formatting.percent,
             "duration": formatting.duration,
             "figure": formatting.figure,
+            "provenance": _provenance,
             "sentence_case": formatting.sentence_case,
         }
     )
@@ -112,6 +113,11 @@ def _inline(text: str) -> str:
     line = " ".join(str(text).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
+
+
+def _provenance(energy: Figure) -> str:
+    """How it was obtained; of an estimate, which is made in one way, without the numbers that went into it."""
+    return energy.how if energy.how == "estimated" else f"{energy.how} ({_inline(energy.method)})"
 
 
 def _table(report: Report) -> str:

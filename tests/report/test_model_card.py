@@ -45,7 +45,7 @@ def test_names_break_neither_table_nor_page(hostile: Report) -> None:
 
 def test_energy_stands_with_its_provenance_and_licences_are_named(report: Report) -> None:
     card = render_card(report)
-    assert "student int8: 11.5 J per 1,000 texts, estimated (CPU seconds x 12 W a core" in card
+    assert "student int8: 11.5 J per 1,000 texts, estimated\n" in card
     assert "training, students: – in 4 min 12 s, unavailable (no sensor)" in card
     assert "unknown (snippets of reviews, research use)" in card
     assert "student int4 fell and is not in this folder" in card
