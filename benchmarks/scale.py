@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 STAGES = ("reading", "data set", "tokenizer", "encoding", "labelling", "training")
 STEPS, BATCH = 100, 32
+TRAININGS = 6
+"""Of two arms and three seeds."""
 LITTLE = "{layers: 1, hidden_size: 32, heads: 2, intermediate_size: 64}"
 OVERRIDES = [
     "data=files",
@@ -52,6 +54,7 @@ OVERRIDES = [
     "train.evaluations=1",
     "train.learning_rates=[1e-3]",
     "arms=[hard,soft+transfer]",
+    "seeds=[0,1,2]",
     "threads=1",
     "device=cpu",
     "precision=fp32",
@@ -171,7 +174,7 @@ def measure(count: int, wanted: tuple[str, ...]) -> dict[str, dict[str, float]]:
             if not answers:
                 raise SystemExit(f"{stage} of {count:,} texts ended with {done.returncode}: {done.stderr[-2000:]}")
             found[stage] = json.loads(answers[0][1:])
-            drawn = STEPS * BATCH if stage == "training" else count  # whatever there is to draw from
+            drawn = TRAININGS * STEPS * BATCH if stage == "training" else count  # whatever there is to draw from
             found[stage]["texts_a_second"] = drawn / found[stage]["seconds"]
             print(line_of(count, stage, found[stage]), flush=True)
     return found

@@ -36,7 +36,7 @@ def predict(options: argparse.Namespace) -> int:
         where, text = lines[0]
         if number == 0 and not as_json and text.startswith(b'{"'):
             say(f"{where} is read as a text; for JSON give --input json")
-        if as_json:
+        if as_json and not given:
             lines = [line for line in lines if line[1].strip()]  # as in a file of JSON Lines
         for some in [[line] for line in lines] if writes else [lines]:  # a text takes long to write
             if writes and given and not options.json:

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run() -> NoReturn:
     """The command of this process, and its end."""
     status = main()
-    if status < FAILED and os.environ.get("WORLD_SIZE", "1") != "1":
+    if status < FAILED and "torch" in sys.modules and os.environ.get("WORLD_SIZE", "1") != "1":
         from distill.training.devices import end_one_of_several
 
         end_one_of_several(status)

@@ -243,7 +243,7 @@ def list_recipes(options: argparse.Namespace) -> int:
 def export(options: argparse.Namespace) -> int:
     """``distill export``"""
     from distill.config import build_config
-    from distill.results import Search, from_json
+    from distill.results import SEARCH, Search, from_json
 
     run = Path(options.run)
     if not (run / "config.json").is_file() or (run / "bundle.json").is_file():
@@ -264,8 +264,11 @@ def export(options: argparse.Namespace) -> int:
         values["export"]["variants"] = ["fp32", *(v for v in options.variants if v != "fp32")]
     if options.max_drop is not None:
         values["export"]["max_drop"] = options.max_drop
-    known = run / "search.json"
-    search = from_json(Search, known.read_text(encoding="utf-8")) if known.is_file() else None
+    known, search = run / SEARCH, None
+    try:
+        search = from_json(Search, known.read_text(encoding="utf-8")) if known.is_file() else None
+    except ValueError as error:
+        raise UserError(f"{known} is damaged, or of another version of distill: {error}") from error
     return run_and_show(build_config(values), options.json, search)
 
 
@@ -282,7 +285,7 @@ def report(options: argparse.Namespace) -> int:
             raise UserError(f"{run} has no report.json; give the folder of a run (outputs/NAME) or of a bundle")
         try:
             reports.append(from_json(Report, path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise UserError(f"{path} is damaged, or of another version of distill: {error}") from error
         if not (run / "bundle.json").is_file():
             try:

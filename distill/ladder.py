@@ -23,7 +23,22 @@ from distill.errors import UserError
 from distill.evaluation.choice import Key, choose, key_of
 from distill.pipeline import Outcome, run
 from distill.progress import say
-from distill.results import FLOORS, ArmResult, Estimate, Offer, Report, Rung, Search, scale_of, to_json, write_aside
+from distill.report.target import points
+from distill.results import (
+    FLOORS,
+    SEARCH,
+    ArmResult,
+    Estimate,
+    Offer,
+    Report,
+    Rung,
+    Search,
+    scale_of,
+    to_json,
+    write_aside,
+)
+from distill.stages.context import open_run
+from distill.stages.texts import read_data, settle_arms
 
 SHORT = 4
 """The first training of a rung takes one step in so many."""
@@ -89,7 +104,7 @@ def search(config_of: Callable[[Sequence[str]], Config]) -> tuple[Search, Outcom
 
     Raises UserError where no rung can be trained.
     """
-    begun = time.monotonic()
+    begun, config_of = time.monotonic(), with_settled_arms(config_of)
     base = config_of(())
     assert base.target is not None
     limits, aside = base.target.limits, Path(base.outputs) / base.name / "bundles"
@@ -114,7 +129,7 @@ def search(config_of: Callable[[Sequence[str]], Config]) -> tuple[Search, Outcom
         training_seconds=math.fsum(one.seconds for one in (*short, *full)),
     )
     outcome = run(replace(chosen, name=base.name, exports=base.exports), found)
-    write_aside(outcome.directory / "search.json", to_json(found))
+    write_aside(outcome.directory / SEARCH, to_json(found))
     shutil.rmtree(aside, ignore_errors=True)  # their graphs are artifacts
     return found, outcome
 
@@ -140,6 +155,14 @@ def try_rungs(
     if not found:
         raise next(iter(errors.values()))
     return found, {name: str(error) for name, error in errors.items()}
+
+
+def with_settled_arms(config_of: Callable[[Sequence[str]], Config]) -> Callable[[Sequence[str]], Config]:
+    """The same with the arms that the recipe's data has texts for. Raises UserError as
+    :func:`distill.stages.texts.settle_arms` does."""
+    this = open_run(config_of(()))
+    arms = settle_arms(this, read_data(this)).config.arms
+    return lambda sets: replace(config_of(sets), arms=arms)
 
 
 def rung_of(config: Config, name: str, exports: str) -> Config:
@@ -240,7 +263,7 @@ def rungs_of(short: Sequence[Trained], full: Sequence[Trained], limits: Mapping[
         if hoped is not None and math.isfinite(hoped.latency_ms):
             at_best += f", {hoped.latency_ms:.3g} ms"
         if hoped is not None and hoped.drop.value > NO_DROP:
-            gains = scale_of(one.report.metric).gains
-            at_best += f", {gains.read(max(0.0, hoped.drop.value) / 100):.1f} {gains.steps} lost"
+            scale = scale_of(one.report.metric)
+            at_best += f", {points(max(0.0, hoped.drop.value), scale)} lost"
         steps = steps_of(brief(one.config))
         yield Rung(one.rung, "short", f"cut off after {steps} steps: at best {at_best}", one.offers, one.seconds)

@@ -23,6 +23,8 @@ SCHEMA_VERSION = 1
 How = Literal["measured", "estimated", "unavailable"]
 FLOORS = ("linear", "static")
 """Arms that are no way of training the student: small models of another kind, which it has to be worth more than."""
+SEARCH = "search.json"
+"""What a search found, in the folder of the run that it ended with."""
 
 
 @dataclass(frozen=True)
@@ -667,7 +669,11 @@ def to_json(result: Any) -> str:
 
 def from_json(kind: type[R], text: str) -> R:
     """The inverse of :func:`to_json`. Raises ValueError where ``text`` does not fit ``kind``."""
-    return from_plain(kind, json.loads(text))
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("its values lie too deep in each other") from error
+    return from_plain(kind, value)
 
 
 def from_plain(kind: type[R], value: Any) -> R:

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 from distill.config import Config, TargetConfig
 from distill.errors import UserError
 from distill.evaluation.choice import choose, key_of
-from distill.ladder import Trained, layers_of, rung_of, teachers_of
-from distill.measure import machine
+from distill.ladder import Trained, layers_of, rung_of, teachers_of, with_settled_arms
+from distill.measure import machine, versions
 from distill.pipeline import Outcome, run
 from distill.progress import say
-from distill.results import Offer, Rung, Search, from_plain, to_json, write_aside
+from distill.results import SEARCH, Offer, Rung, Search, from_plain, to_json, write_aside
 from distill.sources import identity_of
 from distill.stages.checks import check_choices, check_task, sources_of
 from distill.stages.context import open_run
-from distill.stages.stage import identity
+from distill.stages.stage import identity, source_fingerprint
 from distill.stages.texts import read_data
 from distill.tasks import find
 from distill.training.devices import processes_of_run
@@ -52,7 +52,8 @@ def tune(config_of: Callable[[Sequence[str]], Config], trials: int) -> tuple[Sea
         raise UserError(
             f"a launcher started {processes} processes, but a search is one; start `distill search` without it"
         )
-    begun, base = time.monotonic(), config_of(())
+    begun, config_of = time.monotonic(), with_settled_arms(config_of)
+    base = config_of(())
     if not base.measure.enabled:
         raise UserError("measure.enabled is false, but a search minimises latency, too; set measure.enabled=true")
     folder, layers = Path(base.outputs) / base.name, layers_of(base)
@@ -89,7 +90,7 @@ def conclude(
         chosen = next((rung for rung in trained if rung.name == result.taken.model), trained[-1])
         config = rung_of(config_of(chosen.reason.split(" ")), "", base.exports)
         outcome = run(dataclasses.replace(config, name=base.name), found)
-    write_aside(folder / "search.json", to_json(found))
+    write_aside(folder / SEARCH, to_json(found))
     shutil.rmtree(folder / "bundles", ignore_errors=True)  # their graphs are artifacts
     return found, outcome
 
@@ -130,10 +131,11 @@ def open_study(base: Config, folder: Path) -> "Study":
 
 def fingerprint(base: Config) -> str:
     """Of what the figures of a trial depend on beside its overrides: the recipe, its texts, the state of the models
-    that it names, and the machine that latencies are measured on."""
+    that it names, the machine that latencies are measured on, and the code."""
     data = read_data(open_run(rung_of(base, "", base.exports)))
     models = {where: identity_of(source) for where, source in sources_of(base).items()}
-    content = [dataclasses.asdict(base), data.fingerprint, identity(data.stream), models, machine()]
+    code = versions(), source_fingerprint((".",))
+    content = [dataclasses.asdict(base), data.fingerprint, identity(data.stream), models, machine(), code]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -88,6 +88,10 @@ def test_recipes_are_in_the_package(installed: Run) -> None:
     done = installed("distill", "recipes")
     assert done.returncode == 0, done.stderr
     assert {"compress", "quickstart", "rotten_tomatoes"} <= set(done.stdout.split())
+    launched = (
+        "import os, sys; from distill import cli; os.environ['WORLD_SIZE'] = '2'; sys.argv[1:] = ['recipes']; cli.run()"
+    )
+    assert installed("python", "-c", launched).stdout == done.stdout
     call = (
         "import distill, pathlib; print(sorted(p.name for p in pathlib.Path(distill.__file__).parent.glob('conf/*')))"
     )

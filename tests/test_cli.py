@@ -395,6 +395,11 @@ def test_lines_that_mean_the_same_have_one_answer(piped: Answers) -> None:
     assert piped(b'\xef\xbb\xbf{"text": "a film"}\n"a film"\r\n', *JSON_INPUT)[1] == [expected] * 2
 
 
+def test_a_blank_text_that_was_given_is_not_passed_over(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(bundle), '"a film"', "", *JSON_INPUT]) == 2
+    assert "TEXT 2: no JSON" in capsys.readouterr().err
+
+
 def test_a_text_that_looks_like_json_is_a_text_and_that_is_said(piped: Answers, bundle: Path) -> None:
     status, answers, told = piped(b'{"text": "a film"}\n"a film"\n')
     expected = distill.load(bundle)(['{"text": "a film"}', '"a film"'])

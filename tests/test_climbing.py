@@ -151,3 +151,17 @@ def test_nothing_is_known_of_how_fast_a_compressed_model_recovers() -> None:
     config: Any = SimpleNamespace(name="a", compression=PRUNED)
     report = report_of(10.0, (4.0, 1.0), (2.0, 1.0), ((12, 0.6), (25, 0.61)))
     assert [offer.drop.value for offer in hoped_for(Trained("a", config, report))] == [-100.0, -100.0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "lost"), [("accuracy", "1.25 points lost"), ("bits_per_byte", "0.0125 bits per byte lost")]
+)
+def test_a_rung_that_is_cut_off_says_what_it_would_lose_in_the_units_of_the_metric(
+    metric: str, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "brief", lambda config: config)
+    report = report_of(6.25, (4.0, 1.0), (2.0, 1.0), ((12, 0.6), (25, 0.61)))  # two doublings win two points each
+    report.metric = metric
+    config: Any = SimpleNamespace(train=SimpleNamespace(steps=100), compression=PLAIN)
+    (rung,) = module.rungs_of([Trained("LSTM", config, report)], [], {})
+    assert rung.reason.endswith(lost)

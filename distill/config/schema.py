@@ -134,11 +134,9 @@ Arm = Literal[
 DEFAULT_ARMS: tuple[tuple[Arm, ...], ...] = (
     ("linear", "hard", "soft", "soft+transfer"),
     ("hard", "soft", "soft+transfer"),
-    ("linear", "soft+transfer"),
-    ("soft+transfer",),
 )
-"""Of most tasks, and of question answering (``conf/task/question_answering.yaml``); then what a search trains of each.
-Where there are no texts for the last arm, it is left out, and soft is trained."""
+"""Of most tasks, and of question answering (``conf/task/question_answering.yaml``). Where there are no texts for the
+last arm, it is left out."""
 STATIC_STEPS, STATIC_RATES = 1500, (1e-3, 3e-3)
 """Budget and learning rates of the arm ``static``, as of ``conf/student/static.yaml``."""
 ASSISTED = "+assistant"

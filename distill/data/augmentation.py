@@ -21,7 +21,7 @@ class Given:
     """What the methods need beside the texts."""
 
     mask: str | None = None
-    """The teacher's mask token; None: masked words are left out."""
+    """The teacher's mask token; None where a tokenizer that reads the texts has none: masked words are left out."""
     near: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """For a word those that are near it, the nearest first."""
     likely: Likely | None = None

@@ -19,7 +19,7 @@ def load_corpus(config: PretrainingConfig, training: Sequence[Example], held_out
     found = list(training)
     if config.texts:
         columns = DataConfig(text=config.text, label=None)
-        found = [e for source in config.texts for e in load_texts(source, columns, TaskConfig())]
+        found = [e for source in config.texts for e in load_texts(source, columns, TaskConfig(), "student.pretraining")]
     known = {normal_form(piece) for e in held_out for piece in pieces_of(e)}
     unique = dict.fromkeys(p for e in found for p in pieces_of(e) if p.strip() and normal_form(p) not in known)
     order = sorted(unique, key=lambda text: Example(text).key)

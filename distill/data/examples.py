@@ -42,13 +42,16 @@ def load_examples(source: Source, config: DataConfig, task: TaskConfig, labels: 
     return examples
 
 
-def load_texts(source: Source, config: DataConfig, task: TaskConfig) -> list[Example]:
-    """The texts of a source, empty ones included, without labels. Raises UserError as ``read_rows`` does."""
+def load_texts(source: Source, config: DataConfig, task: TaskConfig, section: str = "data") -> list[Example]:
+    """The texts of a source, empty ones included, without labels. Raises UserError as ``read_rows`` does; ``section``
+    of a recipe names the columns."""
     validate(source, "texts")
-    return read_examples(source, "transfer", config, task, Seen())
+    return read_examples(source, "transfer", config, task, Seen(), section)
 
 
-def read_examples(source: Source, split: str, config: DataConfig, task: TaskConfig, seen: Seen) -> list[Example]:
+def read_examples(
+    source: Source, split: str, config: DataConfig, task: TaskConfig, seen: Seen, section: str = "data"
+) -> list[Example]:
     """Examples of one split. The label column of ``transfer`` and ``out_of_scope`` is not looked at; their labels are
     None. So is that of texts which a task without labels is learnt on (``train``, ``transfer``), and of a pair each
     text becomes an example.
@@ -71,9 +74,10 @@ def read_examples(source: Source, split: str, config: DataConfig, task: TaskConf
     used = {key: column for key, column in asked_for.items() if column}
     for key, column in used.items():
         if column not in columns:
-            option = "" if key == "group" else f" (of a command without a recipe: --{key}-column)"
+            known = section == "data" and key != "group"
+            option = f" (of a command without a recipe: --{key}-column)" if known else ""
             complaint = f"{describe(source)} has no column '{column}'{nearest(column, columns)}"
-            raise UserError(f"{complaint}; set data.{key}{option}")
+            raise UserError(f"{complaint}; set {section}.{key}{option}")
     unwanted = set(config.drop_labels)
     examples = []
     for number in range(1, len(rows) + 1):

@@ -247,6 +247,8 @@ def student_from_layers(
         settings.decoder_layers = len(decoder_layers)  # transformers makes caches of so many layers, for T5 too
         positions[_decoder_prefix(teacher)] = {old: new for new, old in enumerate(decoder_layers)}
     student = type(teacher)(settings)
+    if (writing := getattr(teacher, "generation_config", None)) is not None:
+        student.generation_config = copy.deepcopy(writing)
     weights: dict[str, torch.Tensor] = {}
     for name, tensor in teacher.state_dict().items():
         kept = _renumbered(name, positions)
@@ -363,6 +365,12 @@ def renumber(settings: Any, new_id: dict[int, int], count: int) -> None:
             setattr(settings, f"{role}_token_id", [new_id[one] for one in value if one in new_id] or None)
         elif isinstance(value, int) and (value in new_id or value < count):
             setattr(settings, f"{role}_token_id", new_id.get(value))
+    for key in ("suppress_tokens", "begin_suppress_tokens"):
+        if never := getattr(settings, key, None):
+            setattr(settings, key, [new_id[one] for one in never if one in new_id] or None)
+    if never := getattr(settings, "bad_words_ids", None):
+        left = [[new_id[one] for one in words] for words in never if all(one in new_id for one in words)]
+        settings.bad_words_ids = left or None
 
 
 @torch.no_grad()

@@ -8,10 +8,11 @@ from typing import ClassVar
 
 from distill import tasks
 from distill.config import Config, LayersStudent, PretrainedTeacher, Source
-from distill.errors import UserError
+from distill.errors import UserError, about
 from distill.sources import describe
 from distill.stages.context import Run
 from distill.stages.stage import Stage
+from distill.text import Reading
 from distill.training.devices import Machine
 
 
@@ -66,6 +67,8 @@ class LookAtCheckpoint(Stage):
                 f"{describe(self.source)} has no mask token; leave the arm out, or choose a teacher "
                 "whose tokenizer has one"
             )
+        with about("student.pretraining"):
+            Reading(found.tokenizer, self.student.pretraining.max_length, special_tokens=found.special_tokens)
         checkpoint = PretrainedTeacher("pretrained", self.source, trust_remote_code=self.trust)
         longest, asked = longest_masked(checkpoint), self.student.pretraining.max_length
         if asked > longest:

@@ -15,7 +15,7 @@ from distill.config.schema import needs
 from distill.errors import UserError
 from distill.metrics import Statistics
 from distill.progress import say
-from distill.results import Report, from_json, to_json, within, write_aside
+from distill.results import SEARCH, Report, from_json, to_json, within, write_aside
 from distill.runtime import LARGER, graph_file, read_manifest, verify
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run
@@ -63,6 +63,8 @@ def write(this: Run, report: Report, findings: Findings, exported: Exported) -> 
         return Outcome(before, directory, bundle, missed(config, report))
     documents = {"README.md": render_card(report), "report.html": render_html(report), "report.json": to_json(report)}
     previous.unlink(missing_ok=True)  # until all is written, what is there is of two runs
+    if report.search is None:
+        (directory / SEARCH).unlink(missing_ok=True)
     save_statistics(directory / "test-statistics.npz", findings.comparison.statistics)
     write_aside(directory / "config.json", json.dumps(dataclasses.asdict(config), indent=1))
     copy_student(student.directory / "model", directory / "student", exported)

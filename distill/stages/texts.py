@@ -22,7 +22,7 @@ from distill.config import (
     TrainedTokenizer,
 )
 from distill.config import Vocabulary as VocabularyConfig
-from distill.config.schema import DEFAULT_ARMS, Arm
+from distill.config.schema import ASSISTED, DEFAULT_ARMS
 from distill.data import Dataset, Part, load_data
 from distill.data.examples import single_texts
 from distill.data.folds import assign_folds
@@ -84,12 +84,13 @@ def settle_arms(this: Run, dataset: Dataset) -> Run:
     if dataset.transfer or dataset.stream or this.config.augment.steps or not any(arm in ON_TRANSFER for arm in arms):
         return this
     more = "set data.labelled or data.transfer"
-    if not isinstance(this.config.teacher, ProbabilitiesTeacher):
+    task = tasks.find(this.config.task.name)
+    if not (isinstance(this.config.teacher, ProbabilitiesTeacher) or task.writes or task.label_free):
         more += ", or choose augment=mask"
     if arms not in DEFAULT_ARMS:
         others = [arm for arm in arms if arm not in ON_TRANSFER]
         if all(arm in FLOORS for arm in others):
-            others.append("soft")
+            others.append("soft+assistant" if any(arm.endswith(ASSISTED) for arm in arms) else "soft")
         raise UserError(
             f"there are no texts without labels, so the arms with +transfer would repeat the others; {more}, or leave "
             f"these arms out with arms=[{','.join(others)}]"
@@ -98,8 +99,7 @@ def settle_arms(this: Run, dataset: Dataset) -> Run:
         "there are no texts without labels, which are what mostly brings a student near its teacher, and so no arm "
         f"soft+transfer; for one, {more}"
     )
-    left: tuple[Arm, ...] = (*(arm for arm in arms[:-1] if arm != "soft"), "soft")
-    return dataclasses.replace(this, config=dataclasses.replace(this.config, arms=left))
+    return dataclasses.replace(this, config=dataclasses.replace(this.config, arms=arms[:-1]))
 
 
 def with_stream(dataset: Dataset, config: StreamConfig, stream: Stream | None) -> Dataset:

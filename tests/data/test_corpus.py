@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.config import PretrainingConfig, Source
+from distill.config import DataSource, PretrainingConfig, Source
 from distill.data.corpus import load_corpus, pieces_of
 from distill.errors import UserError
 from distill.text import Example
@@ -22,6 +22,13 @@ def test_the_training_texts_are_the_corpus_where_none_is_named() -> None:
     corpus = load_corpus(PretrainingConfig(), OWN, [Example("held", label="x"), Example("a", "four")])
     assert texts(corpus) == {"one", "two", "three words"}
     assert load_corpus(PretrainingConfig(), OWN[::-1], [Example("held"), Example("a", "four")]) == corpus
+
+
+def test_a_column_that_a_corpus_lacks_is_told_with_the_key_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "corpus.csv").write_text("content\na text\n")
+    settings = PretrainingConfig((DataSource(path=str(tmp_path / "corpus.csv")),))
+    with pytest.raises(UserError, match=r"has no column 'text'.*; set student\.pretraining\.text$"):
+        load_corpus(settings, OWN, [])
 
 
 def test_a_limit_takes_the_same_texts_every_time_and_not_the_first() -> None:

@@ -130,9 +130,20 @@ def test_a_trimmed_student_stops_at_every_end_of_text_that_its_teacher_had() -> 
     teacher = llama(False)
     teacher.config.eos_token_id = teacher.generation_config.eos_token_id = [18, 19, 20]
     student = student_from_layers(teacher, [0])
-    student.generation_config.eos_token_id = [18, 19, 20]
     keep_vocabulary(student, np.array([0, 1, 2, 18, 20]))
     assert student.config.eos_token_id == student.generation_config.eos_token_id == [3, 4]
+    assert teacher.generation_config.eos_token_id == [18, 19, 20]
+
+
+def test_what_a_teacher_must_not_write_its_trimmed_student_does_not_write_either() -> None:
+    teacher = marian()
+    teacher.generation_config.update(bad_words_ids=[[29], [7, 1], [2]], suppress_tokens=[3, 4], max_new_tokens=5)
+    student = student_from_layers(teacher, [0, 1]).eval()
+    keep_vocabulary(student, np.array([0, 1, 3, 7, 17, 19, 29]))
+    settings = student.generation_config
+    assert (settings.bad_words_ids, settings.suppress_tokens) == ([[6], [3, 1]], [2])
+    written = student.generate(torch.tensor([[3, 6, 1]]), do_sample=True)
+    assert not {2, 6} & set(written[0].tolist())
 
 
 @pytest.mark.parametrize("name", TEACHERS)

@@ -176,14 +176,28 @@ def test_student_that_fails_parity_is_not_delivered_also_the_second_time(finishe
 def test_altered_bundle_is_written_again(finished: Workplace, copy: Copier) -> None:
     place = copy(finished)
     (place.folder / "exports/small/onnx/model_int8.onnx").unlink()
+    (place.folder / "outputs/small/search.json").write_text("{}")  # of a search that had the name before
     assert place.run() == 0
+    assert not (place.folder / "outputs/small/search.json").exists()
     assert load(place.folder / "exports/small", "int8")(["a film"])
+
+
+def test_a_report_that_cannot_be_read_is_written_again(finished: Workplace, copy: Copier) -> None:
+    place = copy(finished)
+    (place.folder / "outputs/small/report.json").write_text("[" * 200_000)
+    assert place.run() == 0, place.err
+    assert place.report().name == "small"
 
 
 def test_export_makes_other_variants_without_training(
     finished: Workplace, copy: Copier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = copy(finished)
+    known = place.folder / "outputs/small/search.json"
+    known.write_text("[" * 200_000)
+    assert place.distill("export", "outputs/small") == 2
+    assert "small/search.json is damaged, or of another version of distill" in place.err
+    known.unlink()
     monkeypatch.setattr("distill.training.train", None)
     assert place.distill("export", "outputs/small", "--variants", "fp32") == 0, place.err
     assert place.err.split("\n")[:2] == ["export of the teacher", "export of the student"]

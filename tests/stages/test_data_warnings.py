@@ -13,7 +13,7 @@ from distill.config import build_config
 from distill.config.compose import run_with_hydra
 from distill.data import Dataset
 from distill.errors import UserError
-from distill.ladder import rung_of
+from distill.ladder import rung_of, with_settled_arms
 from distill.stages.checkpoint import labels_of, look_at_teacher
 from distill.stages.context import open_run
 from distill.stages.reporting import cut_texts
@@ -74,10 +74,12 @@ def test_arms_that_a_recipe_leaves_as_they_are_are_those_that_the_data_has_texts
         run_with_hydra("own.yaml", overrides, [], found.append)
         return found[0]
 
-    def settled(transfer: tuple[Example, ...], *overrides: str, of_search: bool = False) -> Any:
-        config = composed(*overrides)
-        this: Any = Settings(rung_of(config, "static", "exports") if of_search else config)
-        return settle_arms(this, Dataset(**{**EMPTY, "transfer": transfer})).config.arms
+    def data(transfer: tuple[Example, ...]) -> Dataset:
+        return Dataset(**{**EMPTY, "transfer": transfer})
+
+    def settled(transfer: tuple[Example, ...], *overrides: str) -> Any:
+        this: Any = Settings(composed(*overrides))
+        return settle_arms(this, data(transfer)).config.arms
 
     arms = settled((Example("b"),))
     assert arms[-2:] == ("soft", "soft+transfer")
@@ -91,9 +93,16 @@ def test_arms_that_a_recipe_leaves_as_they_are_are_those_that_the_data_has_texts
     with pytest.raises(UserError, match=r"leave these arms out with arms=\[static,soft\]$"):
         settled((), "arms=[static,soft+transfer]")
     assert settled((), "arms=[hard,soft]") == ("hard", "soft")
+    with pytest.raises(UserError, match=r"leave these arms out with arms=\[linear,soft\+assistant\]$"):
+        settled((), "arms=[linear,soft+transfer+assistant]")
+    with pytest.raises(UserError, match=r"leave these arms out with arms=\[linear,soft\]$"):
+        settled((), "arms=[linear,soft+transfer]")
     floor = tuple(arm for arm in arms if arm == "linear")
-    assert settled((Example("b"),), of_search=True) == (*floor, "soft+transfer")
-    assert settled((), of_search=True) == (*floor, "soft")
+    for transfer, last in (((Example("b"),), "soft+transfer"), ((), "soft")):
+        monkeypatch.setattr("distill.ladder.read_data", lambda this, found=transfer: data(found))
+        config = with_settled_arms(lambda sets: composed(*sets))(("student=static",))
+        assert config.student.name == "static"
+        assert rung_of(config, "static", "exports").arms == (*floor, last)
     assert rung_of(composed("arms=[linear,hard,soft,static]"), "", "").arms == ("linear", "soft")
 
 
@@ -146,6 +155,8 @@ def test_pretraining_on_longer_texts_than_the_checkpoint_reads_is_refused_before
         )
         look_at_teacher(open_run(config))
 
+    with pytest.raises(UserError, match=r"student\.pretraining: max_length is 3, but 3 special tokens alone take as"):
+        look(3, "pretrained")
     look(64, "pretrained")
     look(65, "soft")  # which is not pretrained
     with pytest.raises(UserError, match=r"student\.pretraining\.max_length is 65, but .* reads at most 64 tokens"):
