@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,14 +70,8 @@ def read_examples(
     pair = config.pair if not single or config.pair in columns else None
     label = None if single or asked.own_label or split in ("transfer", "out_of_scope") else config.label
     group = config.group if config.group in columns or (split == "train" and config.group) else None
-    asked_for = {"text": text, "pair": pair, "label": label, "group": group}
-    used = {key: column for key, column in asked_for.items() if column}
-    for key, column in used.items():
-        if column not in columns:
-            known = section == "data" and key != "group"
-            option = f" (of a command without a recipe: --{key}-column)" if known else ""
-            complaint = f"{describe(source)} has no column '{column}'{nearest(column, columns)}"
-            raise UserError(f"{complaint}; set {section}.{key}{option}")
+    used = [column for column in (text, pair, label, group) if column]
+    check_columns(source, columns, {"text": text, "pair": pair, "label": label, "group": group}, section)
     unwanted = set(config.drop_labels)
     examples = []
     for number in range(1, len(rows) + 1):
@@ -86,9 +80,9 @@ def read_examples(
         def fail(message: str, number: int = number) -> UserError:
             return UserError(f"{describe(source)}, {split} row {number}: {message}")
 
-        for column in used.values():
+        for column in used:
             _check_cell(row.get(column), column, fail)
-        if source.suffixes and any(missing(row.get(column)) for column in used.values()):
+        if source.suffixes and any(missing(row.get(column)) for column in used):
             seen.dropped["empty line on a side"] += 1
             continue
         cell = row.get(label) if label else None
@@ -113,6 +107,15 @@ def read_examples(
             raise fail(misfit)
         examples.append(example)
     return single_texts(examples) if single else examples
+
+
+def check_columns(source: Source, known: Collection[str], used: Mapping[str, str | None], section: str) -> None:
+    """Raises UserError for a column that a source lacks. ``used`` has them by the key of the recipe's ``section``."""
+    for key, column in used.items():
+        if column and column not in known:
+            option = f" (of a command without a recipe: --{key}-column)" if section == "data" and key != "group" else ""
+            complaint = f"{describe(source)} has no column '{column}'{nearest(column, known)}"
+            raise UserError(f"{complaint}; set {section}.{key}{option}")
 
 
 def single_texts(examples: Sequence[Example]) -> list[Example]:
