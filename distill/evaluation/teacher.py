@@ -21,6 +21,8 @@ def undertrained(metric: Metric, teacher: ArmResult, stacks: dict[str, Statistic
     if seed.curve:
         mend = "raise teacher.train.steps, or give other teacher.train.learning_rates"
     score = metric_mean(metric, stacks["teacher"])
+    if score >= 1 and not scale.lower_is_better:  # nothing is left to learn
+        return ()
     if "linear" in stacks and score <= (linear := metric_mean(metric, stacks["linear"])):
         found.append(
             f"the teacher ({scale.read(score):.{digits}f}) is not above the linear floor "

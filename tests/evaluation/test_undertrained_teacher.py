@@ -39,6 +39,10 @@ def test_a_teacher_well_above_floor_and_student_is_not_doubted() -> None:
     assert said(teacher=(0.80,)) == ()
 
 
+def test_a_teacher_that_is_right_everywhere_is_not_doubted() -> None:
+    assert said(linear=(1.0,), hard=(1.0, 1.0, 1.0), teacher=(1.0,)) == ()
+
+
 def test_a_teacher_that_is_not_above_linear_is_named_with_the_mend() -> None:
     (only,) = said(linear=(0.70,), hard=(0.50, 0.51, 0.50), teacher=(0.70,))
     assert "not above the linear floor" in only
@@ -69,7 +73,8 @@ def test_a_teacher_that_is_taken_as_it_is_is_not_to_be_trained_here() -> None:
 
 
 def test_a_single_text_has_no_interval_to_name() -> None:
-    stacks = {"hard": answers(0.8)[:, :1], "teacher": answers(0.8)[:, :1]}
+    one = answers(0.0)[:, :1]
+    stacks = {"hard": one, "teacher": one}
     (only,) = undertrained(accuracy, teacher(0.8), stacks)
     assert "the teacher's lead is +0.0 points; raise teacher.train.steps" in only
 
