@@ -160,12 +160,14 @@ def evaluate(options: argparse.Namespace) -> int:
     check_threads(options.threads)
     folder = Path(options.bundle)
     if (folder / "config.json").is_file() and not (folder / "bundle.json").is_file():
-        task, answer = teacher_subject(folder)
+        task, answer, columns = teacher_subject(folder)
     else:
-        task, answer = bundle_subject(folder, options.variant, options.threads)
+        task, answer, columns = bundle_subject(folder, options.variant, options.threads)
+    asked = {"text": options.text_column, "pair": options.pair_column, "label": options.label_column}
+    given = {name: column for name, column in asked.items() if column is not None}
     examples = load_examples(
         Source(path=options.data),
-        DataConfig(text=options.text_column, pair=options.pair_column, label=options.label_column),
+        DataConfig(**{**dataclasses.asdict(columns), **given}),
         TaskConfig(name=task.name),
         task.labels,
     )

@@ -58,6 +58,19 @@ class Cascade:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """How the labelled data was laid out that the bundle was trained on, as ``data`` in a recipe names it."""
+
+    text: str = "text"
+    pair: str | None = None
+    label: str = "label"
+    label_map: dict[str, str] = field(default_factory=dict)
+    """From the value in the data to the label's name."""
+    drop_labels: tuple[str, ...] = ()
+    """Rows with these values in the label column are left out."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of ``bundle.json``."""
 
@@ -95,6 +108,8 @@ class Manifest:
     there."""
     paired: bool = False
     """Whether an answer is about two texts, so that none is given to one alone."""
+    columns: Columns = field(default_factory=Columns)
+    """Where `distill evaluate` looks when nothing else is said."""
 
     @property
     def role(self) -> str:
