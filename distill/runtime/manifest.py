@@ -106,8 +106,9 @@ class Manifest:
     needs: dict[str, list[str]] = field(default_factory=dict)
     """For a variant that does not run everywhere, flags of processors (as in ``/proc/cpuinfo``) of which one must be
     there."""
-    paired: bool = False
-    """Whether an answer is about two texts, so that none is given to one alone."""
+    paired: bool | None = None
+    """Whether an answer is about two texts, so that none is given to one alone, nor to two where it is about one. None:
+    in an older bundle, which does not say."""
     columns: Columns = field(default_factory=Columns)
     """Where `distill evaluate` looks when nothing else is said."""
 
