@@ -507,6 +507,7 @@ def test_incomplete_or_altered_bundle_is_refused(
         (["evaluate", "BUNDLE", "--data", "CSV", "--label-column", "lable"], "did you mean 'label'?"),
         (["evaluate", "BUNDLE", "--data", "CSV", "--label-column", "film"], "is not in the model's labels"),
         (["evaluate", "TEACHER", "--data", "CSV"], "sentence-embedding needs the column of second texts"),
+        (["compress", "BUNDLE", "--texts", "CSV"], "it is a bundle, whose graphs answer and cannot be trained; give"),
         (["measure", "BUNDLE", "--threads", "0"], "--threads is 0; give at least 1"),
         (["measure", "BUNDLE", "--seconds", "0"], "--seconds is 0; give more than 0"),
         (["measure", "BUNDLE", "--watts-per-core", "-1"], "--watts-per-core is -1; give more than 0"),
