@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.config import Config
+from distill.config import Config, LayersStudent
 from distill.config.data import DataConfig
 from distill.config.schema import needs
 from distill.errors import UserError
@@ -121,10 +121,13 @@ def missed_target(config: Config, report: Report) -> str:
     if within(100 * lost, config.max_teacher_drop):
         return ""
     scale = report.scale.gains
+    larger = "more layers (student.count)"
+    if not isinstance(config.student, LayersStudent):
+        larger = "larger sizes (student.architecture)"
     return (
         f"max_teacher_drop is not kept: {who} loses {scale.read(lost):.{scale.digits + 1}f} {scale.steps} to the "
-        f"teacher on test, {scale.read(config.max_teacher_drop / 100):g} are allowed; more texts, more layers "
-        "(student.count) or more steps (train.steps) bring it nearer"
+        f"teacher on test, {scale.read(config.max_teacher_drop / 100):g} are allowed; more texts, {larger} or more "
+        "steps (train.steps) bring it nearer"
     )
 
 
