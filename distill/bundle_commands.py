@@ -130,8 +130,8 @@ def answers_of(bundle: "Bundle", lines: Sequence[tuple[str, bytes]], as_json: bo
 
 
 def placed(error: UserError, where: str, as_json: bool) -> UserError:
-    """The error with the place of the question."""
-    mend = "" if as_json else "; for questions in JSON give --input json"
+    """The error with the place of the question; JSON is a mend where the text could be read and is no question."""
+    mend = "" if as_json or error.__cause__ is not None else "; for questions in JSON give --input json"
     return UserError(f"{where}: {error}{mend}")
 
 

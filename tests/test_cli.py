@@ -410,7 +410,7 @@ def test_a_text_that_looks_like_json_is_a_text_and_that_is_said(piped: Answers, 
 @pytest.mark.parametrize(
     ("data", "options", "answered", "complaint"),
     [
-        (b"ok\ncaf\xe9\nok\n", (), 1, "line 2 of stdin: not UTF-8 (unexpected end of data at byte 3)"),
+        (b"ok\ncaf\xe9\nok\n", (), 1, "line 2 of stdin: not UTF-8 (unexpected end of data at byte 3)\n"),
         (b'"ok"\n{"text": }\n', JSON_INPUT, 1, "line 2 of stdin: no JSON: Expecting value at column 10"),
         (b'"ok"\n{"txt": "a"}\n', JSON_INPUT, 1, "line 2 of stdin: expected a text"),
         (b"[1, 2]\n", JSON_INPUT, 0, "line 1 of stdin: expected a text"),

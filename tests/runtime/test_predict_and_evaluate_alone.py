@@ -87,6 +87,16 @@ def test_predict_reads_texts_or_json_from_stdin(make_bundle: MakeBundle) -> None
         assert _distill(*arguments, *given).stdout == done.stdout
 
 
+def test_json_is_a_mend_for_a_text_that_is_no_question_and_for_no_other(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    about = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps({**about, "paired": True}))
+    done = _distill("predict", str(folder), "fine")
+    assert (done.returncode, done.stderr.endswith("; for questions in JSON give --input json\n")) == (2, True)
+    done = _distill("predict", str(folder), "a\udce9")
+    assert (done.returncode, done.stderr) == (2, "error: TEXT 1: not UTF-8 (invalid continuation byte at byte 1)\n")
+
+
 def test_lines_of_any_length_are_answered_in_order_and_a_refused_one_is_named(make_bundle: MakeBundle) -> None:
     folder = make_bundle()
     rng = random.Random(0)
