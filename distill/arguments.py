@@ -161,7 +161,8 @@ def add_predict(command: Command) -> None:
         "--input",
         choices=("text", "json"),
         default="text",
-        help='what each TEXT or line is: a text (default), or JSON such as {"text": "…", "text_pair": "…"}',
+        help="what each TEXT or line is: a text (default; token classification cuts it into words at blanks), or JSON "
+        'such as {"text": "…", "text_pair": "…"} or {"tokens": ["…", "…"]}',
     )
     made.add_argument("--variant", help="fp32, int8 …; the bundle's default when left out")
     made.add_argument("--threads", type=int, help="threads of onnxruntime; all cores when left out")
