@@ -142,7 +142,7 @@ def add_evaluate(command: Command) -> None:
     made.add_argument("--data", metavar="FILE", required=True, help="a table with texts and labels")
     made.add_argument("--variant", help="fp32, int8 …; the bundle's default when left out")
     made.add_argument("--threads", type=int, help="threads of onnxruntime; all cores when left out")
-    add_columns(made)
+    add_columns(made, of_bundle=True)
 
 
 def add_predict(command: Command) -> None:
@@ -161,7 +161,8 @@ def add_predict(command: Command) -> None:
         "--input",
         choices=("text", "json"),
         default="text",
-        help='what each TEXT or line is: a text (default), or JSON such as {"text": "…", "text_pair": "…"}',
+        help="what each TEXT or line is: a text (default; token classification cuts it into words at blanks), or JSON "
+        'such as {"text": "…", "text_pair": "…"} or {"tokens": ["…", "…"]}',
     )
     made.add_argument("--variant", help="fp32, int8 …; the bundle's default when left out")
     made.add_argument("--threads", type=int, help="threads of onnxruntime; all cores when left out")
@@ -224,11 +225,15 @@ def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
     parser.set_defaults(words="overrides")
 
 
-def add_columns(parser: argparse.ArgumentParser) -> None:
-    """How the columns of a table are called."""
-    parser.add_argument("--text-column", default="text", help="column of texts (default: text)")
-    parser.add_argument("--pair-column", help="column of second texts, for pairs")
-    parser.add_argument("--label-column", default="label", help="column of labels (default: label)")
+def add_columns(parser: argparse.ArgumentParser, of_bundle: bool = False) -> None:
+    """How the columns of a table are called. ``of_bundle``: what is left out is None, for the bundle knows it."""
+    text, label = (None, None) if of_bundle else ("text", "label")
+    before, trained = (
+        ("as the bundle was trained, else ", " (default: as the bundle was trained)") if of_bundle else ("", "")
+    )
+    parser.add_argument("--text-column", default=text, help=f"column of texts (default: {before}text)")
+    parser.add_argument("--pair-column", help=f"column of second texts, for pairs{trained}")
+    parser.add_argument("--label-column", default=label, help=f"column of labels (default: {before}label)")
 
 
 def add_generation(parser: argparse.ArgumentParser) -> None:

@@ -130,8 +130,8 @@ def answers_of(bundle: "Bundle", lines: Sequence[tuple[str, bytes]], as_json: bo
 
 
 def placed(error: UserError, where: str, as_json: bool) -> UserError:
-    """The error with the place of the question."""
-    mend = "" if as_json else "; for questions in JSON give --input json"
+    """The error with the place of the question; JSON is a mend where the text could be read and is no question."""
+    mend = "" if as_json or error.__cause__ is not None else "; for questions in JSON give --input json"
     return UserError(f"{where}: {error}{mend}")
 
 
@@ -160,12 +160,14 @@ def evaluate(options: argparse.Namespace) -> int:
     check_threads(options.threads)
     folder = Path(options.bundle)
     if (folder / "config.json").is_file() and not (folder / "bundle.json").is_file():
-        task, answer = teacher_subject(folder)
+        task, answer, columns = teacher_subject(folder)
     else:
-        task, answer = bundle_subject(folder, options.variant, options.threads)
+        task, answer, columns = bundle_subject(folder, options.variant, options.threads)
+    asked = {"text": options.text_column, "pair": options.pair_column, "label": options.label_column}
+    given = {name: column for name, column in asked.items() if column is not None}
     examples = load_examples(
         Source(path=options.data),
-        DataConfig(text=options.text_column, pair=options.pair_column, label=options.label_column),
+        DataConfig(**{**dataclasses.asdict(columns), **given}),
         TaskConfig(name=task.name),
         task.labels,
     )

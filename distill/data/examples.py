@@ -63,7 +63,10 @@ def read_examples(
     asked = find(task.name)
     single = asked.label_free and split in ("train", "transfer")
     if config.pair is None and asked.pair_holds and not single:
-        raise UserError(f"data.pair is not set; {task.name} needs the column of {asked.pair_holds} beside data.text")
+        raise UserError(
+            f"data.pair is not set; {task.name} needs the column of {asked.pair_holds} beside data.text "
+            "(of a command without a recipe: --pair-column)"
+        )
     rows = read_rows(source, split, config.splits)
     columns = set().union(*rows)
     text = "text" if columns == {"text"} else config.text  # a plain text file has this column only

@@ -1,21 +1,25 @@
-"""What can be evaluated, a bundle or a teacher in a folder: its task, and a function from examples to units."""
+"""What can be evaluated, a bundle or a teacher in a folder: its task, a function from examples to units, and
+the columns of its data."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from distill.errors import UserError
-from distill.runtime import ALONE, in_order, load, respond
+from distill.results import from_plain
+from distill.runtime import ALONE, Columns, in_order, load, respond
 from distill.tasks import TASKS, Task
 from distill.tasks.task import Logits
 from distill.text import Example, Reading, check_known
 
-Subject = tuple[Task, Callable[[Sequence[Example]], list[Logits]]]
+Subject = tuple[Task, Callable[[Sequence[Example]], list[Logits]], Columns]
 
 
 def bundle_subject(folder: Path, variant: str | None, threads: int | None) -> Subject:
     """A bundle. Raises UserError where it is none."""
     bundle = load(folder, variant, threads)
-    return bundle.task, bundle.logits
+    return bundle.task, bundle.logits, bundle.manifest.columns
 
 
 def teacher_subject(folder: Path) -> Subject:
@@ -51,4 +55,16 @@ def teacher_subject(folder: Path) -> Subject:
         check_finite(units, encoded, task, str(folder))
         return units
 
-    return task, answer
+    return task, answer, usual_columns(task.name)
+
+
+def usual_columns(task: str) -> Columns:
+    """Those that a recipe of the task has where it names none: ``conf/task``."""
+    from omegaconf import OmegaConf
+
+    from distill.config.compose import folder
+
+    path = folder("conf") / "task" / f"{task.replace('-', '_')}.yaml"
+    choice: Any = OmegaConf.load(path) if path.is_file() else {}
+    said = choice.get("data", {})
+    return from_plain(Columns, {field.name: said[field.name] for field in fields(Columns) if field.name in said})

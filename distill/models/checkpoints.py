@@ -184,6 +184,11 @@ class Checkpoint:
         for file in sorted(folder.glob("*")) if folder.is_dir() else []:
             if file.is_file() and file.open("rb").read(len(LFS_POINTER)) == LFS_POINTER:
                 return f"{file.name} is a pointer of Git LFS, not the file itself; run `git lfs pull` there"
+        if (folder / "bundle.json").is_file():
+            return (
+                "it is a bundle, whose graphs answer and cannot be trained; give a folder that save_pretrained wrote, "
+                f"such as the student of the run that made it, outputs/{folder.resolve().name}/student"
+            )
         said = str(error) or type(error).__name__
         if self.gguf:
             size = (folder / self.gguf).stat().st_size

@@ -91,12 +91,21 @@ class Bundle:
         return in_order(respond(self._forward, self.reading, self.task, examples, tokens))
 
     def _check_pairs(self, examples: Sequence[Example]) -> None:
-        """Raises UserError for a text without its second where an answer is about two."""
-        if self.manifest.paired and any(example.pair is None for example in examples):
+        """Raises UserError for a text without its second where an answer is about two, and for one with a second where
+        it is about one. Questions with their passages, and vectors, whose pairs are compared, are neither."""
+        paired = self.manifest.paired
+        if paired and any(example.pair is None for example in examples):
             sample = json.dumps(self.task.sample(paired=True))
             raise UserError(
                 f"the model answers about pairs of texts, and here is a first without a second; give both, such as "
                 f"{sample}, or the column of second texts (--pair-column)"
+            )
+        pair = next((example for example in examples if example.pair is not None), None)
+        if paired is False and not self.task.pair_holds and pair is not None:
+            raise UserError(
+                f"the model answers about single texts, and here is a pair, {shown((pair.text, pair.pair))}; give one "
+                "text, or several as a list of them, not as a tuple (`distill predict`: one a line); a table without "
+                "a column of second texts (--pair-column)"
             )
 
     def _answers(self, examples: Sequence[Example], tokens: int) -> list[Answer]:
@@ -137,7 +146,7 @@ class Bundle:
         if missing := {*self.task.read, *self.manifest.outputs} - outputs:
             raise UserError(f"{self.model} does not give {shown(sorted(missing))}, only {shown(sorted(outputs))}")
         self.reading.encode([Example(PROBE)])
-        self._ask(self.example(self.task.sample(paired=self.manifest.paired)))
+        self._ask(self.example(self.task.sample(paired=bool(self.manifest.paired))))
         ids = np.array([self.reading.vocabulary_size - 1, self.manifest.pad_id])[: self.manifest.max_length]
         target = ids if "encoder" in self.graphs.sessions else EMPTY
         self._forward(pad([Encoded(ids, np.zeros_like(ids), EMPTY, False, target_ids=target)], self.manifest.pad_id))

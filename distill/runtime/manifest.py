@@ -58,6 +58,19 @@ class Cascade:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """How the labelled data was laid out that the bundle was trained on, as ``data`` in a recipe names it."""
+
+    text: str = "text"
+    pair: str | None = None
+    label: str = "label"
+    label_map: dict[str, str] = field(default_factory=dict)
+    """From the value in the data to the label's name."""
+    drop_labels: tuple[str, ...] = ()
+    """Rows with these values in the label column are left out."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of ``bundle.json``."""
 
@@ -93,8 +106,11 @@ class Manifest:
     needs: dict[str, list[str]] = field(default_factory=dict)
     """For a variant that does not run everywhere, flags of processors (as in ``/proc/cpuinfo``) of which one must be
     there."""
-    paired: bool = False
-    """Whether an answer is about two texts, so that none is given to one alone."""
+    paired: bool | None = None
+    """Whether an answer is about two texts, so that none is given to one alone, nor to two where it is about one. None:
+    in an older bundle, which does not say."""
+    columns: Columns = field(default_factory=Columns)
+    """Where `distill evaluate` looks when nothing else is said."""
 
     @property
     def role(self) -> str:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.config import Config
+from distill.config import Config, LayersStudent
+from distill.config.data import DataConfig
 from distill.config.schema import needs
 from distill.errors import UserError
 from distill.metrics import Statistics
 from distill.progress import say
 from distill.results import SEARCH, Report, from_json, to_json, within, write_aside
-from distill.runtime import LARGER, graph_file, read_manifest, verify
+from distill.runtime import LARGER, Columns, graph_file, read_manifest, verify
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run
 from distill.stages.findings import Exported, Findings
@@ -57,7 +58,8 @@ def write(this: Run, report: Report, findings: Findings, exported: Exported) -> 
     bundle = Path(config.exports) / config.name
     previous = directory / "report.json"
     shipped = any(variant.shipped for variant in report.variants)
-    if shipped and unchanged(previous, report) and whole(bundle):
+    columns = columns_of(config.data)
+    if shipped and unchanged(previous, report) and whole(bundle) and read_manifest(bundle).columns == columns:
         say("nothing has changed since the last run")
         before = from_json(Report, previous.read_text(encoding="utf-8"))
         return Outcome(before, directory, bundle, missed(config, report))
@@ -70,7 +72,7 @@ def write(this: Run, report: Report, findings: Findings, exported: Exported) -> 
     copy_student(student.directory / "model", directory / "student", exported)
     written = None
     if shipped:
-        write_bundle_of(report, bundle, documents, findings, exported)
+        write_bundle_of(report, bundle, documents, findings, exported, columns)
         written = bundle
     for name, text in documents.items():
         write_aside(directory / name, text)
@@ -119,10 +121,13 @@ def missed_target(config: Config, report: Report) -> str:
     if within(100 * lost, config.max_teacher_drop):
         return ""
     scale = report.scale.gains
+    larger = "more layers (student.count)"
+    if not isinstance(config.student, LayersStudent):
+        larger = "larger sizes (student.architecture)"
     return (
         f"max_teacher_drop is not kept: {who} loses {scale.read(lost):.{scale.digits + 1}f} {scale.steps} to the "
-        f"teacher on test, {scale.read(config.max_teacher_drop / 100):g} are allowed; more texts, more layers "
-        "(student.count) or more steps (train.steps) bring it nearer"
+        f"teacher on test, {scale.read(config.max_teacher_drop / 100):g} are allowed; more texts, {larger} or more "
+        "steps (train.steps) bring it nearer"
     )
 
 
@@ -165,8 +170,18 @@ def generation_of(task: Task, reading: Reading) -> "Generation":
     return Generation(settings.start_id, list(settings.end_ids), settings.max_new_tokens, settings.beams)
 
 
+def columns_of(data: DataConfig) -> Columns:
+    """What `distill evaluate` reads of a table like the recipe's; one without labels says nothing of their column."""
+    return Columns(data.text, data.pair, data.label or Columns.label, dict(data.label_map), data.drop_labels)
+
+
 def write_bundle_of(
-    report: Report, bundle: Path, documents: dict[str, str], findings: Findings, exported: Exported
+    report: Report,
+    bundle: Path,
+    documents: dict[str, str],
+    findings: Findings,
+    exported: Exported,
+    columns: Columns,
 ) -> None:
     """The student in every variant that is shipped, or the teacher in the one that a target chose; in a cascade the
     student, and the teacher in its default one."""
@@ -177,17 +192,19 @@ def write_bundle_of(
     source = model if exported.who == "teacher" and model is not None else findings.chosen.model
     tokenizer = source.directory / "bundle-tokenizer.json"
     shipped = [variant.variant for variant in report.variants if variant.shipped]
-    own = content_of(report, exported, source, tokenizer, shipped)
+    own = content_of(report, exported, source, tokenizer, shipped, columns)
     manifest = own.manifest
     if found.larger is not None and found.result is not None and model is not None:
         beside = source.directory / "larger-tokenizer.json"
-        larger = content_of(report, found.larger, model, beside, [found.larger.default])
+        larger = content_of(report, found.larger, model, beside, [found.larger.default], columns)
         cascade = Cascade(found.result.threshold, found.result.validation_calls)
         manifest = dataclasses.replace(manifest, cascade=cascade)
     write_bundle(bundle, manifest, own.files, documents, larger)
 
 
-def content_of(report: Report, exported: Exported, model: Artifact, tokenizer: Path, variants: list[str]) -> "Content":
+def content_of(
+    report: Report, exported: Exported, model: Artifact, tokenizer: Path, variants: list[str], columns: Columns
+) -> "Content":
     """A model in these variants; its tokenizer is written to ``tokenizer`` first."""
     from distill.export.bundle import Content
     from distill.runtime.manifest import BUNDLE_SCHEMA, Manifest
@@ -212,6 +229,7 @@ def content_of(report: Report, exported: Exported, model: Artifact, tokenizer: P
         workload={"token_lengths": [both for both, _ in lengths], "second_lengths": [second for _, second in lengths]},
         generation=generation_of(task, reading) if task.writes else None,
         paired=exported.texts.paired and not task.pair_holds,
+        columns=columns,
         needs={variant: list(flags) for variant in variants if (flags := needs(variant))},
     )
     files = {graph_file(role, variant): file for variant in variants for role, file in exported.files(variant).items()}

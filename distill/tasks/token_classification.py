@@ -82,9 +82,10 @@ class TokenClassification(Task):
         return "O" if "O" in self.index else self.labels[0]
 
     def question(self, value: Any) -> Example:
-        """A sentence (cut at white space), a list of words, or an object with ``words``."""
-        if isinstance(value, dict) and ("words" in value or "text" in value):
-            value = value.get("words", value.get("text"))
+        """A sentence (cut at white space), a list of words, or an object with either as ``words``, ``tokens`` (as data
+        sets mostly call them) or ``text``."""
+        if isinstance(value, dict):
+            value = next((value[key] for key in ("words", "tokens", "text") if key in value), value)
         if isinstance(value, str):
             return Example(tuple(value.split()))
         if isinstance(value, (list, tuple)) and all(isinstance(w, str) for w in value):

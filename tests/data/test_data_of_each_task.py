@@ -286,7 +286,8 @@ def test_equal_questions_on_equal_passages_are_duplicates(tmp_path):
 
 def test_passages_are_needed(tmp_path):
     file = source(tmp_path / "a.jsonl", [question(1, "Paris")])
-    with pytest.raises(UserError, match=r"data.pair is not set; question-answering needs the column of passages"):
+    complaint = r"data.pair is not set; question-answering needs the column of passages .* --pair-column\)"
+    with pytest.raises(UserError, match=complaint):
         load_data(replace(SQUAD, train=file, pair=None), ANSWERING)
     with pytest.raises(UserError, match=r"has no column 'contxt'; did you mean 'context'"):
         load_texts(file, replace(SQUAD, pair="contxt"), ANSWERING)

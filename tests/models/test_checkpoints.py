@@ -175,6 +175,15 @@ def test_whatever_fails_in_loading_is_an_error_of_the_checkpoint(tmp_path: Path)
         teacher(tmp_path / "half")
 
 
+def test_of_a_bundle_it_is_said_what_to_give_in_its_place(tmp_path: Path) -> None:
+    bert(tmp_path / "small")
+    (tmp_path / "small/bundle.json").write_text("{}")
+    assert teacher(tmp_path / "small")  # its weights are there, too
+    (tmp_path / "small/model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"no weights can be loaded from .*it is a bundle.* outputs/small/student$"):
+        teacher(tmp_path / "small")
+
+
 def test_a_tokenizer_with_more_ids_than_word_embeddings_is_refused(tmp_path: Path) -> None:
     bert(tmp_path)
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from little_world import review, write_bert
-from task_worlds import ANSWERING, QUESTIONS, WORLDS, write_world
+from task_worlds import ANSWERING, QUESTIONS, write_world
 from workplace import Workplace
 
 from distill import load
@@ -69,7 +69,7 @@ def test_each_task_runs_from_data_to_a_bundle(task: str, tmp_path: Path, encoder
     assert place.run() == 0
     assert "nothing has changed" in place.err
     assert place.report() == again
-    assert place.distill("evaluate", "exports/small", "--data", "test.jsonl", *_columns(task)) == 0, place.err
+    assert place.distill("evaluate", "exports/small", "--data", "test.jsonl") == 0, place.err
     variant = next(v for v in again.variants if v.model == "student" and v.shipped and v.variant == "int8")
     assert variant.score is not None
     assert f"{100 * variant.score.value:.2f}" in place.out
@@ -77,12 +77,6 @@ def test_each_task_runs_from_data_to_a_bundle(task: str, tmp_path: Path, encoder
         place.err
     )
     assert len(place.out.splitlines()) == len(QUESTIONS[task])
-
-
-def _columns(task: str) -> list[str]:
-    named = {"text": "--text-column", "pair": "--pair-column", "label": "--label-column"}
-    pairs = [override.removeprefix("data.").split("=") for override in WORLDS[task][1]]
-    return [piece for key, value in pairs for piece in (named[key], value)]
 
 
 @pytest.mark.parametrize(

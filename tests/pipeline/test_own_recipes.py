@@ -42,7 +42,7 @@ def _pairs_of_reviews(folder: Path, student: str, settings: str) -> tuple[Workpl
     for i in range(240):
         first, label, _ = review(generator)
         second, other, _ = review(generator)
-        same = "same" if label == other else "different"
+        same = "1" if label == other else "0"
         rows.append({"first": f"{first} {i}", "second": f"second, with a comma: {second}", "verdict": same})
     (folder / "elsewhere").mkdir()
     write_rows(folder / "pairs.csv", rows)
@@ -50,7 +50,8 @@ def _pairs_of_reviews(folder: Path, student: str, settings: str) -> tuple[Workpl
     (folder / "elsewhere/my pairs.yaml").write_text(
         "# Pairs of reviews: the same opinion or not.\n"
         f"defaults:\n  - override /teacher: folder\n  - override /student: {student}\n"
-        "data:\n  train:\n    path: pairs.csv\n  text: first\n  pair: second\n  label: verdict\n  labelled: 100\n"
+        "data:\n  train:\n    path: pairs.csv\n  text: first\n  pair: second\n  label: verdict\n"
+        "  label_map: {'0': different, '1': same}\n  labelled: 100\n"
         "teacher:\n  source:\n    path: encoder\n  train:\n    steps: 8\n    learning_rates: [2e-3]\n"
         f"student:\n  {settings}\narms: [linear, soft+transfer]\nseeds: [0]\nteacher_floor: false\nthreads: 1\n"
         "train:\n  steps: 8\n  learning_rates: [2e-3]\nmeasure:\n  enabled: false\n"
@@ -85,17 +86,7 @@ def test_recipe_file_of_ones_own_with_a_sentence_pair(student: str, settings: st
     assert all(0 < second < both for both, second in zip(*workload.values(), strict=True))
     one_way, other_way = bundle.logits([bundle.task.question(q) for q in (question, question[::-1])], 1)
     assert not np.allclose(one_way, other_way)
-    command = [
-        "evaluate",
-        "exports/my-pairs",
-        "--data",
-        "pairs.csv",
-        "--text-column",
-        "first",
-        "--pair-column",
-        "second",
-    ]
-    assert place.distill(*command, "--label-column", "verdict", "--json") == 0, place.err
+    assert place.distill("evaluate", "exports/my-pairs", "--data", "pairs.csv", "--json") == 0, place.err
     assert json.loads(place.out)["texts"] == 240
 
 

@@ -97,8 +97,7 @@ def test_a_translator_is_distilled_and_writes(student: list[str], tmp_path: Path
     assert any(note.startswith("BLEU: nrefs:1|case:mixed") for note in report.data.notes)
     assert all(0 <= arm.score.value <= 1 for arm in report.arms)
     assert all(0 <= seed.validation <= 1 for arm in report.arms for seed in arm.seeds)
-    columns = ["--text-column", "source", "--label-column", "target"]
-    assert place.distill("evaluate", "exports/small", "--data", "test.jsonl", *columns) == 0, place.err
+    assert place.distill("evaluate", "exports/small", "--data", "test.jsonl") == 0, place.err
     int8 = next(v for v in report.variants if v.model == "student" and v.variant == "int8")
     assert int8.score is not None
     assert f"{100 * int8.score.value:.2f}" in place.out

@@ -1,5 +1,6 @@
 """A bundle answers in the order of the questions, whatever their lengths."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from tiny_graphs import CORPUS, INPUTS, MakeBundle, word_table, write_graph
 from tokenizers import Tokenizer
 
 import distill
-from distill import Bundle, UserError, load
+from distill import Bundle, UserError, load, tasks
 from distill.runtime import Graphs
 from distill.text import Example
 
@@ -144,7 +145,7 @@ def test_a_model_of_pairs_gives_no_answer_to_one_text_alone(make_bundle: MakeBun
     folder = make_bundle()
     alone = load(folder, threads=1)
     about = json.loads((folder / "bundle.json").read_text())
-    assert about["paired"] is False
+    assert about["paired"] is None
     (folder / "bundle.json").write_text(json.dumps({**about, "paired": True}))
     bundle = load(folder, threads=1)
     pair = (CORPUS[0], CORPUS[1])
@@ -155,3 +156,31 @@ def test_a_model_of_pairs_gives_no_answer_to_one_text_alone(make_bundle: MakeBun
             bundle([pair, question])
     with pytest.raises(UserError, match="--pair-column"):
         bundle.logits([Example(CORPUS[0])])
+
+
+def test_a_model_of_single_texts_gives_no_answer_to_a_pair(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    about = json.loads((folder / "bundle.json").read_text())
+    pair = (CORPUS[0], CORPUS[1])
+    for known in (about, {key: value for key, value in about.items() if key != "paired"}):  # as an older bundle
+        (folder / "bundle.json").write_text(json.dumps(known))
+        assert load(folder, threads=1)(pair)
+    (folder / "bundle.json").write_text(json.dumps({**about, "paired": False}))
+    bundle = load(folder, threads=1)
+    assert len(bundle(list(pair))) == 2
+    complaint = r"about single texts, and here is a pair, \('a gorgeous.*as a list of them, not as a tuple"
+    for question in (pair, [list(pair)], {"text": CORPUS[0], "text_pair": CORPUS[1]}, [CORPUS[0], pair]):
+        with pytest.raises(UserError, match=complaint):
+            bundle(question)
+    with pytest.raises(UserError, match="--pair-column"):
+        bundle.logits([Example(CORPUS[0]), Example(*pair)])
+
+
+@pytest.mark.parametrize("task", ["question-answering", "sentence-embedding"])
+def test_tasks_of_two_texts_are_asked_about_two_whatever_they_learnt_on(make_bundle: MakeBundle, task: str) -> None:
+    bundle = load(make_bundle(), threads=1)
+    bundle.manifest = dataclasses.replace(bundle.manifest, paired=False)
+    with pytest.raises(UserError, match="about single texts"):
+        bundle.example(("one", "two"))
+    bundle.task = tasks.build(task, ())
+    assert bundle.example(("one", "two")) == Example("one", "two")

@@ -87,6 +87,16 @@ def test_predict_reads_texts_or_json_from_stdin(make_bundle: MakeBundle) -> None
         assert _distill(*arguments, *given).stdout == done.stdout
 
 
+def test_json_is_a_mend_for_a_text_that_is_no_question_and_for_no_other(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    about = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps({**about, "paired": True}))
+    done = _distill("predict", str(folder), "fine")
+    assert (done.returncode, done.stderr.endswith("; for questions in JSON give --input json\n")) == (2, True)
+    done = _distill("predict", str(folder), "a\udce9")
+    assert (done.returncode, done.stderr) == (2, "error: TEXT 1: not UTF-8 (invalid continuation byte at byte 1)\n")
+
+
 def test_lines_of_any_length_are_answered_in_order_and_a_refused_one_is_named(make_bundle: MakeBundle) -> None:
     folder = make_bundle()
     rng = random.Random(0)
@@ -161,6 +171,36 @@ def test_evaluate_counts_right_answers(make_bundle: MakeBundle, tmp_path: Path, 
     shown = json.loads(done.stdout)
     assert shown["texts"] == 4
     assert shown["scores"]["accuracy"]["value"] == 0.75
+
+
+def test_a_table_is_read_as_the_bundle_was_trained_and_options_win(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    folder = make_bundle()
+    texts = ["a gorgeous witty movie", "fine", "a mess", "not much of anything"]
+    codes = [{"bad": "0", "fine": "1", "good": "2"}[a.as_dict()["label"]] for a in load(folder)(texts)]
+    other = ["bad" if code != "0" else "good" for code in codes]
+    rows = [{"said": t, "code": c, "by": o} for t, c, o in zip(texts, codes, other, strict=True)]
+    data = tmp_path / "coded.jsonl"
+    data.write_text("\n".join(json.dumps(row) for row in [*rows, {"said": "fine", "code": "?", "by": "fine"}]))
+    about = json.loads((folder / "bundle.json").read_text())
+    assert about["columns"] == {"text": "text", "pair": None, "label": "label", "label_map": {}, "drop_labels": []}
+    named = {"text": "said", "label": "code", "label_map": {"0": "bad", "1": "fine", "2": "good"}, "drop_labels": ["?"]}
+    (folder / "bundle.json").write_text(json.dumps({**about, "columns": named}))
+
+    def evaluated(*options: str) -> "subprocess.CompletedProcess[str]":
+        return _distill("evaluate", str(folder), "--data", str(data), "--json", "--threads", "1", *options)
+
+    right = {answer.as_dict()["label"] == "fine" for answer in load(folder)(["fine"])}
+    for options, texts_scored, hits in (((), 4, 4), (("--label-column", "by"), 5, sum(right))):
+        done = evaluated(*options)
+        assert (done.returncode, done.stderr) == (0, "")
+        shown = json.loads(done.stdout)
+        assert shown["texts"] == texts_scored
+        assert shown["scores"]["accuracy"]["value"] == hits / texts_scored
+    assert "has no column 'code2'" in evaluated("--label-column", "code2").stderr
+    assert "has no column 'text'" in evaluated("--text-column", "text").stderr
+    del about["columns"]  # an older bundle
+    (folder / "bundle.json").write_text(json.dumps(about))
+    assert "has no column 'text'" in evaluated().stderr
 
 
 def test_bad_input_is_one_line_and_status_2(make_bundle: MakeBundle, tmp_path: Path) -> None:

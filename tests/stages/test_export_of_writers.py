@@ -19,7 +19,7 @@ from distill.config.schema import ExportConfig
 from distill.errors import UserError
 from distill.models import build_recurrent, build_transformer
 from distill.results import Gate, Parity, from_plain
-from distill.runtime import Bundle, Graphs, WritingBundle, graph_file, sha256_of
+from distill.runtime import Bundle, Columns, Graphs, WritingBundle, graph_file, sha256_of
 from distill.stages.artifacts import Artifact
 from distill.stages.delivery import write_bundle_of
 from distill.stages.exporting import Answers, ExportModel
@@ -32,6 +32,8 @@ TRANSLATION = tasks.build("text-to-text", ())
 CLASSES = tasks.build("text-classification", ("bad", "good"))
 VARIANTS = ("fp32", "int8", "int4")
 PAIRS = [Example(text, label=Target(text.upper())) for text in PROSE]
+
+COLUMNS = Columns("said", label="written")
 
 
 def trained(folder: Path, model: Any, reading: Reading) -> Artifact:
@@ -80,7 +82,7 @@ def deliver(
     )
     teacher = SimpleNamespace(signal=SimpleNamespace(teacher=SimpleNamespace(model=None)))
     findings: Any = SimpleNamespace(chosen=SimpleNamespace(model=student), joined=Joined(), lesson=teacher)
-    write_bundle_of(report, folder / "small", {}, findings, exported)
+    write_bundle_of(report, folder / "small", {}, findings, exported, COLUMNS)
     return left, load(folder / "small", threads=1)
 
 
@@ -93,6 +95,7 @@ def test_a_trained_language_model_becomes_a_bundle_that_writes(tmp_path: Path) -
     assert left["gates"]["int8"]["token_agreement"] == left["gates"]["int8"]["agreement"] > 0.9
     assert isinstance(bundle, WritingBundle)
     assert bundle.variant == "int8"
+    assert bundle.manifest.columns == COLUMNS
     assert bundle.manifest.generation is not None
     assert bundle.manifest.generation.begin_id == reading.boundary
     assert bundle(["a mess"])[0].as_dict()["tokens"] > 0

@@ -106,6 +106,7 @@ def test_targets_are_one_index_a_word_and_the_first_count_of_a_cut_sentence(task
         ([], ()),
         ({"words": ["a", "b"]}, ("a", "b")),
         ({"words": "a b"}, ("a", "b")),
+        ({"tokens": ["a", "b"], "tags": ["O", "O"]}, ("a", "b")),
         ({"text": "a b"}, ("a", "b")),
     ],
 )
@@ -113,7 +114,9 @@ def test_a_question_is_a_sentence_or_its_words(task: tasks.Task, value: Any, wor
     assert task.question(value) == Example(words)
 
 
-@pytest.mark.parametrize("value", [None, 3, ["a", 1], [["a"]], {}, {"tokens": ["a"]}, {"words": None}, {"text": 3}])
+@pytest.mark.parametrize(
+    "value", [None, 3, ["a", 1], [["a"]], {}, {"token": ["a"]}, {"tokens": ["a", 1]}, {"words": None}, {"text": 3}]
+)
 def test_anything_else_is_refused_and_shown(task: tasks.Task, value: Any) -> None:
     with pytest.raises(UserError, match="expected a sentence"):
         task.question(value)
