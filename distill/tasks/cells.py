@@ -31,8 +31,10 @@ def words_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
 
 
 def class_of(value: Any, column: str, fail: Fail) -> str:
-    """One label."""
+    """One label. A number without decimals is the same label whether it is stored as 1 or as 1.0."""
     _require(value, column, fail)
+    if isinstance(value, float) and value.is_integer():  # what pandas makes of whole numbers where some are missing
+        value = int(value)
     if not isinstance(value, str | int | float) or value in (math.inf, -math.inf):
         raise fail(f"column '{column}' holds {shown(value)}; a row has one label")
     return str(value).strip()
