@@ -189,6 +189,8 @@ def _sources(config: DataConfig, task: TaskConfig) -> dict[str, Source]:
     """The source of each split; what the configuration leaves open is looked for beside train."""
     if config.train is None:
         raise UserError("data.train is missing; name a hub data set, a path or a wheel")
+    if config.label_map and not find(task.name).labelled:
+        raise UserError(f"data.label_map gives names to labels, but {task.name} has none; leave it out")
     for key, share in (("validation_share", config.validation_share), ("test_share", config.test_share)):
         if not 0 <= share < 1:
             raise UserError(f"data.{key} is {share}; it is a share of the training rows, at least 0 and below 1")

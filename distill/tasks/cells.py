@@ -79,8 +79,9 @@ def set_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
 def number_of(value: Any, column: str, fail: Fail) -> float:
     """A finite number, also one written as text."""
     _require(value, column, fail)
+    no_number = isinstance(value, bool) or (isinstance(value, str) and "_" in value)  # Python reads 3_5 as 35
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        number = math.nan if no_number else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
