@@ -14,6 +14,15 @@ Fail = Callable[[str], UserError]
 """Makes an error that names the source, the split and the row."""
 
 
+BLANKS = re.compile(r"[ \t\r\n]+")
+"""What stands between the words of a text. Unicode's other blanks, such as U+00A0, are part of a word, or one."""
+
+
+def cut_at_blanks(text: str) -> list[str]:
+    """The words of a text."""
+    return [word for word in BLANKS.split(text) if word]
+
+
 def words_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
     """A list of words, also one written as JSON or with spaces between them.
 
@@ -24,7 +33,7 @@ def words_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
             mend = 'give a list of words, also as JSON such as ["a", "b"], or words with spaces between them'
             value = _from_json(value, column, mend, fail)
         else:
-            value = value.split()
+            value = cut_at_blanks(value)
     if not isinstance(value, list | None) or not all(isinstance(word, str | int) for word in value or ()):
         raise fail(f"column '{column}' holds {shown(value)} and no list of words")
     return tuple(map(str, value or ()))
