@@ -30,7 +30,7 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
 
     Raises UserError for sources that cannot be had or read, missing columns, rows without a label, labels that no
     student could learn (fewer than two different ones, a class with a single example, one that train lacks), a
-    ``config.label_map`` of labels that no row has, or an empty split.
+    ``config.label_map`` or ``config.drop_labels`` of labels that no row has, or an empty split.
 
     With ``config.labelled`` the labels of the other texts serve to drop rows and to make the splits, and are gone then.
     """
@@ -54,6 +54,8 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
     if not held_out["validation"]:
         raise UserError("there is no validation data; give data.validation, or a data.validation_share above 0")
     _check_label_map(config, load.labels)
+    if find(task.name).one_label:
+        _check_drop_labels(config, load.labels)
     train, transfer = _labelled_part(train, config, task)
     transfer += load.transfer([*train, *transfer], held_out)
     made = load.recombined([*train, *transfer], held_out)
@@ -269,6 +271,14 @@ def _check_label_map(config: DataConfig, labels: Collection[str]) -> None:
     for name in config.label_map:
         if name not in labels:
             raise UserError(f"data.label_map names '{name}', but no row has this label{nearest(name, labels)}")
+
+
+def _check_drop_labels(config: DataConfig, labels: Collection[str]) -> None:
+    """Raises UserError for a label to drop that is none of the data, neither as it writes it nor as it is named."""
+    known = {*labels, *(config.label_map.get(label, label) for label in labels)}
+    for name in config.drop_labels:
+        if name not in known:
+            raise UserError(f"data.drop_labels names '{name}', but no row has this label{nearest(name, known)}")
 
 
 def _look_alikes(labels: Sequence[str]) -> tuple[str, ...]:

@@ -206,6 +206,19 @@ def test_a_key_of_the_label_map_that_no_row_has_is_refused(tmp_path: Path) -> No
     assert load_data(unlabelled, TaskConfig(name="token-classification")).train == ()
 
 
+def test_labels_are_dropped_by_the_name_that_they_have_or_get(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": i % 3} for i in range(40)] + [{"text": "x", "label": 3}]
+    names = {"1": "pos", "3": "cancel"}
+    with pytest.raises(UserError, match=r"only one example of 'cancel' .*, or leave the label out with data.drop"):
+        load(tmp_path, {"train": rows}, label_map=names)
+    for dropped in ("3", "cancel"):
+        data = load(tmp_path, {"train": rows}, label_map=names, drop_labels=(dropped,))
+        assert data.dropped == {f"label '{dropped}'": 1}
+        assert data.labels == ("0", "2", "pos")
+    with pytest.raises(UserError, match=r"drop_labels names 'cancle', but no row has this .*; did you mean 'cancel'"):
+        load(tmp_path, {"train": rows}, label_map=names, drop_labels=("cancle",))
+
+
 def test_a_label_twice_in_task_labels_is_refused(tmp_path: Path) -> None:
     config = DataConfig(train=source(tmp_path / "a.jsonl", reviews(0, 40)))
     with pytest.raises(UserError, match=r"task.labels has 'fresh' twice; give each label once"):
