@@ -54,8 +54,7 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
     if not held_out["validation"]:
         raise UserError("there is no validation data; give data.validation, or a data.validation_share above 0")
     _check_label_map(config, load.labels)
-    if find(task.name).one_label:
-        _check_drop_labels(config, load.labels)
+    _check_drop_labels(config, load.labels)
     train, transfer = _labelled_part(train, config, task)
     transfer += load.transfer([*train, *transfer], held_out)
     made = load.recombined([*train, *transfer], held_out)
@@ -275,6 +274,8 @@ def _check_label_map(config: DataConfig, labels: Collection[str]) -> None:
 
 def _check_drop_labels(config: DataConfig, labels: Collection[str]) -> None:
     """Raises UserError for a label to drop that is none of the data, neither as it writes it nor as it is named."""
+    if config.label is None and config.drop_labels:
+        raise UserError("data.label is null, so no row has a label for data.drop_labels to find; leave it out")
     known = {*labels, *(config.label_map.get(label, label) for label in labels)}
     for name in config.drop_labels:
         if name not in known:

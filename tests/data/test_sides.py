@@ -219,6 +219,31 @@ def test_labels_are_dropped_by_the_name_that_they_have_or_get(tmp_path: Path) ->
         load(tmp_path, {"train": rows}, label_map=names, drop_labels=("cancle",))
 
 
+@pytest.mark.parametrize(
+    ("task", "labels", "name", "message"),
+    [
+        ("multi-label-classification", [["joy", "love"], ["joy"], []], "lov", "names 'lov'.*; did you mean 'love'"),
+        ("token-classification", ["O B-x", "O O"], "B-y", "names 'B-y', but no row has this label; did you mean 'B-x'"),
+        ("regression", [1.5, 2, 3], "-1", "names '-1', but no row has this label; known: 1.5, 2, 3"),
+    ],
+)
+def test_a_label_to_drop_that_no_row_has_is_refused(
+    tmp_path: Path, task: str, labels: list[Any], name: str, message: str
+) -> None:
+    rows = [{"text": f"some text{i}", "label": labels[i % len(labels)]} for i in range(40)]
+    config = DataConfig(train=source(tmp_path / "a.jsonl", rows), drop_labels=(name,))
+    with pytest.raises(UserError, match=rf"data\.drop_labels {message}"):
+        load_data(config, TaskConfig(name=task))
+    with pytest.raises(UserError, match=r"data\.label is null, so no row has a label for data\.drop_labels to find"):
+        load_data(replace(config, label=None), TaskConfig(name=task))
+
+
+def test_several_labels_to_drop_may_stand_in_one_row(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": [["joy", "love"], ["hate"], []][i % 3]} for i in range(40)]
+    config = DataConfig(train=source(tmp_path / "a.jsonl", rows), drop_labels=("love", "joy"))
+    assert load_data(config, TaskConfig(name="multi-label-classification")).dropped == {"label 'joy'": 14}
+
+
 def test_a_label_twice_in_task_labels_is_refused(tmp_path: Path) -> None:
     config = DataConfig(train=source(tmp_path / "a.jsonl", reviews(0, 40)))
     with pytest.raises(UserError, match=r"task.labels has 'fresh' twice; give each label once"):
