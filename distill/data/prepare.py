@@ -17,6 +17,9 @@ from distill.sources import describe, validate
 from distill.tasks import find
 from distill.text.example import Example
 
+MANY = 0.05
+"""Share of the rows from which on contradictions among them are told, and not only counted."""
+
 
 def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
     """Reads all sources and holds out the splits that are missing.
@@ -36,7 +39,7 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
     """
     load = _Loading(config, task, _sources(config, task))
     dropped, sources = load.dropped, load.sources
-    train = _clean(load.read("train"), dropped, "")
+    train, contradictions = load.train()
     if not train:
         raise UserError(f"no text of {describe(sources['train'])} is left to train on; left out: {dict(dropped)}")
     held_out = load.held_out()
@@ -72,7 +75,7 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
         source="; ".join(dict.fromkeys(map(describe, sources.values()))),
         notes=tuple(load.notes),
         out_of_scope=tuple(out_of_scope),
-        warnings=_look_alikes(labels),
+        warnings=(*_look_alikes(labels), *contradictions),
         recombined=tuple(made),
     )
 
@@ -106,6 +109,11 @@ class _Loading:
         if self.config.group and not any(e.group for e in examples):
             self.notes.append(f"{key}: no row has a {self.config.group}, so its texts alone keep it apart from others")
         return examples
+
+    def train(self) -> tuple[list[Example], tuple[str, ...]]:
+        """The training texts, each once, and a warning where many stand there with another label, too."""
+        rows = self.read("train")
+        return _clean(rows, self.dropped, ""), _contradictions(rows)
 
     def held_out(self) -> dict[str, list[Example]]:
         """Test and validation, empty where there is no source; what also stands in test is no validation text."""
@@ -245,6 +253,19 @@ def _clean(examples: Sequence[Example], dropped: Counter[str], prefix: str) -> l
             same = first[content].label == example.label
             dropped[f"{prefix}duplicate" if same else f"{prefix}duplicate with another label"] += 1
     return list(first.values())
+
+
+def _contradictions(rows: Sequence[Example]) -> tuple[str, ...]:
+    """A warning where ``MANY`` of the rows have a text that stands in an earlier row with another label."""
+    first: dict[tuple[object, object], Example] = {}
+    others = [e for e in rows if first.setdefault((e.text, e.pair), e).label != e.label and not _blank(e)]
+    if not others or len(others) < MANY * len(rows):
+        return ()
+    text = " ".join(others[0].text) if isinstance(others[0].text, tuple) else others[0].text
+    return (
+        f"{len(others):,} of {len(rows):,} rows of train have a text that an earlier row gives another label, such as "
+        f"{text[:60]!r}; the first label counts, so decide for one and mend the others",
+    )
 
 
 def _labelled_part(train: list[Example], config: DataConfig, task: TaskConfig) -> tuple[list[Example], list[Example]]:

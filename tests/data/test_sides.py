@@ -185,6 +185,21 @@ def test_labels_that_look_alike_are_told(tmp_path: Path) -> None:
     assert alike(["a", "b", "A ", "c"]) == [["a", "A "]]
 
 
+def test_many_texts_with_two_labels_are_told(tmp_path: Path) -> None:
+    long = "sö " * 30
+    rows = [{"text": long if i == 7 else f"text {i}", "label": i % 2} for i in range(95)]
+    equal = [{**row, "text": " "} for row in rows[:4]] + rows[:1]  # empty texts, and one of the same label
+    twice = [{**row, "label": 1 - row["label"]} for row in rows[7:13]]
+    assert load(tmp_path, {"train": [*rows, *equal, *twice[:5]]}).warnings == ()  # 5 of 105
+    data = load(tmp_path, {"train": [*rows, *equal, *twice]})
+    assert data.warnings == (
+        f"6 of 106 rows of train have a text that an earlier row gives another label, such as {long[:60]!r}; the first "
+        "label counts, so decide for one and mend the others",
+    )
+    assert data.dropped["duplicate with another label"] == 6
+    assert load(tmp_path, {"train": rows}).warnings == ()
+
+
 def test_a_key_of_the_label_map_that_no_row_has_is_refused(tmp_path: Path) -> None:
     rows = [{"text": f"text {i}", "label": i % 2} for i in range(40)]
     test = [*({"text": f"other {i}", "label": i} for i in (0, 1)), {"text": "x", "label": 2}]
