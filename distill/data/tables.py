@@ -188,9 +188,17 @@ def _read_tsv(path: Path, data: bytes) -> list[Row]:
     text = decode(path, data)
     lines = text.replace("\r\n", "\n").split("\n")
     width = lines[0].count("\t")
-    if any(line and line.count("\t") != width for line in lines):  # tabs or line ends stand inside quoted cells
+    odd = next((number for number, line in enumerate(lines) if line and line.count("\t") != width), None)
+    if odd is None:
+        return _table(path, ((n, [_unquote(c) for c in line.split("\t")]) for n, line in enumerate(lines, 1) if line))
+    try:  # tabs or line ends stand inside quoted cells
         return _table(path, _csv_records(path, text, "\t"))
-    return _table(path, ((n, [_unquote(c) for c in line.split("\t")]) for n, line in enumerate(lines, 1) if line))
+    except UserError as error:
+        fields = lines[odd].count("\t") + 1
+        raise UserError(
+            f"{path}, line {odd + 1}: {fields} fields, but the first line names {width + 1}; where "
+            f"cells are quoted, {error}"
+        ) from error
 
 
 def _unquote(cell: str) -> str:

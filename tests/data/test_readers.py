@@ -98,6 +98,8 @@ def test_text_longer_than_the_csv_modules_limit_is_read(tmp_path):
         ("a.csv", "text,label\n", "a.csv is empty"),
         ("a.csv", "", "a.csv is empty"),
         ("a.tsv", "text\tlabel\na\tb\tc\n", "a.tsv, line 2: 3 fields"),
+        ("a.tsv", 'text\tlabel\n" a\tb\nc\td\ne\n', "^[^ ]*a.tsv, line 4: 1 fields, but .*; where cells are quoted"),
+        ("a.tsv", 'text\tlabel\n"a\tb"\tc\nd\n', "a.tsv, line 2: 3 fields, .*; where cells are quoted, .*, line 3"),
         ("a.jsonl", '{"text": "a"}\n\n{"text": "b"\n', "a.jsonl, line 3: not JSON: Expecting ',' delimiter at column"),
         ("a.jsonl", '{"text": "a"}\n["b"]\n', "a.jsonl, line 2: '\\[\"b\"\\]' is no object"),
         ("a.json", '[{"text": "a"},\n {"text" "b"}]', "a.json, line 2: not JSON"),
