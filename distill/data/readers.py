@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from distill.config.data import Source
+from distill.data.json_rows import Row
 from distill.data.parallel import read_parallel, splits_of
-from distill.data.tables import FORMATS, Row, encoding_of, entries_of, format_of, name_classes, read_bytes, read_table
+from distill.data.tables import FORMATS, encoding_of, entries_of, format_of, name_classes, read_bytes, read_table
 from distill.errors import UserError, nearest
 from distill.sources import describe, hub_splits, load_hub_dataset, locate
 

@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from distill.data.json_rows import Row, rows_of_json, rows_of_lines
 from distill.errors import UserError
 from distill.tasks.cells import shown
-
-Row = dict[str, Any]
 
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 LARGEST = 10**9
@@ -129,50 +128,6 @@ def _read_text(path: Path, data: bytes) -> list[Row]:
     return [{"text": line} for line in lines_of(path, data)]
 
 
-def _parsed(path: Path, text: str, line: int) -> Any:
-    """JSON that starts at a line."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"{path}, line {line + error.lineno - 1}"
-        raise UserError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
-    except (ValueError, RecursionError) as error:  # more digits than Python turns into a number; a thousand brackets
-        what = (
-            "a number of thousands of digits" if isinstance(error, ValueError) else "lists or objects nested too deep"
-        )
-        raise UserError(f"{path}: {what} in what starts at line {line}; leave it out") from error
-
-
-def _read_json(path: Path, data: bytes) -> list[Row]:
-    """A list of objects; where the file starts with an object, one a line, as many tools write them."""
-    text = decode(path, data)
-    if text.lstrip().startswith("{"):
-        return _json_lines(path, text)
-    rows = _parsed(path, text, 1)
-    if not isinstance(rows, list):
-        raise UserError(f"{path} holds no list of objects, and not one object a line")
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, item {number}: {shown(row)} is no object of columns and values")
-    return rows
-
-
-def _read_json_lines(path: Path, data: bytes) -> list[Row]:
-    return _json_lines(path, decode(path, data))
-
-
-def _json_lines(path: Path, text: str) -> list[Row]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        row = _parsed(path, line, number)
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, line {number}: {line[:40]!r} is no object of columns and values")
-        rows.append(row)
-    return rows
-
-
 def _read_csv(path: Path, data: bytes) -> list[Row]:
     """Separated by what Excel's first line ``sep=;`` says, else by what the line of column names holds."""
     text, first = decode(path, data), 1
@@ -270,9 +225,9 @@ def _read_parquet(path: Path, data: bytes) -> list[Row]:
 FORMATS: dict[str, Callable[[Path, bytes], list[Row]]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
-    ".jsonl": _read_json_lines,
-    ".ndjson": _read_json_lines,
-    ".json": _read_json,
+    ".jsonl": lambda path, data: rows_of_lines(path, decode(path, data)),
+    ".ndjson": lambda path, data: rows_of_lines(path, decode(path, data)),
+    ".json": lambda path, data: rows_of_json(path, decode(path, data)),
     ".parquet": _read_parquet,
     ".txt": _read_text,
 }

@@ -192,6 +192,7 @@ class ReadLabels(Stage):
         "data/probabilities.py",
         "data/readers.py",
         "data/tables.py",
+        "data/json_rows.py",
         "tasks",
     )
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
