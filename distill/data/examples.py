@@ -65,11 +65,11 @@ def read_examples(
     single = asked.label_free and split in ("train", "transfer")
     if config.pair is None and asked.pair_holds and not single:
         raise UserError(f"data.pair is not set; {task.name} needs the column of {asked.pair_holds} beside data.text")
-    rows = read_rows(source, split, config.splits)
+    label = None if single or asked.own_label or split in ("transfer", "out_of_scope") else config.label
+    rows = read_rows(source, split, config.splits, (config.text, label) if asked.tagged else None)
     columns = set().union(*rows)
     text = "text" if columns == {"text"} else config.text  # a plain text file has this column only
     pair = config.pair if not single or config.pair in columns else None
-    label = None if single or asked.own_label or split in ("transfer", "out_of_scope") else config.label
     group = config.group if config.group in columns or (split == "train" and config.group) else None
     used = [column for column in (text, pair, label, group) if column]
     check_columns(source, columns, {"text": text, "pair": pair, "label": label, "group": group}, section)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.data.json_rows import Row, rows_of_json, rows_of_lines
+from distill.data.sentences import ENDINGS, sentences_of, unquoted
 from distill.errors import UserError
 from distill.tasks.cells import shown
 
@@ -55,18 +56,26 @@ def format_of(path: Path) -> str:
     return (Path(path.stem) if path.suffix in OPENERS else path).suffix.lower()
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path, tagged: tuple[str, str | None] | None = None) -> list[Row]:
     """All rows of a file: column to value.
+
+    ``tagged`` are the columns of words and of tags, if any, where sentences are wanted: a file with a word a line then
+    has a row a sentence.
 
     Raises UserError for a file that cannot be read, is too large, malformed (with its line), in another encoding or of
     an unknown format.
     """
-    reader = FORMATS.get(format_of(path))
+    ending = format_of(path)
+    reader = FORMATS.get(ending)
     if reader is None:
         raise UserError(
             f"{path} has an unknown ending; known: {', '.join(FORMATS)}, each also with {', '.join(OPENERS)}"
         )
-    return reader(path, read_bytes(path))
+    data = read_bytes(path)
+    sentences = None
+    if tagged is not None and ending in WORDS:
+        sentences = sentences_of(path, decode(path, data), ending, *tagged)
+    return reader(path, data) if sentences is None else sentences
 
 
 def read_bytes(path: Path) -> bytes:
@@ -128,6 +137,12 @@ def _read_text(path: Path, data: bytes) -> list[Row]:
     return [{"text": line} for line in lines_of(path, data)]
 
 
+def _read_words(path: Path, data: bytes) -> list[Row]:
+    if not data.strip():
+        return []
+    raise UserError(f"{path} holds a word a line, which token classification alone reads; give one text a row")
+
+
 def _read_csv(path: Path, data: bytes) -> list[Row]:
     """Separated by what Excel's first line ``sep=;`` says, else by what the line of column names holds."""
     text, first = decode(path, data), 1
@@ -145,7 +160,7 @@ def _read_tsv(path: Path, data: bytes) -> list[Row]:
     width = lines[0].count("\t")
     odd = next((number for number, line in enumerate(lines) if line and line.count("\t") != width), None)
     if odd is None:
-        return _table(path, ((n, [_unquote(c) for c in line.split("\t")]) for n, line in enumerate(lines, 1) if line))
+        return _table(path, ((n, [unquoted(c) for c in line.split("\t")]) for n, line in enumerate(lines, 1) if line))
     try:  # tabs or line ends stand inside quoted cells
         return _table(path, _csv_records(path, text, "\t"))
     except UserError as error:
@@ -154,13 +169,6 @@ def _read_tsv(path: Path, data: bytes) -> list[Row]:
             f"{path}, line {odd + 1}: {fields} fields, but the first line names {width + 1}; where "
             f"cells are quoted, {error}"
         ) from error
-
-
-def _unquote(cell: str) -> str:
-    """The content of a cell that is properly quoted, else the cell as it is."""
-    inner = cell[1:-1]
-    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
-    return inner.replace('""', '"') if quoted else cell
 
 
 def _csv_records(path: Path, text: str, delimiter: str, first: int = 1) -> Iterator[tuple[int, list[str]]]:
@@ -230,7 +238,10 @@ FORMATS: dict[str, Callable[[Path, bytes], list[Row]]] = {
     ".json": lambda path, data: rows_of_json(path, decode(path, data)),
     ".parquet": _read_parquet,
     ".txt": _read_text,
+    **dict.fromkeys(ENDINGS, _read_words),
 }
+WORDS = (".csv", ".tsv", ".txt", *ENDINGS)
+"""Files that may have a word a line."""
 
 
 def name_classes(rows: list[Row], features: Mapping[str, Any], where: str) -> list[Row]:
