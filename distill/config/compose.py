@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.config.build import build_config
+from distill.config.build import build, build_config
 from distill.config.recipe_file import read_recipe
 from distill.config.schema import Config
 from distill.errors import UserError, nearest
@@ -125,7 +125,7 @@ class _Jobs:
         """The recipe as its dataclasses. Raises UserError where it is none, or asks for what a recipe may not."""
         from hydra.core.hydra_config import HydraConfig
         from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
+        from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
         try:
             given = list(HydraConfig.get().overrides.task)
@@ -134,9 +134,10 @@ class _Jobs:
         try:
             found = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:
+            if isinstance(error, MissingMandatoryValue):  # perhaps because of a slip in a key, which is told first
+                build(Config, {**_own(OmegaConf.to_container(composed, resolve=True)), "recipe": "", "name": ""}, "")
             raise UserError(_in_plain_words(error, groups())) from error
-        assert isinstance(found, dict)
-        values = {str(key): value for key, value in found.items() if key != "hydra"}
+        values = _own(found)
         values["recipe"] = self.path.stem
         if not values.get("name"):
             values["name"] = run_name(self.path, [o for o in given if not o.startswith("recipe=")])
@@ -189,6 +190,11 @@ def _addable(override: str, known: Sequence[str]) -> str:
     if override.startswith(("+", "~")) or key.startswith(("hydra.", "hydra/")) or key in known or "@" in key:
         return override
     return f"++{override}"
+
+
+def _own(composed: Any) -> dict[str, Any]:
+    """A composed recipe without what is Hydra's."""
+    return {str(key): value for key, value in composed.items() if key != "hydra"}
 
 
 def _in_plain_words(error: Exception, known: Sequence[str]) -> str:

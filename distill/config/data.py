@@ -87,7 +87,7 @@ class DataConfig:
     label_map: dict[str, str] = field(default_factory=dict)
     """From the value in the data to the label's name, such as ``'0': negative``."""
     drop_labels: tuple[str, ...] = ()
-    """Rows with these values in the label column are left out."""
+    """Rows with one of these labels, as the data writes it or as ``label_map`` names it, are left out."""
     validation_share: float = 0.1
     """Held out of train where there is no validation source."""
     test_share: float = 0.15

@@ -56,8 +56,9 @@ def read_examples(
     None. So is that of texts which a task without labels is learnt on (``train``, ``transfer``), and of a pair each
     text becomes an example.
 
-    Rows with a label in ``config.drop_labels``, those whose empty label says nothing, and of files whose lines belong
-    together those with an empty line on a side are left out and counted.
+    Rows with a label in ``config.drop_labels``, as the data writes it or ``config.label_map`` names it, those whose
+    empty label says nothing, and of files whose lines belong together those with an empty line on a side are left out
+    and counted.
     Raises UserError for missing columns, and with the number of the row for what a cell lacks.
     """
     asked = find(task.name)
@@ -67,11 +68,11 @@ def read_examples(
             f"data.pair is not set; {task.name} needs the column of {asked.pair_holds} beside data.text "
             "(of a command without a recipe: --pair-column)"
         )
-    rows = read_rows(source, split, config.splits)
+    label = None if single or asked.own_label or split in ("transfer", "out_of_scope") else config.label
+    rows = read_rows(source, split, config.splits, (config.text, label) if asked.tagged else None)
     columns = set().union(*rows)
     text = "text" if columns == {"text"} else config.text  # a plain text file has this column only
     pair = config.pair if not single or config.pair in columns else None
-    label = None if single or asked.own_label or split in ("transfer", "out_of_scope") else config.label
     group = config.group if config.group in columns or (split == "train" and config.group) else None
     used = [column for column in (text, pair, label, group) if column]
     check_columns(source, columns, {"text": text, "pair": pair, "label": label, "group": group}, section)
@@ -94,7 +95,8 @@ def read_examples(
         if long := next((name for name in written if len(name) > LONGEST_LABEL), ""):
             raise fail(f"column '{label}' holds a label of {len(long):,} characters; name the column of labels")
         seen.labels.update(written)
-        if found := unwanted.intersection(written):
+        named = None if own is None else asked.renamed(own, config.label_map)
+        if found := unwanted.intersection((*written, *names_of(named))):
             seen.dropped[f"label '{min(found)}'"] += 1
             continue
         if own == () and asked.empty_label:
@@ -103,7 +105,7 @@ def read_examples(
         example = Example(
             text=words_of(row.get(text), text, fail) if asked.tagged else _text(row.get(text), text, fail),
             pair=_text(row.get(pair), pair, fail) if pair else None,
-            label=None if own is None else asked.renamed(own, config.label_map),
+            label=named,
             group=None if group is None or missing(row.get(group)) else str(row[group]),
         )
         if label and (misfit := asked.misfit(example, text, label)):

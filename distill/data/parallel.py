@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from distill.config.data import Source
-from distill.data.tables import OPENERS, Row, entries_of, lines_of, read_bytes
+from distill.data.json_rows import Row
+from distill.data.tables import OPENERS, entries_of, lines_of, read_bytes
 from distill.errors import UserError, nearest
 from distill.sources import describe, locate
 

@@ -17,6 +17,9 @@ from distill.sources import describe, validate
 from distill.tasks import find
 from distill.text.example import Example
 
+MANY = 0.05
+"""Share of the rows from which on contradictions among them are told, and not only counted."""
+
 
 def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
     """Reads all sources and holds out the splits that are missing.
@@ -30,13 +33,13 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
 
     Raises UserError for sources that cannot be had or read, missing columns, rows without a label, labels that no
     student could learn (fewer than two different ones, a class with a single example, one that train lacks), a
-    ``config.label_map`` of labels that no row has, or an empty split.
+    ``config.label_map`` or ``config.drop_labels`` of labels that no row has, or an empty split.
 
     With ``config.labelled`` the labels of the other texts serve to drop rows and to make the splits, and are gone then.
     """
     load = _Loading(config, task, _sources(config, task))
     dropped, sources = load.dropped, load.sources
-    train = _clean(load.read("train"), dropped, "")
+    train, contradictions = load.train()
     if not train:
         raise UserError(f"no text of {describe(sources['train'])} is left to train on; left out: {dict(dropped)}")
     held_out = load.held_out()
@@ -54,6 +57,7 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
     if not held_out["validation"]:
         raise UserError("there is no validation data; give data.validation, or a data.validation_share above 0")
     _check_label_map(config, load.labels)
+    _check_drop_labels(config, load.labels)
     train, transfer = _labelled_part(train, config, task)
     transfer += load.transfer([*train, *transfer], held_out)
     made = load.recombined([*train, *transfer], held_out)
@@ -71,7 +75,7 @@ def load_data(config: DataConfig, task: TaskConfig) -> Dataset:
         source="; ".join(dict.fromkeys(map(describe, sources.values()))),
         notes=tuple(load.notes),
         out_of_scope=tuple(out_of_scope),
-        warnings=_look_alikes(labels),
+        warnings=(*_look_alikes(labels), *contradictions),
         recombined=tuple(made),
     )
 
@@ -105,6 +109,11 @@ class _Loading:
         if self.config.group and not any(e.group for e in examples):
             self.notes.append(f"{key}: no row has a {self.config.group}, so its texts alone keep it apart from others")
         return examples
+
+    def train(self) -> tuple[list[Example], tuple[str, ...]]:
+        """The training texts, each once, and a warning where many stand there with another label, too."""
+        rows = self.read("train")
+        return _clean(rows, self.dropped, ""), _contradictions(rows)
 
     def held_out(self) -> dict[str, list[Example]]:
         """Test and validation, empty where there is no source; what also stands in test is no validation text."""
@@ -189,6 +198,8 @@ def _sources(config: DataConfig, task: TaskConfig) -> dict[str, Source]:
     """The source of each split; what the configuration leaves open is looked for beside train."""
     if config.train is None:
         raise UserError("data.train is missing; name a hub data set, a path or a wheel")
+    if config.label_map and not find(task.name).labelled:
+        raise UserError(f"data.label_map gives names to labels, but {task.name} has none; leave it out")
     for key, share in (("validation_share", config.validation_share), ("test_share", config.test_share)):
         if not 0 <= share < 1:
             raise UserError(f"data.{key} is {share}; it is a share of the training rows, at least 0 and below 1")
@@ -244,6 +255,19 @@ def _clean(examples: Sequence[Example], dropped: Counter[str], prefix: str) -> l
     return list(first.values())
 
 
+def _contradictions(rows: Sequence[Example]) -> tuple[str, ...]:
+    """A warning where ``MANY`` of the rows have a text that stands in an earlier row with another label."""
+    first: dict[tuple[object, object], Example] = {}
+    others = [e for e in rows if first.setdefault((e.text, e.pair), e).label != e.label and not _blank(e)]
+    if not others or len(others) < MANY * len(rows):
+        return ()
+    text = " ".join(others[0].text) if isinstance(others[0].text, tuple) else others[0].text
+    return (
+        f"{len(others):,} of {len(rows):,} rows of train have a text that an earlier row gives another label, such as "
+        f"{text[:60]!r}; the first label counts, so decide for one and mend the others",
+    )
+
+
 def _labelled_part(train: list[Example], config: DataConfig, task: TaskConfig) -> tuple[list[Example], list[Example]]:
     """(labelled, without labels) of the training texts."""
     asked = find(task.name)
@@ -267,6 +291,16 @@ def _check_label_map(config: DataConfig, labels: Collection[str]) -> None:
     for name in config.label_map:
         if name not in labels:
             raise UserError(f"data.label_map names '{name}', but no row has this label{nearest(name, labels)}")
+
+
+def _check_drop_labels(config: DataConfig, labels: Collection[str]) -> None:
+    """Raises UserError for a label to drop that is none of the data, neither as it writes it nor as it is named."""
+    if config.label is None and config.drop_labels:
+        raise UserError("data.label is null, so no row has a label for data.drop_labels to find; leave it out")
+    known = {*labels, *(config.label_map.get(label, label) for label in labels)}
+    for name in config.drop_labels:
+        if name not in known:
+            raise UserError(f"data.drop_labels names '{name}', but no row has this label{nearest(name, known)}")
 
 
 def _look_alikes(labels: Sequence[str]) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from distill.config.data import DataConfig
 from distill.config.models import ProbabilitiesTeacher
+from distill.data.json_rows import Row
 from distill.data.readers import read_rows
-from distill.data.tables import Row
 from distill.errors import UserError
 from distill.tasks import Task
 from distill.tasks.cells import shown

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from distill.config.data import Source
+from distill.data.json_rows import Row
 from distill.data.parallel import read_parallel, splits_of
-from distill.data.tables import FORMATS, Row, encoding_of, entries_of, format_of, name_classes, read_bytes, read_table
+from distill.data.tables import FORMATS, encoding_of, entries_of, format_of, name_classes, read_bytes, read_table
 from distill.errors import UserError, nearest
 from distill.sources import describe, hub_splits, load_hub_dataset, locate
 
@@ -26,12 +27,18 @@ SPLIT_NAMES = {
 }
 
 
-def read_rows(source: Source, split: str = "train", splits: Mapping[str, str] | None = None) -> list[Row]:
+def read_rows(
+    source: Source,
+    split: str = "train",
+    splits: Mapping[str, str] | None = None,
+    tagged: tuple[str, str | None] | None = None,
+) -> list[Row]:
     """All rows of one split: column to value.
 
     ``split`` is train, validation, test, transfer or out_of_scope, ``splits`` gives it another name; a single file is
     its own only split. A text file has one column, ``text``. Columns of class numbers in data sets become their names
-    (None for the hub's -1, "no label").
+    (None for the hub's -1, "no label"). ``tagged`` are the columns of words and of tags where a file may have a word a
+    line, and blank lines between sentences, each of which is a row then.
 
     Raises UserError for what is missing, empty, malformed (with its line), too large or of an unknown format.
     """
@@ -48,14 +55,14 @@ def read_rows(source: Source, split: str = "train", splits: Mapping[str, str] | 
     else:
         path = locate(source)
         if path.is_file():
-            rows = read_table(path)
+            rows = read_table(path, tagged)
         elif _saved_to_disk(path):
             rows = _dataset_rows(_load_from_disk(path, name), str(path))
         elif by_split := _split_files(path):
             files = by_split[name]
             if len(files) > 1:
                 raise UserError(f"{path} holds {' and '.join(f.name for f in files)}; keep one file for each split")
-            rows = read_table(files[0])
+            rows = read_table(files[0], tagged)
         else:
             rows = _read_label_folders(_label_folders(path) or _label_folders(path / name))
     if not rows:

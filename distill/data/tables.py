@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from distill.data.json_rows import Row, rows_of_json, rows_of_lines
+from distill.data.sentences import ENDINGS, sentences_of, unquoted
 from distill.errors import UserError
 from distill.tasks.cells import shown
-
-Row = dict[str, Any]
 
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 LARGEST = 10**9
@@ -56,18 +56,26 @@ def format_of(path: Path) -> str:
     return (Path(path.stem) if path.suffix in OPENERS else path).suffix.lower()
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path, tagged: tuple[str, str | None] | None = None) -> list[Row]:
     """All rows of a file: column to value.
+
+    ``tagged`` are the columns of words and of tags, if any, where sentences are wanted: a file with a word a line then
+    has a row a sentence.
 
     Raises UserError for a file that cannot be read, is too large, malformed (with its line), in another encoding or of
     an unknown format.
     """
-    reader = FORMATS.get(format_of(path))
+    ending = format_of(path)
+    reader = FORMATS.get(ending)
     if reader is None:
         raise UserError(
             f"{path} has an unknown ending; known: {', '.join(FORMATS)}, each also with {', '.join(OPENERS)}"
         )
-    return reader(path, read_bytes(path))
+    data = read_bytes(path)
+    sentences = None
+    if tagged is not None and ending in WORDS:
+        sentences = sentences_of(path, decode(path, data), ending, *tagged)
+    return reader(path, data) if sentences is None else sentences
 
 
 def read_bytes(path: Path) -> bytes:
@@ -129,48 +137,10 @@ def _read_text(path: Path, data: bytes) -> list[Row]:
     return [{"text": line} for line in lines_of(path, data)]
 
 
-def _parsed(path: Path, text: str, line: int) -> Any:
-    """JSON that starts at a line."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"{path}, line {line + error.lineno - 1}"
-        raise UserError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
-    except (ValueError, RecursionError) as error:  # more digits than Python turns into a number; a thousand brackets
-        what = (
-            "a number of thousands of digits" if isinstance(error, ValueError) else "lists or objects nested too deep"
-        )
-        raise UserError(f"{path}: {what} in what starts at line {line}; leave it out") from error
-
-
-def _read_json(path: Path, data: bytes) -> list[Row]:
-    """A list of objects; where the file starts with an object, one a line, as many tools write them."""
-    text = decode(path, data)
-    if text.lstrip().startswith("{"):
-        return _json_lines(path, text)
-    rows = _parsed(path, text, 1)
-    if not isinstance(rows, list):
-        raise UserError(f"{path} holds no list of objects, and not one object a line")
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, item {number}: {shown(row)} is no object of columns and values")
-    return rows
-
-
-def _read_json_lines(path: Path, data: bytes) -> list[Row]:
-    return _json_lines(path, decode(path, data))
-
-
-def _json_lines(path: Path, text: str) -> list[Row]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        row = _parsed(path, line, number)
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, line {number}: {line[:40]!r} is no object of columns and values")
-        rows.append(row)
-    return rows
+def _read_words(path: Path, data: bytes) -> list[Row]:
+    if not data.strip():
+        return []
+    raise UserError(f"{path} holds a word a line, which token classification alone reads; give one text a row")
 
 
 def _read_csv(path: Path, data: bytes) -> list[Row]:
@@ -188,16 +158,17 @@ def _read_tsv(path: Path, data: bytes) -> list[Row]:
     text = decode(path, data)
     lines = text.replace("\r\n", "\n").split("\n")
     width = lines[0].count("\t")
-    if any(line and line.count("\t") != width for line in lines):  # tabs or line ends stand inside quoted cells
+    odd = next((number for number, line in enumerate(lines) if line and line.count("\t") != width), None)
+    if odd is None:
+        return _table(path, ((n, [unquoted(c) for c in line.split("\t")]) for n, line in enumerate(lines, 1) if line))
+    try:  # tabs or line ends stand inside quoted cells
         return _table(path, _csv_records(path, text, "\t"))
-    return _table(path, ((n, [_unquote(c) for c in line.split("\t")]) for n, line in enumerate(lines, 1) if line))
-
-
-def _unquote(cell: str) -> str:
-    """The content of a cell that is properly quoted, else the cell as it is."""
-    inner = cell[1:-1]
-    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
-    return inner.replace('""', '"') if quoted else cell
+    except UserError as error:
+        fields = lines[odd].count("\t") + 1
+        raise UserError(
+            f"{path}, line {odd + 1}: {fields} fields, but the first line names {width + 1}; where "
+            f"cells are quoted, {error}"
+        ) from error
 
 
 def _csv_records(path: Path, text: str, delimiter: str, first: int = 1) -> Iterator[tuple[int, list[str]]]:
@@ -262,12 +233,15 @@ def _read_parquet(path: Path, data: bytes) -> list[Row]:
 FORMATS: dict[str, Callable[[Path, bytes], list[Row]]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
-    ".jsonl": _read_json_lines,
-    ".ndjson": _read_json_lines,
-    ".json": _read_json,
+    ".jsonl": lambda path, data: rows_of_lines(path, decode(path, data)),
+    ".ndjson": lambda path, data: rows_of_lines(path, decode(path, data)),
+    ".json": lambda path, data: rows_of_json(path, decode(path, data)),
     ".parquet": _read_parquet,
     ".txt": _read_text,
+    **dict.fromkeys(ENDINGS, _read_words),
 }
+WORDS = (".csv", ".tsv", ".txt", *ENDINGS)
+"""Files that may have a word a line."""
 
 
 def name_classes(rows: list[Row], features: Mapping[str, Any], where: str) -> list[Row]:

@@ -23,7 +23,7 @@ class LookAtCheckpoint(Stage):
     the libraries that read it."""
 
     name: ClassVar[str] = "checkpoint"
-    rooms: ClassVar[tuple[str, ...]] = ("models", "tasks")
+    rooms: ClassVar[tuple[str, ...]] = ("models", "tasks", "text")
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     source: Source

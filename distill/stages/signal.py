@@ -192,6 +192,8 @@ class ReadLabels(Stage):
         "data/probabilities.py",
         "data/readers.py",
         "data/tables.py",
+        "data/json_rows.py",
+        "data/sentences.py",
         "tasks",
     )
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)

@@ -27,7 +27,7 @@ from distill.data import Dataset, Part, load_data
 from distill.data.examples import single_texts
 from distill.data.folds import assign_folds
 from distill.data.stream import Stream, open_stream
-from distill.errors import UserError, nearest
+from distill.errors import UserError
 from distill.progress import say
 from distill.results import FLOORS
 from distill.sources import describe
@@ -65,13 +65,6 @@ def read_data(this: Run) -> Dataset:
         raise UserError("there are no test texts; set data.test, or data.test_share above 0")
     if config.folds > 1:
         assign_folds(dataset.train, config.folds, config.data.split_seed)  # before the first training
-    if task.one_label:
-        for label in config.data.drop_labels:
-            if not any(reason.endswith(f"label '{label}'") for reason in dataset.dropped):
-                raise UserError(
-                    f"data.drop_labels names '{label}', but no row has this label"
-                    f"{nearest(label, config.data.label_map or dataset.labels)}"
-                )
     if config.data.label is None and "hard" in config.arms:
         raise UserError("data.label is null, so there are no labels for the arm hard; set arms=[linear,soft]")
     return dataset

@@ -14,6 +14,15 @@ Fail = Callable[[str], UserError]
 """Makes an error that names the source, the split and the row."""
 
 
+BLANKS = re.compile(r"[ \t\r\n]+")
+"""What stands between the words of a text. Unicode's other blanks, such as U+00A0, are part of a word, or one."""
+
+
+def cut_at_blanks(text: str) -> list[str]:
+    """The words of a text."""
+    return [word for word in BLANKS.split(text) if word]
+
+
 def words_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
     """A list of words, also one written as JSON or with spaces between them.
 
@@ -24,15 +33,17 @@ def words_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
             mend = 'give a list of words, also as JSON such as ["a", "b"], or words with spaces between them'
             value = _from_json(value, column, mend, fail)
         else:
-            value = value.split()
+            value = cut_at_blanks(value)
     if not isinstance(value, list | None) or not all(isinstance(word, str | int) for word in value or ()):
         raise fail(f"column '{column}' holds {shown(value)} and no list of words")
     return tuple(map(str, value or ()))
 
 
 def class_of(value: Any, column: str, fail: Fail) -> str:
-    """One label."""
+    """One label. A number without decimals is the same label whether it is stored as 1 or as 1.0."""
     _require(value, column, fail)
+    if isinstance(value, float) and value.is_integer():  # what pandas makes of whole numbers where some are missing
+        value = int(value)
     if not isinstance(value, str | int | float) or value in (math.inf, -math.inf):
         raise fail(f"column '{column}' holds {shown(value)}; a row has one label")
     return str(value).strip()
@@ -77,8 +88,9 @@ def set_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
 def number_of(value: Any, column: str, fail: Fail) -> float:
     """A finite number, also one written as text."""
     _require(value, column, fail)
+    no_number = isinstance(value, bool) or (isinstance(value, str) and "_" in value)  # Python reads 3_5 as 35
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        number = math.nan if no_number else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):

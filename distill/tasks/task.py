@@ -87,8 +87,7 @@ class Task(ABC):
     label_noun: ClassVar[str] = "label"
     """What a message calls the content of the label column."""
     one_label: ClassVar[bool] = False
-    """Each example has exactly one of the labels: one with a single example can neither be learnt nor split, and a
-    label to drop must be there."""
+    """Each example has exactly one of the labels: one with a single example can neither be learnt nor split."""
     empty_label: ClassVar[str] = ""
     """Why rows whose label is empty are left out; where this is empty, they are examples like any other."""
     pair_holds: ClassVar[str] = ""

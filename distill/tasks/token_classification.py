@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from distill.errors import UserError, shown
 from distill.metrics import Metric, entity_f1, token_accuracy
 from distill.metrics.tokens import entities
-from distill.tasks.cells import tags_of
+from distill.tasks.cells import cut_at_blanks, tags_of
 from distill.tasks.task import NO_LABEL, Answer, Logits, Task, softmax
 from distill.text import Encoded, Example, Label
 
@@ -82,12 +82,12 @@ class TokenClassification(Task):
         return "O" if "O" in self.index else self.labels[0]
 
     def question(self, value: Any) -> Example:
-        """A sentence (cut at white space), a list of words, or an object with either as ``words``, ``tokens`` (as data
-        sets mostly call them) or ``text``."""
+        """A sentence (cut at blanks, as the data is), a list of words, or an object with either as ``words``,
+        ``tokens`` (as data sets mostly call them) or ``text``."""
         if isinstance(value, dict):
             value = next((value[key] for key in ("words", "tokens", "text") if key in value), value)
         if isinstance(value, str):
-            return Example(tuple(value.split()))
+            return Example(tuple(cut_at_blanks(value)))
         if isinstance(value, (list, tuple)) and all(isinstance(w, str) for w in value):
             return Example(tuple(value))
         raise UserError(f'expected a sentence, a list of words or {{"words": [...]}}, got {shown(value)}')

@@ -301,6 +301,19 @@ def test_different_overrides_give_different_names(one: str, other: str) -> None:
     assert run_name(Path("small.yaml"), [one]) != run_name(Path("small.yaml"), [other])
 
 
+def test_a_slip_in_a_key_is_told_before_what_is_missing_for_it(tmp_path: Path) -> None:
+    """``conf/data/files.yaml`` leaves ``data.train.path`` to its user."""
+    recipe = tmp_path / "own.yaml"
+    for data, message in (
+        ("{trian: {path: a.csv}}", r"unknown key 'data\.trian'; did you mean 'train'\?"),
+        ("{train: {pth: a.csv}}", r"unknown key 'data\.train\.pth'; did you mean 'path'\?"),
+        ("{text: review}", r"'data\.train\.path' is missing; set it in the recipe"),
+    ):
+        recipe.write_text(f"# A task: a method\ndata: {data}\n", "utf-8")
+        with pytest.raises(UserError, match=f"^{message}"):
+            _compose(str(recipe))
+
+
 def test_cfg_job_prints_the_configuration_and_runs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert _compose("quickstart", flags=["--cfg", "job"]) == []
     assert "rotten_tomatoes_corpus_full" in capsys.readouterr().out

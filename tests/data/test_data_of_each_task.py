@@ -183,7 +183,7 @@ def test_numbers_may_be_whole_or_written_as_text(tmp_path, cell, number):
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".csv"])
-@pytest.mark.parametrize("cell", [math.inf, "nan", "-inf", "good", True, [1.0], {"score": 1}, 10**400])
+@pytest.mark.parametrize("cell", [math.inf, "nan", "-inf", "good", "3_5", True, [1.0], {"score": 1}, 10**400])
 def test_what_is_no_finite_number_names_the_row(tmp_path, ending, cell):
     rows = [*scored(), {"text": "x", "other": "y", "score": cell}]
     with pytest.raises(UserError, match=r"train row 41: column 'score' holds .*; give a finite number such as 2.5"):
@@ -202,6 +202,13 @@ def test_numbers_that_stand_for_no_number_are_dropped_as_they_are_written(tmp_pa
     data = load_data(replace(PAIRS, train=source(tmp_path / "a.csv", rows), drop_labels=("-1",)), REGRESSION)
     assert data.dropped == {"label '-1'": 3}
     assert min(e.label for e in every(data) if isinstance(e.label, float)) == 0.0
+
+
+@pytest.mark.parametrize("task", ["regression", "sentence-embedding", "question-answering"])
+def test_names_for_what_is_no_label_are_refused_before_anything_is_read(tmp_path, task):
+    gone = Source(path=str(tmp_path / "gone.csv"))
+    with pytest.raises(UserError, match=rf"data\.label_map gives names to labels, but {task} has none; leave it out"):
+        load_data(replace(PAIRS, train=gone, label_map={"5": "good"}), TaskConfig(name=task))
 
 
 def test_one_number_everywhere_is_nothing_to_learn(tmp_path):

@@ -190,6 +190,14 @@ def test_words_and_tags_come_as_lists_json_or_separated_by_spaces(tmp_path, endi
     assert {(e.text, e.label) for e in every} == {(tuple(r["tokens"]), tuple(r["tags"])) for r in rows}
 
 
+def test_a_blank_that_does_not_break_a_line_is_a_word_like_any_other(tmp_path):
+    rows = [{"text": f" film{i}  10\u00a0000 \u00a0 \u3000\tx\n", "label": "B-film O O O O"} for i in range(20)]
+    data = load_data(DataConfig(train=source(tmp_path / "a.jsonl", rows)), TAGGING)
+    assert {e.text[1:] for e in (*data.train, *data.validation, *data.test)} == {
+        ("10\u00a0000", "\u00a0", "\u3000", "x")
+    }
+
+
 def test_splits_beside_train_are_used(tmp_path):
     for name, start in (("train", 0), ("dev", 100), ("test", 200)):
         source(tmp_path / f"{name}.jsonl", reviews(20, start))

@@ -84,6 +84,19 @@ def test_infinity_is_no_label(tmp_path: Path) -> None:
         read(source, "text-classification")
 
 
+def test_a_whole_number_stored_as_a_float_is_the_label_that_a_csv_writes(tmp_path: Path) -> None:
+    """pandas makes floats of whole numbers where some are missing."""
+    numbers: list[Any] = [1.0, 0.0, -2.0, 2.5, 1e15]
+    cells = {".csv": ["1", "0", "-2", "2.5", "1.0"], ".parquet": numbers, ".jsonl": numbers}
+    known = ("1", "0", "-2", "2.5", "1.0", "1000000000000000")
+    labels = {}
+    for ending, column in cells.items():
+        source = write(tmp_path / f"a{ending}", [{"text": "x", "label": cell} for cell in column])
+        labels[ending] = [e.label for e in load_examples(source, DataConfig(), TaskConfig(), known)]
+    assert labels[".csv"] == ["1", "0", "-2", "2.5", "1.0"]  # a text stays as it is
+    assert labels[".parquet"] == labels[".jsonl"] == ["1", "0", "-2", "2.5", "1000000000000000"]
+
+
 @pytest.mark.parametrize("vector", [[0, 1, 0], [0, 0], [1, 1, 1], [True, False, False], ["0", "1", "0"]])
 @pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
 def test_a_vector_in_the_place_of_labels_is_refused(tmp_path: Path, vector: list[Any], ending: str) -> None:

@@ -13,10 +13,11 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from distill.config.data import Source
-from distill.data import find_split, read_rows, tables
+from distill.config.data import DataConfig, Source, TaskConfig
+from distill.data import find_split, load_examples, read_rows, tables
 from distill.data.readers import is_table
 from distill.errors import UserError
+from distill.text import Example, Span
 
 ROWS = [
     {"text": 'a "gorgeous", witty movie', "label": "fresh"},
@@ -98,12 +99,20 @@ def test_text_longer_than_the_csv_modules_limit_is_read(tmp_path):
         ("a.csv", "text,label\n", "a.csv is empty"),
         ("a.csv", "", "a.csv is empty"),
         ("a.tsv", "text\tlabel\na\tb\tc\n", "a.tsv, line 2: 3 fields"),
+        ("a.tsv", 'text\tlabel\n" a\tb\nc\td\ne\n', "^[^ ]*a.tsv, line 4: 1 fields, but .*; where cells are quoted"),
+        ("a.tsv", 'text\tlabel\n"a\tb"\tc\nd\n', "a.tsv, line 2: 3 fields, .*; where cells are quoted, .*, line 3"),
         ("a.jsonl", '{"text": "a"}\n\n{"text": "b"\n', "a.jsonl, line 3: not JSON: Expecting ',' delimiter at column"),
         ("a.jsonl", '{"text": "a"}\n["b"]\n', "a.jsonl, line 2: '\\[\"b\"\\]' is no object"),
         ("a.json", '[{"text": "a"},\n {"text" "b"}]', "a.json, line 2: not JSON"),
         ("a.json", '{"text": "a"}\n{"text" "b"}', "a.json, line 2: not JSON"),
         ("a.json", '"text"', "a.json holds no list of objects, and not one object a line"),
         ("a.json", '[{"text": "a"}, 3]', "a.json, item 2: '3' is no object"),
+        ("a.json", '{"text":\n ["a"], "label": ["b"]}', "holds no list of objects, .*; give .* as {.data.: "),
+        ("a.json", '{"data": [\n{"text": "a"}, 3]}', "a.json, item 2: '3' is no object"),
+        ("a.json", '{"data": [\n{"text" "a"}]}', "a.json, line 2: not JSON: Expecting ':'"),
+        ("a.json", '{"data": [{"paragraphs": [{"qas": [{"question": "a"}]}]}]}', "a.json, item 1: not as SQuAD has it"),
+        ("a.json", '{"data": [{"paragraphs": 3}]}', "a.json, item 1: not as SQuAD has it"),
+        ("a.json", '{"data": [{"paragraphs": [{"qas": ["a"], "context": "b"}]}]}', "item 1: not as SQuAD has it"),
         ("a.txt", "", "a.txt is empty"),
         ("a.parquet", "PAR1", "a.parquet cannot be read as Parquet"),
         ("a.xlsx", "PK", "a.xlsx has an unknown ending; known: .csv, .tsv"),
@@ -135,6 +144,43 @@ def test_what_the_byte_order_mark_says_is_read(tmp_path, ending, encoding):
     mark = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""  # Python writes the others' itself
     path.write_bytes(mark + path.read_text("utf-8").encode(encoding))
     assert read_rows(Source(path=str(path))) == rows
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_objects_under_data_are_rows(tmp_path, indent):
+    text = json.dumps({"version": "1", "data": ROWS}, indent=indent)
+    assert rows_of(tmp_path / "a.json", f"\n{text}\n") == ROWS
+
+
+def test_an_object_a_line_stays_a_row_whatever_its_columns(tmp_path):
+    """Also a single one, with a column that is called data."""
+    for rows in ([{"text": "a", "data": ["b"]}], [{"data": []}], [{"data": [{"text": "a"}]}] * 2, ROWS[:1]):
+        assert rows_of(tmp_path / "a.json", "\n".join(map(json.dumps, rows))) == rows
+    assert rows_of(tmp_path / "a.jsonl", '{"data": [{"text": "a"}]}') == [{"data": [{"text": "a"}]}]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_squad_as_its_authors_write_it_has_a_row_a_question(tmp_path, indent):
+    answer = {"text": "Rome", "answer_start": 3}
+    paragraphs = [
+        {"context": "in Rome", "qas": [{"id": "1", "question": "where", "answers": [answer, answer]}]},
+        {
+            "context": "in Paris",
+            "qas": [
+                {"question": "why", "is_impossible": True, "answers": [], "plausible_answers": [answer]},
+                {"question": "where", "id": "3", "is_impossible": False, "answers": [{**answer, "text": "Paris"}]},
+            ],
+        },
+    ]
+    articles = [{"title": "Rome", "paragraphs": paragraphs[:1]}, {"title": "Paris", "paragraphs": paragraphs[1:]}]
+    path = tmp_path / "a.json"
+    rows = rows_of(path, json.dumps({"version": "v2.0", "data": articles}, indent=indent))
+    assert [(row["id"], row["title"]) for row in rows] == [("1", "Rome"), (None, "Paris"), ("3", "Paris")]
+    columns = DataConfig(text="question", pair="context", label="answers", group="title")
+    assert load_examples(Source(path=str(path)), columns, TaskConfig(name="question-answering"), ()) == [
+        Example("where", "in Rome", (Span("Rome", 3), Span("Rome", 3)), "Rome"),
+        Example("where", "in Paris", (Span("Paris", 3),), "Paris"),
+    ]
 
 
 def test_utf_16_without_a_mark_is_named(tmp_path):

@@ -185,6 +185,21 @@ def test_labels_that_look_alike_are_told(tmp_path: Path) -> None:
     assert alike(["a", "b", "A ", "c"]) == [["a", "A "]]
 
 
+def test_many_texts_with_two_labels_are_told(tmp_path: Path) -> None:
+    long = "sö " * 30
+    rows = [{"text": long if i == 7 else f"text {i}", "label": i % 2} for i in range(95)]
+    equal = [{**row, "text": " "} for row in rows[:4]] + rows[:1]  # empty texts, and one of the same label
+    twice = [{**row, "label": 1 - row["label"]} for row in rows[7:13]]
+    assert load(tmp_path, {"train": [*rows, *equal, *twice[:5]]}).warnings == ()  # 5 of 105
+    data = load(tmp_path, {"train": [*rows, *equal, *twice]})
+    assert data.warnings == (
+        f"6 of 106 rows of train have a text that an earlier row gives another label, such as {long[:60]!r}; the first "
+        "label counts, so decide for one and mend the others",
+    )
+    assert data.dropped["duplicate with another label"] == 6
+    assert load(tmp_path, {"train": rows}).warnings == ()
+
+
 def test_a_key_of_the_label_map_that_no_row_has_is_refused(tmp_path: Path) -> None:
     rows = [{"text": f"text {i}", "label": i % 2} for i in range(40)]
     test = [*({"text": f"other {i}", "label": i} for i in (0, 1)), {"text": "x", "label": 2}]
@@ -204,6 +219,44 @@ def test_a_key_of_the_label_map_that_no_row_has_is_refused(tmp_path: Path) -> No
         load_data(config, TaskConfig(name="token-classification"))
     unlabelled = replace(config, label=None, label_map={"x": "y"})
     assert load_data(unlabelled, TaskConfig(name="token-classification")).train == ()
+
+
+def test_labels_are_dropped_by_the_name_that_they_have_or_get(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": i % 3} for i in range(40)] + [{"text": "x", "label": 3}]
+    names = {"1": "pos", "3": "cancel"}
+    with pytest.raises(UserError, match=r"only one example of 'cancel' .*, or leave the label out with data.drop"):
+        load(tmp_path, {"train": rows}, label_map=names)
+    for dropped in ("3", "cancel"):
+        data = load(tmp_path, {"train": rows}, label_map=names, drop_labels=(dropped,))
+        assert data.dropped == {f"label '{dropped}'": 1}
+        assert data.labels == ("0", "2", "pos")
+    with pytest.raises(UserError, match=r"drop_labels names 'cancle', but no row has this .*; did you mean 'cancel'"):
+        load(tmp_path, {"train": rows}, label_map=names, drop_labels=("cancle",))
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "name", "message"),
+    [
+        ("multi-label-classification", [["joy", "love"], ["joy"], []], "lov", "names 'lov'.*; did you mean 'love'"),
+        ("token-classification", ["O B-x", "O O"], "B-y", "names 'B-y', but no row has this label; did you mean 'B-x'"),
+        ("regression", [1.5, 2, 3], "-1", "names '-1', but no row has this label; known: 1.5, 2, 3"),
+    ],
+)
+def test_a_label_to_drop_that_no_row_has_is_refused(
+    tmp_path: Path, task: str, labels: list[Any], name: str, message: str
+) -> None:
+    rows = [{"text": f"some text{i}", "label": labels[i % len(labels)]} for i in range(40)]
+    config = DataConfig(train=source(tmp_path / "a.jsonl", rows), drop_labels=(name,))
+    with pytest.raises(UserError, match=rf"data\.drop_labels {message}"):
+        load_data(config, TaskConfig(name=task))
+    with pytest.raises(UserError, match=r"data\.label is null, so no row has a label for data\.drop_labels to find"):
+        load_data(replace(config, label=None), TaskConfig(name=task))
+
+
+def test_several_labels_to_drop_may_stand_in_one_row(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": [["joy", "love"], ["hate"], []][i % 3]} for i in range(40)]
+    config = DataConfig(train=source(tmp_path / "a.jsonl", rows), drop_labels=("love", "joy"))
+    assert load_data(config, TaskConfig(name="multi-label-classification")).dropped == {"label 'joy'": 14}
 
 
 def test_a_label_twice_in_task_labels_is_refused(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def test_targets_are_one_index_a_word_and_the_first_count_of_a_cut_sentence(task
     ("value", "words"),
     [
         ("two  words", ("two", "words")),
+        ("a\u00a0b \u00a0\tc\r\n", ("a\u00a0b", "\u00a0", "c")),
         ("", ()),
         (["two words", "one"], ("two words", "one")),
         (("a",), ("a",)),
