@@ -11,7 +11,7 @@ from distill.data.readers import read_rows
 from distill.errors import UserError, nearest
 from distill.sources import describe, validate
 from distill.tasks import find
-from distill.tasks.cells import Fail, missing, names_of, shown, words_of
+from distill.tasks.cells import Fail, missing, names_of, shown, whole, words_of
 from distill.text.example import Example, Target
 
 LONGEST = 5_000_000
@@ -106,7 +106,7 @@ def read_examples(
             text=words_of(row.get(text), text, fail) if asked.tagged else _text(row.get(text), text, fail),
             pair=_text(row.get(pair), pair, fail) if pair else None,
             label=named,
-            group=None if group is None or missing(row.get(group)) else str(row[group]),
+            group=None if group is None or missing(row.get(group)) else str(whole(row[group])),
         )
         if label and (misfit := asked.misfit(example, text, label)):
             raise fail(misfit)

@@ -39,11 +39,15 @@ def words_of(value: Any, column: str, fail: Fail) -> tuple[str, ...]:
     return tuple(map(str, value or ()))
 
 
+def whole(value: Any) -> Any:
+    """1 for 1.0, which pandas makes of whole numbers where some are missing; all else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def class_of(value: Any, column: str, fail: Fail) -> str:
     """One label. A number without decimals is the same label whether it is stored as 1 or as 1.0."""
     _require(value, column, fail)
-    if isinstance(value, float) and value.is_integer():  # what pandas makes of whole numbers where some are missing
-        value = int(value)
+    value = whole(value)
     if not isinstance(value, str | int | float) or value in (math.inf, -math.inf):
         raise fail(f"column '{column}' holds {shown(value)}; a row has one label")
     return str(value).strip()
