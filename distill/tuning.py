@@ -52,12 +52,13 @@ def tune(config_of: Callable[[Sequence[str]], Config], trials: int) -> tuple[Sea
         raise UserError(
             f"a launcher started {processes} processes, but a search is one; start `distill search` without it"
         )
-    begun, config_of = time.monotonic(), with_settled_arms(config_of)
-    base = config_of(())
+    begun, base = time.monotonic(), config_of(())
     if not base.measure.enabled:
         raise UserError("measure.enabled is false, but a search minimises latency, too; set measure.enabled=true")
     folder, layers = Path(base.outputs) / base.name, layers_of(base)
     tried = kinds(config_of, layers)
+    config_of = with_settled_arms(config_of)
+    base = config_of(())
     with alone(folder):
         study = open_study(base, folder)
         while (before := len(settled(study))) < trials:
