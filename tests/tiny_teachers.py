@@ -24,7 +24,7 @@ def teacher_in(folder: Path, name: str, texts: list[str]) -> Path:
         config: Any = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
         model = LlamaForCausalLM(LlamaConfig(**sizes, **config, max_position_embeddings=32))
     else:
-        config = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+        config = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
         model = T5(T5Config(**sizes, **config, decoder_start_token_id=0))
     model.save_pretrained(folder / name)
     wrapped.save_pretrained(folder / name)

@@ -178,17 +178,21 @@ def test_a_student_with_a_tokenizer_of_its_own_learns_from_text(task: str, name:
 
 
 @pytest.mark.parametrize(
-    "student",
+    ("student", "layers"),
     [
-        pytest.param(TRANSFORMER, marks=pytest.mark.slow),
-        pytest.param(["student=layers", "student.count=1", "student.decoder_count=-1"], marks=pytest.mark.slow),
-        ["student=layers", "student.count=-1", "student.decoder_count=1"],
+        pytest.param(TRANSFORMER, (1, 1), marks=pytest.mark.slow),
+        pytest.param(["student=layers", "student.count=1", "student.decoder_count=-1"], (1, 2), marks=pytest.mark.slow),
+        (["student=layers", "student.count=-1", "student.decoder_count=1"], (2, 1)),
     ],
     ids=["transformer", "a shorter encoder", "a shorter decoder"],
 )
-def test_an_encoder_decoder_of_transformers_is_a_teacher(student: list[str], tmp_path: Path) -> None:
+def test_an_encoder_decoder_of_transformers_is_a_teacher(
+    student: list[str], layers: tuple[int, int], tmp_path: Path
+) -> None:
     write_world(tmp_path, "text-to-text")
     source = teacher_in(tmp_path, "t5", texts_in(tmp_path))
     chosen = ["teacher=folder", f"teacher.source.path={source}", "teacher.fine_tune=always", "teacher.tries=1"]
     run(tmp_path, "text-to-text", *chosen, *student, "arms=[hard,soft,sequence]")
+    made = json.loads((tmp_path / "outputs/small/student/config.json").read_text())
+    assert (made.get("num_layers", made.get("num_hidden_layers")), made["num_decoder_layers"]) == layers
     assert len(load(tmp_path / "exports/small")(["a dull film 7", ""])) == 2

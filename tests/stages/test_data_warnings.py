@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from little_world import write_bert
+from tiny_teachers import teacher_in
 
 from distill.config import build_config
 from distill.config.compose import run_with_hydra
@@ -135,6 +136,29 @@ def test_a_teacher_that_is_taken_as_it_is_keeps_the_labels_that_no_text_has(tmp_
     assert labels("never", "cake", "coffee") == ("cake", "coffee")  # told to differ when the teacher is read
     assert labels("auto", "cake", "tea") == ("cake", "tea")
     assert labels("never") == ("rare", "tea", "cake")
+
+
+def test_layers_that_a_decoder_lacks_are_told_before_any_training(tmp_path: Path) -> None:
+    def look(count: int) -> None:
+        config = build_config(
+            {
+                "name": "small",
+                "recipe": "small",
+                "task": {"name": "text-to-text"},
+                "data": {},
+                "teacher": {"name": "pretrained", "source": {"path": str(tmp_path / "t5")}},
+                "student": {"name": "layers", "count": -1, "decoder_count": count},
+                "arms": ["hard", "soft"],
+                "outputs": str(tmp_path / "outputs"),
+                "precision": "fp32",
+            }
+        )
+        look_at_teacher(open_run(config))
+
+    teacher_in(tmp_path, "t5", ["some words"])
+    look(2)
+    with pytest.raises(UserError, match=r"student\.decoder_count is 3, but the teacher's decoder has 2 layers; give"):
+        look(3)
 
 
 def test_pretraining_on_longer_texts_than_the_checkpoint_reads_is_refused_before_any_training(tmp_path: Path) -> None:
