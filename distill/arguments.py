@@ -140,8 +140,7 @@ def add_evaluate(command: Command) -> None:
     )
     made.add_argument("bundle", metavar="BUNDLE", help="a bundle, or a folder with a classifier (needs distill[train])")
     made.add_argument("--data", metavar="FILE", required=True, help="a table with texts and labels")
-    made.add_argument("--variant", help="fp32, int8 …; the bundle's default when left out")
-    made.add_argument("--threads", type=int, help="threads of onnxruntime; all cores when left out")
+    add_runtime(made)
     add_columns(made, of_bundle=True)
 
 
@@ -164,8 +163,7 @@ def add_predict(command: Command) -> None:
         help="what each TEXT or line is: a text (default; token classification cuts it into words at blanks), or JSON "
         'such as {"text": "…", "text_pair": "…"} or {"tokens": ["…", "…"]}',
     )
-    made.add_argument("--variant", help="fp32, int8 …; the bundle's default when left out")
-    made.add_argument("--threads", type=int, help="threads of onnxruntime; all cores when left out")
+    add_runtime(made)
     add_generation(made)
 
 
@@ -215,6 +213,12 @@ def add_report(command: Command) -> None:
     )
     made.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs or bundles")
     made.set_defaults(words="runs")
+
+
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Which graph of a bundle answers, and with how many threads."""
+    parser.add_argument("--variant", help="fp32, int8 …; the bundle's default when left out")
+    parser.add_argument("--threads", type=int, help="threads of onnxruntime; all cores when left out")
 
 
 def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
