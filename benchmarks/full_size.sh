@@ -4,7 +4,7 @@
 # was stopped goes on when its line is run again.
 set -e
 
-# Translation: a Transformer of 6 layers x 256 on each side to one of half the width, its decoder a single layer.
+# Translation: a Transformer of 6 layers x 256 on each side to one of half the width, its decoder of two layers.
 distill run multi30k name=multi30k-full device=cuda precision=bf16 seeds=[0,1,2,3,4] arms=[hard,soft,sequence,sequence+soft] teacher.architecture.layers=6 teacher.architecture.intermediate_size=1024 teacher.train.steps=20000 teacher.train.batch_size=128 teacher.train.tokens=16384 teacher.train.evaluations=10 student.architecture.layers=6 train.steps=10000 train.batch_size=128 train.tokens=16384 train.evaluations=10
 
 # Language modelling: SmolLM2 (134.5M parameters) to a decoder of 6 layers x 512.

@@ -1,4 +1,4 @@
-"""The README's table of tasks and students: `python benchmarks/table.py benchmarks/results/*-*/report.json`.
+"""The table of tasks and students in docs/results.md: `python benchmarks/table.py benchmarks/results/*-*/report.json`.
 
 For each report: scores on test as people read them, in brackets the share of the gap between linear and teacher where
 the task has a linear floor, then the contrasts with `hard`, bold where a difference is shown.
