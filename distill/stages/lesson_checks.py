@@ -96,8 +96,6 @@ def check_objective(config: Config, task: type[Task]) -> None:
     """Raises UserError for terms that cannot read the task's answers."""
     vectors = task.kind == "vector"
     check_inside(config, task)
-    if "gkd" in config.arms and all(isinstance(term, HardTerm) for term in config.objective.terms):
-        raise UserError("arms has 'gkd', but objective.terms has only 'hard'; choose objective=kl, reverse_kl or jsd")
     for i, term in enumerate(config.objective.terms):
         where = f"objective.terms[{i}]"
         if isinstance(term, HardTerm) and term.smoothing and task.kind not in ("categorical", "token"):
@@ -120,6 +118,29 @@ def check_objective(config: Config, task: type[Task]) -> None:
     if task.label_free and not any(isinstance(term, (CosineTerm, MseTerm)) for term in config.objective.terms):
         raise UserError(
             f"objective.terms has only 'hard', but no text of {task.name} is labelled; choose objective=cosine"
+        )
+    check_taught(config)
+
+
+def check_taught(config: Config) -> None:
+    """Raises UserError for arms that are to learn from the teacher by an objective that does not ask it."""
+    objective, arms = config.objective, config.arms
+    if not all(isinstance(term, HardTerm | InsideTerm) for term in objective.terms):
+        return
+    if "pseudo+transfer" in arms:
+        raise UserError(
+            "arms has 'pseudo+transfer', but no term of objective.terms reads the teacher's answers, which would be "
+            "its labels; choose objective=kl, or leave it out"
+        )
+    if objective.looks_inside:
+        return
+    if "gkd" in arms:
+        raise UserError("arms has 'gkd', but objective.terms has only 'hard'; choose objective=kl, reverse_kl or jsd")
+    taught = ON_TRANSFER if objective.replacing else (*ON_TRANSFER, "soft", "soft" + ASSISTED, "sequence+soft")
+    if arm := next((one for one in arms if one in taught), None):
+        raise UserError(
+            f"arms has '{arm}', but objective.terms has only 'hard', so that what the teacher says would count "
+            "for nothing; choose objective=kl, or leave it out"
         )
 
 

@@ -70,7 +70,7 @@ TERMS_OF = {
     "pkd": ["hard", "kl", "cls"],
     "reverse_kl": ["reverse_kl"],
     "skewed_kl": ["skewed_kl"],
-    "theseus": ["hard"],
+    "theseus": ["hard", "kl"],
     "tinybert": ["hidden", "attention", "kl"],
     "words": ["hard", "kl"],
 }

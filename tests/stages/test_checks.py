@@ -15,7 +15,10 @@ PAIRS = {"train": {"path": "x"}, "pair": "b"}
 OF_ITS_OWN = {"name": "transformer"}
 OTHER_TOKENS: dict[str, Any] = {"tokenizer": {"name": "trained", "model": "bpe"}, "student": OF_ITS_OWN}
 MSE = {"terms": [{"name": "mse"}]}
-THESEUS = {"terms": [{"name": "hard"}], "replacing": [[0, 0.3], [0.7, 1]]}
+LABELS = {"terms": [{"name": "hard"}]}
+HIDDEN = {"terms": [{"name": "hard"}, {"name": "hidden"}]}
+LAYERS: dict[str, Any] = {"student": {"name": "layers"}}
+THESEUS = {"terms": [{"name": "hard"}, {"name": "kl"}], "replacing": [[0, 0.3], [0.7, 1]]}
 INSIDE = {"terms": [{"name": "kl"}, {"name": "hidden"}]}
 ASSISTED: dict[str, Any] = {"arms": ["linear", "soft", "soft+assistant"], "assistant": OF_ITS_OWN}
 TWO: dict[str, Any] = {"teachers": [{"name": "pretrained", "source": {"path": "another"}}]}
@@ -220,6 +223,20 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             "language-modelling",
             {"arms": ["hard", "gkd"], "objective": {"terms": [{"name": "hard"}]}},
             "arms has 'gkd', but objective.terms has only 'hard'",
+        ),
+        *(
+            (
+                "text-classification",
+                {**LAYERS, "arms": ["linear", "hard", arm], "objective": objective},
+                re.escape(f"arms has '{arm}', {why}"),
+            )
+            for arm, objective, why in (
+                ("soft", LABELS, "but objective.terms has only 'hard'"),
+                ("soft+transfer", LABELS, "but objective.terms has only 'hard'"),
+                ("soft+transfer", {**LABELS, "replacing": [[0, 1]]}, "but objective.terms has only 'hard'"),
+                ("pseudo+transfer", LABELS, "but no term of objective.terms reads the teacher's answers"),
+                ("pseudo+transfer", HIDDEN, "but no term of objective.terms reads the teacher's answers"),
+            )
         ),
         (
             "language-modelling",
@@ -504,6 +521,9 @@ def test_what_a_task_does_not_have_is_refused(task: str, changes: dict[str, Any]
         ("text-classification", {"data": {**PAIRS, "recombined": 9, "out_of_scope": {"path": "y"}}}),
         ("multi-label-classification", {"data": {**PAIRS, "recombined": 9}}),
         ("regression", {"data": {**PAIRS, "recombined": 9}, "objective": MSE}),
+        ("text-classification", {"arms": ["linear", "hard"], "objective": LABELS}),
+        ("text-classification", {**LAYERS, "arms": ["linear", "soft"], "objective": {**LABELS, "replacing": [[0, 1]]}}),
+        ("text-classification", {**LAYERS, "arms": ["linear", "hard", "soft+transfer"], "objective": HIDDEN}),
         ("token-classification", {"teacher": {"name": "probabilities", "source": {"path": "x"}}}),
         ("question-answering", {"arms": ["hard", "pseudo+transfer"]}),
         ("sentence-embedding", {"arms": ["linear", "soft"], "objective": MSE}),
