@@ -17,6 +17,8 @@ from typing import Any
 from cumulative import Subject, settings_of, teacher_of, times
 from runs import bounds, run, table
 
+from distill.results import scale_of
+
 RESULTS = Path(__file__).parent / "results" / "compressions"
 CHOICES = {
     "none": "compression=none",
@@ -68,7 +70,10 @@ def row(name: str, report: dict[str, Any], megabytes: float, p50: list[float]) -
 def cells(one: dict[str, Any], first: dict[str, Any]) -> list[str]:
     """A row of the table."""
     ratios = [a / b for a, b in zip(one["p50"], first["p50"], strict=True)]
-    recovered = "; ".join(f"{100 * step['cut']:.1f}, {100 * step['recovered']:.1f}" for step in one["steps"])
+    scale = scale_of(one["metric"])
+    recovered = "; ".join(
+        ", ".join(f"{scale.read(step[key]):.{scale.digits}f}" for key in ("cut", "recovered")) for step in one["steps"]
+    )
     return [
         one["name"],
         f"{one['parameters'] / 1e6:.2f} M",

@@ -29,11 +29,11 @@ RUNGS = {
     "3 layers": ("student=layers", "student.count=3"),
     "half width": ("student=thin",),
 }
-HEAD = ["", "score", "gap recovered", "MB", "p50, ms", "p50 over the teacher's int8"]
+HEAD = ["", "score", "gap recovered, mean of seeds", "MB", "p50, ms", "p50 over the teacher's int8"]
 
 
 def rung(name: str, report: dict[str, Any], model: str, gap: dict[str, float] | None) -> dict[str, Any]:
-    """A model in int8: its score is that of the file, not of the seeds."""
+    """A model in int8: its score is that of the file; ``gap`` is of the seeds, as they were trained."""
     own, teacher = (
         next(one for one in report["variants"] if (one["model"], one["variant"]) == (of, "int8"))
         for of in (model, "teacher")

@@ -1,8 +1,9 @@
 """Objectives side by side: `python benchmarks/presets.py RECIPE [--arm soft+transfer] [KEY=VALUE …]`.
 
 The same student (weights, texts, steps, rates to choose from, seeds) trained by each preset, against `hard` and against
-the first preset, `kl`. P-values against `kl` are also corrected for their number (Holm 1979). Runs are resumable.
-Writes `benchmarks/results/presets/RECIPE.json` and prints the table.
+the first preset, `kl`. P-values against `kl` are also corrected for their number (Holm 1979), where one without a
+result counts, too, with a p-value of 1. Runs are resumable. Writes `benchmarks/results/presets/RECIPE.json` and prints
+the table.
 """
 
 import argparse
@@ -24,8 +25,8 @@ PRESETS = (
     "kl", "mse", "reverse_kl", "jsd", "skewed_kl", "dkd", "annealing", "hidden", "cka", "pkd", "attention", "tinybert",
     "minilm", "minilmv2", "theseus",
 )  # fmt: skip
-REFUSED = 2
-"""Exit status of a run that an objective does not fit, such as `dkd` with two classes."""
+NO_RESULT = 2
+"""Exit status of a run whose objective does not fit, such as `dkd` with two classes, or whose loss diverged."""
 HEAD = ["", "score", "gap recovered", "agreement", "− hard", "− kl", "p", "p (Holm)", "minutes a seed"]
 
 
@@ -91,6 +92,7 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
+    without: list[str] = []
     first: Statistics | None = None
     settings = [f"arms=[linear,hard,{options.arm}]", "measure.enabled=false", *options.overrides]
     for preset in options.presets:
@@ -98,17 +100,18 @@ def main() -> None:
         try:
             report = run(options.recipe, name, *settings, f"objective={preset}")
         except subprocess.CalledProcessError as error:
-            if error.returncode != REFUSED or not rows:
+            if error.returncode != NO_RESULT or not rows:
                 raise
-            print(f"{preset}: refused, as said above", flush=True)
+            print(f"{preset}: no result, as said above", flush=True)
+            without.append(preset)
             continue
         metric = build(report["task"], report["labels"], report["metric"]).metric
         first = statistics(name, options.arm) if first is None else first
         rows.append(row(preset, options.arm, report, metric, first))
-        found = {"settings": settings, "rows": rows, "provenance": report["provenance"]}
+        found = {"settings": settings, "rows": rows, "without_result": without, "provenance": report["provenance"]}
         (RESULTS / f"{options.recipe}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
         print(" | ".join(cells(rows[-1], None)), flush=True)
-    adjusted = [None, *holm([one["p"] for one in rows[1:]])]
+    adjusted = [None, *holm([one["p"] for one in rows[1:]] + [1.0] * len(without))[: len(rows) - 1]]
     print(table(HEAD, [cells(one, p) for one, p in zip(rows, adjusted, strict=True)]))
 
 
