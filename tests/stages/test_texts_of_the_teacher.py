@@ -13,13 +13,13 @@ from distill.config import Vocabulary as VocabularyConfig
 from distill.config import build_config
 from distill.data import Dataset
 from distill.models import load_model
-from distill.stages.context import Lesson, Run, Signal, Teacher, Texts, open_run
-from distill.stages.signal import write_by_teacher
+from distill.stages.context import Lesson, Run, Signal, Teacher, Texts, open_run, open_store, units_of
+from distill.stages.signal import ask_teacher, write_by_teacher
 from distill.stages.students import training_of
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import MakeVocabulary, prepare_student, read_data, read_texts
 from distill.text import Example, Reading, Target, train_tokenizer
-from distill.training import Problem, continue_texts
+from distill.training import Problem, continue_texts, predict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +102,27 @@ def test_soft_labels_of_written_targets_are_the_teachers_at_each_of_their_tokens
     assert sorted(term.reads_labels for term in soft.objective.parts) == [False, True]
     assert [term.reads_labels for term in hard.objective.parts] == [True]
     assert hard.budget == soft.budget
+
+
+def test_a_source_that_is_held_out_with_two_targets_is_scored_on_both(tmp_path: Path) -> None:
+    now = prepared(tmp_path, "text-to-text", teacher_floor=False)
+
+    def twice(examples: tuple[Example, ...]) -> tuple[Example, ...]:
+        longer = Target(f"{examples[1].label.text} {examples[2].label.text}")  # type: ignore[union-attr]
+        return (*examples, dataclasses.replace(examples[0], label=longer))
+
+    dataset = now.texts.dataset
+    dataset = dataclasses.replace(dataset, validation=twice(dataset.validation), test=twice(dataset.test))
+    texts = dataclasses.replace(now.texts, dataset=dataset, task=now.texts.task.next_token)
+    assert now.teacher.model is not None
+    model = load_model(now.teacher.model.directory / "model", texts.task).model
+    signal = ask_teacher(now.this, texts, now.teacher)
+    for artifact, examples in ((signal.on_validation, dataset.validation), (signal.on_held_out, dataset.test)):
+        found = units_of(open_store(artifact), examples)
+        wanted = predict(model, texts.reading, texts.task, texts.task.encode(texts.reading, examples), CPU)
+        assert len(found[0]) != len(found[-1])
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_a_language_model_writes_on_from_the_beginnings_of_the_texts(tmp_path: Path) -> None:
