@@ -193,6 +193,7 @@ class ReadLabels(Stage):
         "data/readers.py",
         "data/tables.py",
         "data/json_rows.py",
+        "data/parallel.py",
         "data/sentences.py",
         "tasks",
     )
