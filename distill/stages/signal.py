@@ -146,10 +146,9 @@ class WriteTexts(Stage):
 
     def write(self, model: Any, first: int, machine: Machine, what: str) -> list[Logits]:
         """What the model writes of the next :data:`TOGETHER` texts, as units."""
-        from distill.training import answer_texts
+        from distill.training import written_texts
 
-        part = self.texts.encoded[first : first + TOGETHER]
-        return answer_texts(model, self.reading, self.task, part, machine, what)
+        return written_texts(model, self.reading, self.texts.encoded[first : first + TOGETHER], machine, what)
 
 
 @dataclass(frozen=True)

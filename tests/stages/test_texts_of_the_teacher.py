@@ -104,6 +104,15 @@ def test_soft_labels_of_written_targets_are_the_teachers_at_each_of_their_tokens
     assert hard.budget == soft.budget
 
 
+def test_the_teacher_writes_the_same_texts_where_tokens_are_measured(tmp_path: Path) -> None:
+    now = prepared(tmp_path, "text-to-text", arms=["hard", "sequence"])
+    by_tokens = dataclasses.replace(now.texts, task=now.texts.task.next_token)
+    found = write_by_teacher(now.this, by_tokens, now.teacher)
+    assert found is not None
+    assert now.lesson.written is not None
+    assert found.texts.examples == now.lesson.written.texts.examples
+
+
 def test_a_source_that_is_held_out_with_two_targets_is_scored_on_both(tmp_path: Path) -> None:
     now = prepared(tmp_path, "text-to-text", teacher_floor=False)
 
