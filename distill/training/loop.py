@@ -197,12 +197,18 @@ def answer_texts(  # as many parameters as :func:`ask`, and the width of a searc
     return written_texts(model, reading, examples, machine, what, beams)
 
 
-def written_texts(
-    model: nn.Module, reading: Reading, sources: Sequence[Encoded], machine: Machine, what: str = "", beams: int = BEAMS
+def written_texts(  # as many parameters as :func:`write_texts`, and the machine
+    model: nn.Module,
+    reading: Reading,
+    sources: Sequence[Encoded],
+    machine: Machine,
+    what: str = "",
+    beams: int = BEAMS,
+    tokens: int = WRITTEN_TOKENS,
 ) -> list[Logits]:
     """What an encoder-decoder writes from each source (:func:`write_texts`), as units."""
     own = sources[machine.rank :: machine.processes]
-    written = write_texts(model.to(machine.place), reading, own, beams, what)
+    written = write_texts(model.to(machine.place), reading, own, beams, what, tokens)
     return machine.gathered([units_of(text) for text in written], len(sources))
 
 
