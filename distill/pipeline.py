@@ -24,7 +24,7 @@ from distill.stages.findings import Findings
 from distill.stages.floor import fit_floor, train_static
 from distill.stages.importance import rank_parts
 from distill.stages.looking import look_inside
-from distill.stages.pretraining import pretrain_student
+from distill.stages.pretraining import look_at_corpora, pretrain_student
 from distill.stages.reporting import make_report
 from distill.stages.signal import ask_teacher, label_by_teacher, write_by_teacher
 from distill.stages.states import keep_states
@@ -47,6 +47,7 @@ def run(config: Config, search: Search | None = None) -> Outcome:
     dataset = read_data(this)
     this = settle_arms(this, dataset)
     texts, sieved = read_texts(this, dataset), sieve_stream(this, dataset)
+    look_at_corpora(this, texts)
     try_compression(this, texts)
     teacher = prepare_teacher(this, texts)
     texts = augment_texts(this, texts, teacher)

@@ -20,13 +20,19 @@ TOKENS = 2048
 
 @torch.inference_mode()
 def write_texts(
-    model: nn.Module, reading: Reading, sources: Sequence[Encoded], beams: int = BEAMS, what: str = ""
+    model: nn.Module,
+    reading: Reading,
+    sources: Sequence[Encoded],
+    beams: int = BEAMS,
+    what: str = "",
+    tokens: int = TOKENS,
 ) -> list[str]:
     """What an encoder-decoder writes from each source by beam search, in the order given; as many tokens at most as it
-    reads."""
+    reads. A batch has at most so many padded ``tokens`` of the sources: :data:`distill.runtime.forward.ALONE` where
+    what it writes depends on padding."""
     written = [""] * len(sources)
     lengths = [len(e.input_ids) for e in sources]
-    batches = batches_by_tokens([1] * len(sources), lengths, TOKENS)
+    batches = batches_by_tokens([1] * len(sources), lengths, tokens)
     device = next(model.parameters()).device
     writer: Any = model.eval()
     for rows in track(batches, what) if what else batches:

@@ -1,5 +1,6 @@
 """What tells one state of a source from another, so that nothing is computed from files that have changed since."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,32 @@ def identity_of(source: Source) -> dict[str, Any]:
     """What the source holds, in plain JSON values: the state of its files, the commit of its revision on the hub, or
     the sha256 of its wheels.
 
-    A file's state is its name, size and time of change. Where a folder lies does not matter, and neither does what is
-    said of its licence. Raises UserError where the source is not there.
+    A file's state is its name, size and time of change; of two files whose lines belong together it matters which is
+    the source. Where a folder lies does not matter, and neither does what is said of its licence. Raises UserError
+    where the source is not there.
     """
+    sides = {"suffixes": list(source.suffixes)} if source.suffixes else {}
     if source.wheel:
-        return {"sha256": list(source.sha256), "inside": source.inside, "member": source.member}
+        return {"sha256": list(source.sha256), "inside": source.inside, "member": source.member, **sides}
     if source.hub:
         if isinstance(source, DataSource):
             commit = commit_of(source.hub, source.revision, "dataset", ".gitattributes")
             return {"hub": source.hub, "subset": source.subset, "commit": commit}
         return {"hub": source.hub, "commit": commit_of(source.hub, source.revision, "model", "config.json")}
+    if pair := files_beginning(source):
+        return {"files": [state_of(file, file.parent) for file in pair], **sides}
     path = locate(source)
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return {"files": [state_of(file, path) for file in files if file.is_file()]}
+    return {"files": [state_of(file, path) for file in files if file.is_file()], **sides}
+
+
+def files_beginning(source: Source) -> list[Path]:
+    """The files of both suffixes, packed or not, whose names begin with the path; none where it is a folder."""
+    path = Path(os.path.expanduser(source.path or ""))
+    if not source.suffixes or path.exists() or not path.parent.is_dir():
+        return []
+    beginnings = tuple(f"{path.name}.{suffix}." for suffix in source.suffixes)
+    return sorted(file for file in path.parent.iterdir() if f"{file.name}.".startswith(beginnings))
 
 
 def state_of(file: Path, root: Path) -> list[Any]:

@@ -100,6 +100,9 @@ def check_before(config: Config) -> None:
         if source.path:
             is_model = where.startswith("ensemble") or isinstance(config.teacher, PretrainedTeacher)
             check_path(locate(source), f"{where}.path", is_model)
+    if isinstance(config.student, LayersStudent):
+        for i, corpus in enumerate(config.student.pretraining.texts):
+            validate(corpus, f"student.pretraining.texts[{i}]")
     check_choices(config)
     for i, assisted in enumerate(config.assisted):
         with about(f"assistant[{i}], as a student"):

@@ -56,11 +56,20 @@ def choose_transfer(this: Run, texts: Texts, signal: Signal) -> Texts:
 
 def lacking(task: Task, teacher: list[Logits], student: list[Logits]) -> NDArray[np.float64]:
     """[N]: the probability that the teacher gives to its answer minus what the student gives to that answer; where
-    several labels may hold, the mean over labels. ``teacher`` and ``student``: [1, C] of each text."""
-    own, other = (softmax(either_or(task, np.concatenate(units))) for units in (student, teacher))
+    several labels may hold, the mean over labels; where words have labels, the mean over the words that both see, 0
+    without any. ``teacher`` and ``student``: [U, C] of each text, NaN where a word has no piece."""
+    counts = [min(map(len, both)) for both in zip(teacher, student, strict=True)]
+    own, other = (
+        softmax(either_or(task, np.concatenate([unit[:count] for unit, count in zip(units, counts, strict=True)])))
+        for units in (student, teacher)
+    )
     answer = other.argmax(-1)[..., None]
     lack = np.take_along_axis(other, answer, -1) - np.take_along_axis(own, answer, -1)
-    return np.asarray(lack.reshape(len(lack), -1).mean(1))
+    of_units = lack.reshape(len(lack), -1).mean(1)
+    seen = ~np.isnan(of_units)
+    texts = np.repeat(np.arange(len(counts)), counts)[seen]
+    sums, words = (np.bincount(texts, weights, len(counts)) for weights in (of_units[seen], None))
+    return np.asarray(sums / np.maximum(words, 1))
 
 
 def either_or(task: Task, logits_NC: Logits) -> Logits:

@@ -4,17 +4,18 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from distill.config import LayersStudent, PretrainedTeacher
+from distill.config import LayersStudent, PretrainedTeacher, PretrainingConfig
 from distill.data import Part
 from distill.errors import UserError
 from distill.stages.artifacts import Artifact
 from distill.stages.context import Run, Texts
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
-from distill.text import Reading
+from distill.text import Example, Reading
 from distill.training.devices import Machine
 
 if TYPE_CHECKING:
@@ -22,6 +23,33 @@ if TYPE_CHECKING:
 
 MOST_HELD_OUT = 500
 """Texts that masked tokens are looked for in afterwards."""
+OF_CORPUS = tuple(
+    f"data/{file}.py"
+    for file in ("corpus", "examples", "json_rows", "parallel", "readers", "sentences", "tables", "variants")
+)
+"""What reads the corpora."""
+
+
+@dataclass(frozen=True)
+class LookAtCorpora(Stage):
+    """Whether the corpora that a recipe names can be read, and have texts enough: known before anything is trained."""
+
+    name: ClassVar[str] = "corpora"
+    rooms: ClassVar[tuple[str, ...]] = (*OF_CORPUS, "tasks", "text")
+    libraries: ClassVar[tuple[str, ...]] = ("datasets", "pyarrow")
+
+    settings: PretrainingConfig
+    held_out: Part
+    """Texts that are not to be learnt on."""
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return "reading of the texts that the student is pretrained on"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves nothing. Raises UserError where they cannot be read, or are too few."""
+        seen_and_unseen(self.settings, (), self.held_out.examples)
 
 
 @dataclass(frozen=True)
@@ -32,10 +60,7 @@ class PretrainStudent(Stage):
     """
 
     name: ClassVar[str] = "pretraining"
-    rooms: ClassVar[tuple[str, ...]] = (
-        *TRAINING_ROOMS,
-        *(f"data/{file}.py" for file in ("corpus", "examples", "readers", "tables", "variants")),
-    )
+    rooms: ClassVar[tuple[str, ...]] = (*TRAINING_ROOMS, *OF_CORPUS)
     libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
     together: ClassVar[bool] = True
     on_device: ClassVar[bool] = True
@@ -56,7 +81,6 @@ class PretrainStudent(Stage):
 
     def compute(self, folder: Path, machine: Machine) -> None:
         """Leaves ``model`` and ``result.json``."""
-        from distill.data.corpus import load_corpus
         from distill.models import LoadedModel, save_model
         from distill.models.masked import load_masked_lm
         from distill.models.students import layers_student
@@ -64,13 +88,10 @@ class PretrainStudent(Stage):
         from distill.training.pretraining import Corpus, masked_problem, masked_score
 
         settings = self.student.pretraining
-        found = load_corpus(settings, self.texts.examples, self.held_out.examples)
-        held_out = max(1, min(MOST_HELD_OUT, len(found) // 20))
-        if len(found) <= held_out:
-            raise UserError(f"pretraining has {len(found)} texts; give more in student.pretraining.texts")
         own = self.reading
         reading = Reading(own.tokenizer, settings.max_length, own.pad_id, own.special_tokens)
-        seen, unseen = (Corpus(part, reading, settings.masked) for part in (found[held_out:], found[:held_out]))
+        parts = seen_and_unseen(settings, self.texts.examples, self.held_out.examples)
+        seen, unseen = (Corpus(part, reading, settings.masked) for part in parts)
         teacher, has_head = load_masked_lm(self.teacher, self.seed)
         if not has_head:
             learn_head(masked_problem(teacher, None, seen, settings, self.seed, machine), folder / "work", machine)
@@ -90,6 +111,20 @@ class PretrainStudent(Stage):
         (folder / "result.json").write_text(json.dumps(result))
 
 
+def seen_and_unseen(
+    settings: PretrainingConfig, training: Sequence[Example], held_out: Sequence[Example]
+) -> tuple[list[Example], list[Example]]:
+    """(texts that are learnt on, others that masked tokens are looked for in) of :func:`load_corpus`. Raises UserError
+    where there are too few."""
+    from distill.data.corpus import load_corpus
+
+    found = load_corpus(settings, training, held_out)
+    unseen = max(1, min(MOST_HELD_OUT, len(found) // 20))
+    if len(found) <= unseen:
+        raise UserError(f"pretraining has {len(found)} texts; give more in student.pretraining.texts")
+    return found[unseen:], found[:unseen]
+
+
 def learn_head(problem: "Problem", work: Path, machine: Machine) -> None:
     """Trains the teacher's head for masked tokens, or takes what it has learnt where the student's training was
     stopped."""
@@ -107,6 +142,14 @@ def learn_head(problem: "Problem", work: Path, machine: Machine) -> None:
         aside = learnt.with_name(".teacher.pt")
         torch.save(problem.model.state_dict(), aside)
         os.replace(aside, learnt)
+
+
+def look_at_corpora(this: Run, texts: Texts) -> None:
+    """Raises UserError, before anything is trained, where a corpus that the student is pretrained on cannot be read."""
+    student = this.config.student
+    if "pretrained" not in this.config.arms or not isinstance(student, LayersStudent) or not student.pretraining.texts:
+        return
+    this.artifacts.get(LookAtCorpora(student.pretraining, texts.dataset.part("validation", "test")))
 
 
 def pretrain_student(this: Run, texts: Texts) -> Artifact | None:

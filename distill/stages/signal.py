@@ -17,6 +17,7 @@ from distill.data import Part
 from distill.errors import UserError
 from distill.report.legend import metric_title
 from distill.results import scale_of
+from distill.runtime.forward import ALONE
 from distill.stages.artifacts import Artifact, load_units, save_units
 from distill.stages.context import Run, Signal, Teacher, Texts, Written, open_store, units_of
 from distill.stages.sharding import SHARD, InShards, asker, cut_by_tokens
@@ -146,10 +147,12 @@ class WriteTexts(Stage):
 
     def write(self, model: Any, first: int, machine: Machine, what: str) -> list[Logits]:
         """What the model writes of the next :data:`TOGETHER` texts, as units."""
-        from distill.training import answer_texts
+        from distill.models.writing import TOKENS
+        from distill.training import written_texts
 
         part = self.texts.encoded[first : first + TOGETHER]
-        return answer_texts(model, self.reading, self.task, part, machine, what)
+        alone = bool(self.model.read("result.json").get("padding"))  # what it writes depends on padding
+        return written_texts(model, self.reading, part, machine, what, tokens=ALONE if alone else TOKENS)
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,7 @@ class ReadLabels(Stage):
         "data/readers.py",
         "data/tables.py",
         "data/json_rows.py",
+        "data/parallel.py",
         "data/sentences.py",
         "tasks",
     )

@@ -162,13 +162,14 @@ class TrainStudent(Stage):
         from distill.training.signal import Along, Beside, OnPolicy, Stored, StoredInside, Tokens
         from distill.training.states import StateStore
 
+        alone = self.beside is not None and bool(self.beside.read("result.json").get("padding"))
         if self.arm == ON_POLICY:
-            return OnPolicy(teacher, self.objective.on_policy, kept_of(self.vocabulary), machine.autocast)
+            return OnPolicy(teacher, self.objective.on_policy, kept_of(self.vocabulary), machine.autocast, alone)
         if self.states is not None:
             return StoredInside(store, self.texts.examples, StateStore(self.states.directory / "store"))
         kept, streamed = kept_of(self.vocabulary), None if self.streamed is None else self.streamed.logits
         if teacher is not None and self.objective.looks_inside:
-            return Along(store, self.texts.examples, Beside(teacher, needs, machine.autocast, kept), streamed)
+            return Along(store, self.texts.examples, Beside(teacher, needs, machine.autocast, kept, alone), streamed)
         if store is None:
             return None
         if not self.task.writes:

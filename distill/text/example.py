@@ -41,5 +41,7 @@ class Example:
 
     @property
     def key(self) -> bytes:
-        """16 bytes that tell texts apart by content: same text and pair, same key. The label is not part of it."""
-        return hashlib.blake2b(json.dumps([self.text, self.pair]).encode(), digest_size=16).digest()
+        """16 bytes that tell rows apart by what a model reads of them: same text, pair and target, same key. The target
+        is read where its tokens are predicted; any other label is not part of it."""
+        target = [self.label.text] if isinstance(self.label, Target) else []
+        return hashlib.blake2b(json.dumps([self.text, self.pair, *target]).encode(), digest_size=16).digest()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         predict,
         tokens_of_answers,
         train,
+        written_texts,
     )
     from distill.training.problem import Problem, Rows, StreamedRows
     from distill.training.signal import Beside, Stored
@@ -28,7 +29,16 @@ _FILES = {
     "arms": ("DIFFERS_IN", "objective_of"),
     "devices": ("Machine", "find_machine", "make_accelerator", "resolve_device"),
     "linear": ("LinearFloor", "fit_linear"),
-    "loop": ("TrainingResult", "answer_texts", "continue_texts", "forward_on", "predict", "tokens_of_answers", "train"),
+    "loop": (
+        "TrainingResult",
+        "answer_texts",
+        "continue_texts",
+        "forward_on",
+        "predict",
+        "tokens_of_answers",
+        "train",
+        "written_texts",
+    ),
     "problem": ("Problem", "Rows", "StreamedRows"),
     "signal": ("Beside", "Stored"),
     "soft_labels": ("SoftLabelStore",),
@@ -67,4 +77,5 @@ __all__ = [
     "resolve_device",
     "tokens_of_answers",
     "train",
+    "written_texts",
 ]

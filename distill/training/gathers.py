@@ -17,6 +17,15 @@ class Gather(Protocol):
 
 
 @dataclass(frozen=True)
+class AsItIs:
+    """No units are cut yet."""
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """The same."""
+        return logits
+
+
+@dataclass(frozen=True)
 class Whole:
     """The whole text is the unit: [R, C] to [B, 1, C], pooled over the rows of each example."""
 

@@ -194,9 +194,22 @@ def answer_texts(  # as many parameters as :func:`ask`, and the width of a searc
     """What a model answers, [U, C] each: as :func:`predict`, or what it writes where that is what counts."""
     if task.predicts_tokens:
         return predict(model, reading, task, examples, machine, what)
-    own = examples[machine.rank :: machine.processes]
-    written = write_texts(model.to(machine.place), reading, own, beams, what)
-    return machine.gathered([units_of(text) for text in written], len(examples))
+    return written_texts(model, reading, examples, machine, what, beams)
+
+
+def written_texts(  # as many parameters as :func:`write_texts`, and the machine
+    model: nn.Module,
+    reading: Reading,
+    sources: Sequence[Encoded],
+    machine: Machine,
+    what: str = "",
+    beams: int = BEAMS,
+    tokens: int = WRITTEN_TOKENS,
+) -> list[Logits]:
+    """What an encoder-decoder writes from each source (:func:`write_texts`), as units."""
+    own = sources[machine.rank :: machine.processes]
+    written = write_texts(model.to(machine.place), reading, own, beams, what, tokens)
+    return machine.gathered([units_of(text) for text in written], len(sources))
 
 
 def continue_texts(

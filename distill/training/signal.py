@@ -22,7 +22,7 @@ from distill.objectives import Seen
 from distill.tasks.task import Logits
 from distill.text import Example
 from distill.training.batching import Batch
-from distill.training.gathers import NextTokens, Positions
+from distill.training.gathers import AsItIs, NextTokens, Positions
 from distill.training.inside import run_inside
 from distill.training.soft_labels import SoftLabelStore
 from distill.training.states import StateStore
@@ -119,11 +119,14 @@ class Beside(Signal):
         needs: frozenset[str],
         autocast: Autocast = nullcontext,
         kept: NDArray[np.int64] | None = None,
+        alone: bool = False,
     ) -> None:
-        """``kept`` [V] is the teacher's id of each of the student's, where its vocabulary is a part."""
+        """``kept`` [V] is the teacher's id of each of the student's, where its vocabulary is a part. ``alone``: what it
+        says depends on padding, so that each row is run by itself."""
         self.teacher = teacher.eval().requires_grad_(False)
         self.needs = needs
         self.autocast = autocast
+        self.look = look_alone if alone else look
         self.kept = None if kept is None else torch.from_numpy(kept)
 
     @torch.no_grad()
@@ -133,7 +136,7 @@ class Beside(Signal):
         if self.kept is not None:
             ids = self.kept.to(batch.unit_mask.device)[batch.inputs["input_ids"]]
             batch = replace(batch, inputs={**batch.inputs, "input_ids": ids})
-        return look(self.teacher, batch, self.needs, self.autocast)
+        return self.look(self.teacher, batch, self.needs, self.autocast)
 
 
 class Along(Stored):
@@ -199,10 +202,11 @@ class OnPolicy(Beside):
         share: float,
         kept: NDArray[np.int64] | None = None,
         autocast: Autocast = nullcontext,
+        alone: bool = False,
     ) -> None:
         """``share`` of the steps begin with a text of the data and go on with the student's; the others are the data's
         alone."""
-        super().__init__(teacher, frozenset({"units"}), autocast, kept)
+        super().__init__(teacher, frozenset({"units"}), autocast, kept, alone)
         self.share = share
 
     def of(self, batch: Batch) -> Seen:
@@ -240,3 +244,23 @@ def look(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = n
         output, (hidden, qkv) = run_inside(model, inputs, needs)
         logits = answer_of(output, batch.inputs["attention_mask"], pooling_of(model))
     return Seen(batch.gather(logits.float()), tuple(state.float() for state in hidden), tuple(qkv))
+
+
+def look_alone(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = nullcontext) -> Seen:
+    """The same of a model whose answers depend on padding: of each row by itself, without its padding."""
+    mask = batch.inputs["attention_mask"]
+    longest = mask.shape[1]
+    seen = []
+    for row, length in enumerate(mask.sum(1).tolist()):
+        inputs = {name: tensor[row : row + 1, : max(1, length)] for name, tensor in batch.inputs.items()}
+        seen.append(look(model, replace(batch, inputs=inputs, gather=AsItIs()), needs, autocast))
+
+    def joined(parts: Sequence[Tensor], rows: int = 0) -> Tensor:
+        """Padded again, one behind another along the dimension of rows."""
+        return torch.cat([functional.pad(x, (0, 0, 0, longest - x.shape[-2])) for x in parts], dim=rows)
+
+    logits = [one.units for one in seen]
+    units = torch.cat(logits) if logits[0].ndim == 2 else joined(logits)
+    hidden = tuple(joined(layer) for layer in zip(*(one.hidden for one in seen), strict=True))
+    qkv = tuple(joined(layer, rows=1) for layer in zip(*(one.qkv for one in seen), strict=True))
+    return Seen(batch.gather(units), hidden, qkv)

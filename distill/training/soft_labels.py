@@ -39,7 +39,8 @@ class SoftLabelStore(ByText):
     """Logits by text: ``logits.npy`` [units of all texts, C], ``offsets.npy`` [N + 1], ``keys.npy`` [N] of 16 bytes.
 
     Raw logits are kept; temperature is applied when they are read. Teacher, tokenizer and maximum length are part of
-    the fingerprint of the stage that writes the store; the row's key is its text.
+    the fingerprint of the stage that writes the store; the row's key is its text, and the target that is to be written
+    of it: a source that stands there with two targets has two rows.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -73,7 +74,7 @@ class SoftLabelStore(ByText):
 
     @staticmethod
     def write(directory: Path, examples: Sequence[Example], units: Iterable[Logits]) -> None:
-        """Writes the store; texts that repeat are kept once. ``units`` may be a generator: what was written is
+        """Writes the store; rows that repeat are kept once. ``units`` may be a generator: what was written is
         forgotten."""
         keys = keys_of(examples)
         kept = np.zeros(len(keys), dtype=np.bool_)

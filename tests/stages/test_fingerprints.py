@@ -60,7 +60,7 @@ from distill.stages.floor import FitLinear
 from distill.stages.importance import RankParts
 from distill.stages.looking import LookInside
 from distill.stages.measuring import MeasureVariant
-from distill.stages.pretraining import PretrainStudent
+from distill.stages.pretraining import LookAtCorpora, PretrainStudent
 from distill.stages.signal import ContinueTexts, LabelTexts, ReadLabels, WriteTexts
 from distill.stages.stage import Stage, identity
 from distill.stages.states import CompareLayers, KeepStates
@@ -231,6 +231,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
         ),
         MakeVectors(artifact("teacher"), "layers", 8, reading, task, read(training)),
         RankParts(artifact("teacher"), reading, task, read(train), True, False),
+        LookAtCorpora(student.pretraining, validation),
         PretrainStudent(teacher, student, 0, reading, training, validation),
         TrainStudent(**of_student),
         RecoverStudent(**of_student, step=pruning),
@@ -511,6 +512,20 @@ def test_a_stage_names_every_room_that_it_computes_with(kind: type[Stage]) -> No
     named = [f"distill.{room.removesuffix('.py').replace('/', '.')}" for room in kind.rooms]
     allowed = (*KNOWN_BY_VALUE, "distill.stages", *named)
     assert [m for m in sorted(used) if not any(m == one or m.startswith(f"{one}.") for one in allowed)] == []
+
+
+@pytest.mark.parametrize("kind", [LookAtCorpora, PretrainStudent, ReadLabels])
+def test_a_stage_that_reads_files_names_all_that_reads_them(kind: type[Stage]) -> None:
+    named = {room for room in kind.rooms if room.startswith("data/")}
+    assert {used for room in named for used in imported(room) if used.startswith("data/")} <= named
+    assert "data/readers.py" in named
+
+
+def imported(room: str) -> set[str]:
+    """Files of the package that one of them imports from."""
+    tree = ast.parse((stage_file.PACKAGE / room).read_text(encoding="utf-8"))
+    modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {f"{module.removeprefix('distill.').replace('.', '/')}.py" for module in modules}
 
 
 def modules_used(kind: type[Stage]) -> set[str]:

@@ -1,12 +1,15 @@
 """What happens inside the teacher, kept on the disk in the place of a teacher that runs beside the students."""
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal as signals
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,7 +37,7 @@ from distill.text import Example, Reading
 from distill.training import Beside, SoftLabelStore
 from distill.training import states as store_file
 from distill.training.devices import Machine
-from distill.training.signal import StoredInside, look
+from distill.training.signal import StoredInside, look, look_alone
 from distill.training.states import Compared, Sizes, StateStore
 
 CPU = Machine("cpu", "fp32", "as asked for", 1)
@@ -127,6 +130,43 @@ def test_stored_states_are_those_of_a_teacher_beside(
         torch.testing.assert_close(found.qkv[1][:, mask], wanted.qkv[1][:, mask], **ROUNDED)
         assert (found.qkv[0].numel(), len(found.hidden), len(found.qkv)) == (0, 3, 2)  # nothing else is there
         assert all(x.dtype == torch.float32 for x in (*found.hidden, *found.qkv))
+
+
+@pytest.mark.parametrize("task", [WHOLE, WORDS], ids=["whole", "words"])
+def test_a_teacher_that_does_not_bear_padding_says_the_same_stored_and_beside(
+    world: Callable[..., World], task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it reads padding as text."""
+    now = world(task, trimmed=True)
+    (tmp_path / "teacher/result.json").write_text('{"padding": "it answers otherwise where padded"}')
+
+    def unmasked(module: Any, given: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return given, {**inputs, "attention_mask": torch.ones_like(inputs["attention_mask"])}
+
+    now.teacher.register_forward_pre_hook(unmasked, with_kwargs=True)
+    monkeypatch.setattr("distill.models.load_model", lambda *_: SimpleNamespace(model=now.teacher))
+    stored, together = now.signals(tmp_path)
+    alone = Beside(now.teacher, together.needs, kept=now.kept, alone=True)
+    rows = now.stage.texts.rows(now.task, now.reading)
+    (batch,) = rows.batches(np.arange(12), [np.arange(12)], np.random.default_rng(0), stored)
+    mask, units = batch.inputs["attention_mask"].bool(), batch.unit_mask
+    assert not mask.all()
+    kept, found, padded = (one.of(batch) for one in (stored, alone, together))
+    torch.testing.assert_close(found.hidden[2][mask], kept.hidden[2][mask], **ROUNDED)
+    torch.testing.assert_close(found.qkv[1][:, mask], kept.qkv[1][:, mask], **ROUNDED)
+    assert not torch.allclose(padded.hidden[2][mask], kept.hidden[2][mask], **ROUNDED)
+    for row, example in enumerate(now.stage.texts.examples[:12]):
+        (ids,) = now.reading.encode([example])
+        ids = torch.from_numpy(now.kept[ids.input_ids])[None]
+        with torch.no_grad():
+            logits = now.teacher(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+        own = found.units[row][units[row]]
+        if task is WORDS:
+            (encoded,) = now.reading.encode([example])
+            logits = logits[torch.from_numpy(encoded.word_starts[encoded.word_starts >= 0])]
+        torch.testing.assert_close(own, logits.reshape(own.shape), rtol=1e-4, atol=1e-5)
+    assert padded.units.shape == found.units.shape
+    assert not torch.allclose(padded.units[units], found.units[units], rtol=1e-3, atol=1e-3)
 
 
 def test_what_is_kept_is_no_more_than_was_said(world: Callable[..., World], tmp_path: Path) -> None:
@@ -292,6 +332,21 @@ def test_each_term_is_what_it_is_with_the_teacher_beside(kept_run: tuple[SmallRu
         one, other = (float(term(student, each, batch).detach()) for each in seen)
         assert one == pytest.approx(other, rel=1e-3)
         assert one > 0
+
+
+def test_beside_a_teacher_that_does_not_bear_padding_rows_are_run_by_themselves(
+    kept_run: tuple[SmallRun, list[str]], tmp_path: Path
+) -> None:
+    this, lesson = beside(kept_run[0])
+    stage = training_of(this, lesson, "soft", 1e-3, 0)
+    assert stage.beside is not None
+    shutil.copytree(stage.beside.directory, tmp_path / "teacher")
+    for padding, look_as in (("", look), ("it answers otherwise where padded", look_alone)):
+        result = {**stage.beside.read("result.json"), "padding": padding}
+        (tmp_path / "teacher/result.json").write_text(json.dumps(result))
+        other = dataclasses.replace(stage, beside=dataclasses.replace(stage.beside, directory=tmp_path / "teacher"))
+        signal: Any = problem_of(other, tmp_path).signal
+        assert signal.beside.look is look_as
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def test_texts_that_were_written_are_not_written_again(tmp_path: Path, monkeypat
     task, own = tasks.build("text-to-text", ()), Reading(tokenizer, 12)
     small = Architecture(layers=1, hidden_size=16, heads=2, intermediate_size=32)
     save_model(build_transformer(small, tokenizer, {}, task, 12, 0), tmp_path / "teacher/model", 12)
+    (tmp_path / "teacher/result.json").write_text('{"padding": ""}')
     teacher = Artifact(tmp_path / "teacher", "teacher", StageCost("", 0.0, Figure(0.0, "J", "estimated", "")))
     monkeypatch.setattr(signal, "TOGETHER", 10)
     kept: list[str] = []

@@ -1,25 +1,35 @@
 """What students learn on where the teacher writes it: its texts, and its soft labels at each of their tokens."""
 
 import dataclasses
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from stopped_training import CPU, problem_of
 from task_worlds import write_world
+from tokenizers import Tokenizer, models, pre_tokenizers
 
+from distill import tasks
 from distill.config import Vocabulary as VocabularyConfig
 from distill.config import build_config
 from distill.data import Dataset
+from distill.measure import EnergyMeter
 from distill.models import load_model
-from distill.stages.context import Lesson, Run, Signal, Teacher, Texts, open_run
-from distill.stages.signal import write_by_teacher
+from distill.results import Figure, StageCost
+from distill.stages.artifacts import Artifact, Artifacts
+from distill.stages.context import Lesson, Run, Signal, Teacher, Texts, open_run, open_store, units_of
+from distill.stages.signal import WriteTexts, ask_teacher, write_by_teacher
 from distill.stages.students import training_of
 from distill.stages.teacher import prepare_teacher
 from distill.stages.texts import MakeVocabulary, prepare_student, read_data, read_texts
+from distill.stages.tokens import ReadTexts, Tokens
+from distill.tasks.text_to_text import text_of
 from distill.text import Example, Reading, Target, train_tokenizer
-from distill.training import Problem, continue_texts
+from distill.training import Problem, continue_texts, predict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +112,67 @@ def test_soft_labels_of_written_targets_are_the_teachers_at_each_of_their_tokens
     assert sorted(term.reads_labels for term in soft.objective.parts) == [False, True]
     assert [term.reads_labels for term in hard.objective.parts] == [True]
     assert hard.budget == soft.budget
+
+
+def test_the_teacher_writes_the_same_texts_where_tokens_are_measured(tmp_path: Path) -> None:
+    now = prepared(tmp_path, "text-to-text", arms=["hard", "sequence"])
+    by_tokens = dataclasses.replace(now.texts, task=now.texts.task.next_token)
+    found = write_by_teacher(now.this, by_tokens, now.teacher)
+    assert found is not None
+    assert now.lesson.written is not None
+    assert found.texts.examples == now.lesson.written.texts.examples
+
+
+class ReadsPadding(torch.nn.Module):
+    """It writes how many tokens it was given of each source, padding counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def generate(self, input_ids: torch.Tensor, **settings: Any) -> torch.Tensor:
+        return torch.full((len(input_ids), 1), input_ids.shape[1])
+
+
+@pytest.mark.parametrize("padding", ["", "it answers otherwise where padded"])
+def test_a_teacher_that_does_not_bear_padding_writes_from_one_text_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padding: str
+) -> None:
+    words = [str(i) for i in range(9)]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    reading, task = Reading(tokenizer, 8), tasks.build("text-to-text", ())
+    examples = tuple(Example(" ".join(words[:count]), label=Target("1")) for count in (5, 2, 3))
+    part = Dataset(examples, (), (), (), (), {}, "", "", ()).part("train")
+    (tmp_path / "result.json").write_text(json.dumps({"padding": padding}))
+    cost = StageCost("", 0.0, Figure(0.0, "J", "estimated", ""))
+    artifacts = Artifacts(tmp_path / "artifacts", CPU, lambda: EnergyMeter("cpu", 1.0))
+    read = Tokens(part, artifacts.get(ReadTexts(reading, task, part)))
+    monkeypatch.setattr("distill.models.load_model", lambda *_: SimpleNamespace(model=ReadsPadding()))
+    store = open_store(artifacts.get(WriteTexts(Artifact(tmp_path, "teacher", cost), reading, task, read)))
+    written = [text_of(units) for units in units_of(store, examples)]
+    assert written == (["5", "2", "3"] if padding else ["5"] * 3)
+
+
+def test_a_source_that_is_held_out_with_two_targets_is_scored_on_both(tmp_path: Path) -> None:
+    now = prepared(tmp_path, "text-to-text", teacher_floor=False)
+
+    def twice(examples: tuple[Example, ...]) -> tuple[Example, ...]:
+        longer = Target(f"{examples[1].label.text} {examples[2].label.text}")  # type: ignore[union-attr]
+        return (*examples, dataclasses.replace(examples[0], label=longer))
+
+    dataset = now.texts.dataset
+    dataset = dataclasses.replace(dataset, validation=twice(dataset.validation), test=twice(dataset.test))
+    texts = dataclasses.replace(now.texts, dataset=dataset, task=now.texts.task.next_token)
+    assert now.teacher.model is not None
+    model = load_model(now.teacher.model.directory / "model", texts.task).model
+    signal = ask_teacher(now.this, texts, now.teacher)
+    for artifact, examples in ((signal.on_validation, dataset.validation), (signal.on_held_out, dataset.test)):
+        found = units_of(open_store(artifact), examples)
+        wanted = predict(model, texts.reading, texts.task, texts.task.encode(texts.reading, examples), CPU)
+        assert len(found[0]) != len(found[-1])
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_a_language_model_writes_on_from_the_beginnings_of_the_texts(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tiny_training import make_setting
 
 from distill import tasks
 from distill.tasks.task import NO_LABEL, Logits
-from distill.text import Encoded, Example, Reading, train_tokenizer
+from distill.text import Encoded, Example, Reading, Target, train_tokenizer
 from distill.training import SoftLabelStore
 from distill.training.batching import make_batch
 from distill.training.gathers import Whole
@@ -55,6 +55,16 @@ def test_the_label_of_a_row_plays_no_part(tmp_path: Path) -> None:
     units = _units([1])
     SoftLabelStore.write(tmp_path, [Example("a", label="good")], units)
     np.testing.assert_array_equal(SoftLabelStore(tmp_path)[Example("a", label="bad")], units[0])
+
+
+def test_a_source_with_two_targets_has_the_units_of_each(tmp_path: Path) -> None:
+    examples = [Example("yes", label=Target("ja")), Example("yes", label=Target("ja doch")), Example("yes")]
+    units = _units([3, 7, 1])
+    SoftLabelStore.write(tmp_path, [*examples, examples[0]], [*units, units[0]])
+    store = SoftLabelStore(tmp_path)
+    assert len(store) == 3
+    for example, unit in zip(examples, units, strict=True):
+        np.testing.assert_array_equal(store[example], unit)
 
 
 def test_a_text_that_repeats_is_stored_once_and_a_new_store_replaces_the_old(tmp_path: Path) -> None:
