@@ -151,7 +151,7 @@ class EnsembleConfig:
 @dataclass(frozen=True)
 class PretrainingConfig:
     """DistilBERT's method (Sanh et al. 2019): before it sees the task, a student learns masked language modelling from
-    the teacher, on texts without labels."""
+    the teacher, on texts without labels. ``train.tokens`` and ``train.checkpoint_seconds`` hold here, too."""
 
     texts: tuple[DataSource, ...] = ()
     """The corpora. Empty: the training texts of the task."""

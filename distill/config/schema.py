@@ -212,19 +212,18 @@ class Config:
     @property
     def static(self) -> "Config | None":
         """The recipe with a static student in the student's place, as the arm ``static`` trains it: from soft labels,
-        on the texts without labels too where another arm does. Of the objective it has the terms that read answers.
-        None without that arm."""
+        on the texts without labels too where another arm does. Of the objective it has the terms that read answers
+        (:meth:`ObjectiveConfig.without`). None without that arm."""
         if "static" not in self.arms:
             return None
         base: Arm = "soft+transfer" if "soft+transfer" in self.arms else "soft"
         start: Literal["layers", "random"] = "random" if isinstance(self.teacher, ProbabilitiesTeacher) else "layers"
-        terms = tuple(term for term in self.objective.terms if not isinstance(term, InsideTerm))
         return replace(
             self,
             student=StaticStudent("static", start=start, vocabulary=self.student.vocabulary),
             assistant=(),
             arms=("linear", base) if "linear" in self.arms else (base,),
-            objective=replace(self.objective, terms=terms, replacing=()),
+            objective=replace(self.objective.without(InsideTerm), replacing=()),
             train=replace(self.train, steps=STATIC_STEPS, learning_rates=STATIC_RATES),
         )
 

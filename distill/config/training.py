@@ -1,9 +1,10 @@
 """One training, and what the student minimises in it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import UnionType
 
 from distill.config.data import NO_MATTER
-from distill.config.terms import HardTerm, InsideTerm, KlTerm, Points, Term
+from distill.config.terms import HardTerm, InsideTerm, KlTerm, MseTerm, Points, Term
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """What the student minimises: a weighted sum of terms."""
+    """What the student minimises: a weighted sum of terms.
+
+    Schedules lead through one training from its start, and balance its terms with each other. They hold for all terms
+    or for none: see :meth:`without` and :attr:`steady`."""
 
     terms: tuple[Term, ...] = (HardTerm("hard", 0.1), KlTerm("kl", 0.9))
     on_policy: float = 1.0
@@ -49,6 +53,19 @@ class ObjectiveConfig:
     states_gb: float = field(default=0.0, metadata=NO_MATTER)
     """Terms that look inside of the teacher read what happens there from the disk, where that takes no more GB (10⁹
     bytes) than this: the teacher is asked once about each text. 0: it runs beside the students, in every step."""
+
+    def without(self, kind: type | UnionType) -> "ObjectiveConfig":
+        """Without the terms of a kind. Where there are some, those that are left are steady: in the steps that a
+        schedule gave to the others, there might be nothing to learn."""
+        left = tuple(term for term in self.terms if not isinstance(term, kind))
+        return self if len(left) == len(self.terms) else replace(self, terms=left).steady
+
+    @property
+    def steady(self) -> "ObjectiveConfig":
+        """With each term at its own weight in every step, and the teacher's logits as they are: for a model that was
+        trained already, which is trained on, or only looked at."""
+        terms = (replace(term, schedule=()) for term in self.terms)
+        return replace(self, terms=tuple(replace(t, growth=()) if isinstance(t, MseTerm) else t for t in terms))
 
     @property
     def along(self) -> bool:

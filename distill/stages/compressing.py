@@ -118,7 +118,7 @@ def compress(this: Run, lesson: Lesson, chosen: Chosen) -> Chosen:
     Each step is followed by a training on the texts of the chosen arm, from its signal, with its seed; of the learning
     rates of ``compression.train`` the best on validation is taken, or what the step left, where no training is better
     than that. Terms that look inside of the teacher are left out of the objective, since layers and heads no longer
-    stand beside those of the teacher.
+    stand beside those of the teacher, and so are schedules, since the model is trained already.
     """
     config = this.config.compression
     found, costs = list[CompressionResult](), list[Any]()
@@ -179,10 +179,7 @@ def recovery_of(
 
 
 def aside(config: Config) -> Config:
-    """The recipe as it recovers: with the budget of the recovery, and the terms that read answers."""
-    terms = tuple(term for term in config.objective.terms if not isinstance(term, InsideTerm))
-    return replace(
-        config,
-        objective=replace(config.objective, terms=terms, replacing=(), states_gb=0.0),
-        train=config.compression.train,
-    )
+    """The recipe as it recovers: with the budget of the recovery, and the terms that read answers. They are steady, as
+    schedules are for a training from the start."""
+    objective = config.objective.without(InsideTerm).steady
+    return replace(config, objective=replace(objective, replacing=(), states_gb=0.0), train=config.compression.train)

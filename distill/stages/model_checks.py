@@ -2,6 +2,7 @@
 
 from distill.config import (
     Config,
+    HardTerm,
     PretrainedTeacher,
     ProbabilitiesTeacher,
     StaticStudent,
@@ -120,15 +121,17 @@ def check_static(config: Config, task: type[Task]) -> None:
 
 
 def check_static_floor(config: Config, task: type[Task]) -> None:
-    """Raises UserError where the task or the objective leaves the arm ``static`` nothing to learn."""
+    """Raises UserError where the task or the objective leaves the arm ``static`` nothing to learn from the teacher."""
     if config.static is None:
         return
     with about("arms has 'static', which trains a static student"):
         check_static(config.static, task)
-    if not config.static.objective.terms:
+    if all(isinstance(term, HardTerm) or not term.weight for term in config.static.objective.terms):
+        names = ", ".join(repr(term.name) for term in config.objective.terms)
+        fitting = {"vector": "cosine", "number": "mse"}.get(task.kind, "kl")
         raise UserError(
-            "arms has 'static', which learns from the teacher's answers alone, but all of objective.terms look inside "
-            "of the teacher; add one that does not, such as {name: kl}, or leave the arm out"
+            f"arms has 'static', which learns from the teacher's answers, but of objective.terms ({names}) none with a "
+            f"weight above 0 compares them; add one, such as {{name: {fitting}}}, or leave the arm out"
         )
 
 

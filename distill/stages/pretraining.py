@@ -5,11 +5,12 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from distill.config import LayersStudent, PretrainedTeacher, PretrainingConfig
+from distill.config.data import NO_MATTER
 from distill.data import Part
 from distill.errors import UserError
 from distill.stages.artifacts import Artifact
@@ -20,6 +21,7 @@ from distill.training.devices import Machine
 
 if TYPE_CHECKING:
     from distill.training import Problem
+    from distill.training.pretraining import Corpus
 
 MOST_HELD_OUT = 500
 """Texts that masked tokens are looked for in afterwards."""
@@ -73,6 +75,10 @@ class PretrainStudent(Stage):
     texts: Part
     held_out: Part
     """Texts that are not to be learnt on."""
+    tokens: int
+    """Of a forward pass, at most, as of every training of students (``train.tokens``)."""
+    checkpoint_seconds: float = field(metadata=NO_MATTER)
+    """How often a state to go on from is written, likewise."""
 
     @property
     def what(self) -> str:
@@ -85,7 +91,7 @@ class PretrainStudent(Stage):
         from distill.models.masked import load_masked_lm
         from distill.models.students import layers_student
         from distill.training import State, train
-        from distill.training.pretraining import Corpus, masked_problem, masked_score
+        from distill.training.pretraining import Corpus, masked_score
 
         settings = self.student.pretraining
         own = self.reading
@@ -94,11 +100,11 @@ class PretrainStudent(Stage):
         seen, unseen = (Corpus(part, reading, settings.masked) for part in parts)
         teacher, has_head = load_masked_lm(self.teacher, self.seed)
         if not has_head:
-            learn_head(masked_problem(teacher, None, seen, settings, self.seed, machine), folder / "work", machine)
+            learn_head(self.problem(teacher, None, seen, machine), folder / "work", machine)
         small = layers_student(self.student, teacher)
         scores = {"teacher": masked_score(teacher, unseen, machine)}
         scores["student before"] = masked_score(small, unseen, machine)
-        problem = masked_problem(small, teacher, seen, settings, self.seed, machine)
+        problem = self.problem(small, teacher, seen, machine)
         train(problem, State(folder / "work" / "student"), machine)
         scores["student after"] = masked_score(small, unseen, machine)
         if not machine.is_main:
@@ -109,6 +115,14 @@ class PretrainStudent(Stage):
         in_numbers = {who: dataclasses.asdict(score) for who, score in scores.items()}
         result = {"texts": len(seen.encoded), "tokens": sum(seen.lengths), "scores": in_numbers}
         (folder / "result.json").write_text(json.dumps(result))
+
+    def problem(self, student: Any, teacher: Any, texts: "Corpus", machine: Machine) -> "Problem":
+        """That of masked tokens, in forward passes as large, and with states as often, as the recipe has them."""
+        from distill.training.pretraining import masked_problem
+
+        found = masked_problem(student, teacher, texts, self.student.pretraining, self.seed, machine)
+        budget = dataclasses.replace(found.budget, tokens=self.tokens, checkpoint_seconds=self.checkpoint_seconds)
+        return dataclasses.replace(found, budget=budget)
 
 
 def seen_and_unseen(
@@ -167,6 +181,8 @@ def pretrain_student(this: Run, texts: Texts) -> Artifact | None:
             reading=texts.reading,
             texts=texts.training,
             held_out=texts.dataset.part("validation", "test"),
+            tokens=this.config.train.tokens,
+            checkpoint_seconds=this.config.train.checkpoint_seconds,
         )
     )
 

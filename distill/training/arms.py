@@ -59,9 +59,9 @@ def objective_of(
 
     if name in ("hard", "hard+augmented", "pretrained", "sequence"):
         return Objective.of([HardTerm("hard", smoothing=config.smoothing)], kind)
+    if name == "gkd":  # what a student writes has no labels
+        config = config.without(HardTerm)
     objective = Objective.of(config.terms, kind, shapes or (Shape(), Shape()))
-    if name == "gkd":
-        return Objective([term for term in objective.parts if not term.reads_labels])
     if name == "pseudo+transfer":
         loss = partial(binary_pseudo_labels, thresholds=thresholds) if kind == "bernoulli" else PSEUDO[kind]
         terms = [

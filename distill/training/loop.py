@@ -30,7 +30,7 @@ from distill.training.devices import Machine
 from distill.training.learner import Learner, add_gradients, make_optimizer
 from distill.training.memory import Room, halving
 from distill.training.problem import Problem, Rows, steps_of
-from distill.training.state import State
+from distill.training.state import State, randomness
 
 LOG_STEPS = 20
 """The loss is read at least this often; in between nothing waits for it."""
@@ -58,8 +58,9 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
     or with ``ema`` their moving average at it.
 
     Order of data, dropout and everything else follow from the seed. With a ``state`` in a folder, it is saved there
-    from time to time, and a training that was stopped goes on from it. Several processes share each step. With a budget
-    of no steps the model is evaluated as it is. Raises UserError where the loss is not finite.
+    from time to time, and a training that was stopped goes on from it, to what it would have become, with as many
+    processes as before. Several processes share each step. With a budget of no steps the model is evaluated as it is.
+    Raises UserError where the loss is not finite.
     """
     state = state or State()
     budget, device = problem.budget, machine.place
@@ -71,8 +72,7 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
     parts: dict[str, Any] = {"learner": learner, "optimizer": optimizer, "schedule": schedule}
     if average is not None:
         parts["average"] = average
-    state.load(parts)
-    if machine.rank:  # dropout of its own
+    if not state.load(parts, machine.rank) and machine.rank:  # dropout of its own
         torch.manual_seed(int(np.random.default_rng([problem.seed, machine.rank, state.step]).integers(2**63)))
     evaluate_at = {math.ceil(budget.steps * (i + 1) / budget.evaluations) for i in range(budget.evaluations)}
     unread: list[Tensor] = []
@@ -98,6 +98,7 @@ def train(problem: Problem, state: State | None, machine: Machine) -> TrainingRe
                     break
             if is_due(state, problem, machine):
                 read_losses(unread, problem, state, machine)
+                state.others = machine.gathered([randomness()], machine.processes)[1:]
                 if machine.is_main:
                     state.tokens = room.tokens
                     state.save(parts)

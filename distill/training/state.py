@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,15 @@ from distill.text.encoding import Ids
 STATE_FILE = "state.pt"
 ANSWERS_SECONDS = 60.0
 """Answers are written about this often."""
+
+
+Randomness = tuple[Tensor, Tensor | None]
+"""What a process draws next from: torch's generator on the CPU, and on its GPU where there is one."""
+
+
+def randomness() -> Randomness:
+    """That of this process."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None
 
 
 @dataclass
@@ -50,6 +60,8 @@ class State:
     started: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
     """When it was last saved, or started."""
+    others: Sequence[Randomness] = ()
+    """Of the processes behind the main one, which saves the state, by rank from 1."""
 
     @property
     def seconds(self) -> float:
@@ -61,23 +73,29 @@ class State:
         """Where it is saved."""
         return None if self.folder is None else self.folder / STATE_FILE
 
-    def load(self, parts: dict[str, Any]) -> None:
-        """Goes on where :meth:`save` left off; nothing happens where nothing was saved.
+    def load(self, parts: dict[str, Any], rank: int = 0) -> bool:
+        """Goes on where :meth:`save` left off; nothing happens where nothing was saved. Gives whether the process of
+        this rank draws on, too: one that was not there when it was saved has nothing to draw on from.
 
         ``parts`` have a ``load_state_dict`` each. Tensors and numbers only: nothing in the file is executed.
         """
         if self.path is None or not self.path.is_file():
-            return
+            return False
         saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(saved["parts"][name])
-        torch.set_rng_state(saved["random"])
-        if saved["random_cuda"] is not None and torch.cuda.is_available():
-            torch.cuda.set_rng_state(saved["random_cuda"])
         for name in ("step", "best", "best_step", "best_weights", "bad", "losses", "tokens"):
             setattr(self, name, saved[name])
         self.thresholds, self.before = tuple(saved["thresholds"]), saved["seconds"]
         self.curve = [CurvePoint(*point) for point in saved["curve"]]
+        known = [(saved["random"], saved["random_cuda"]), *saved.get("others", ())]
+        if rank >= len(known):
+            return False
+        random, random_cuda = known[rank]
+        torch.set_rng_state(random)
+        if random_cuda is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(random_cuda)
+        return True
 
     def save(self, parts: dict[str, Any]) -> None:
         """Writes under another name and renames: what is there is whole."""
@@ -85,6 +103,7 @@ class State:
         assert self.path is not None
         self.folder.mkdir(parents=True, exist_ok=True)
         aside = self.folder / f".{STATE_FILE}.tmp"
+        random, random_cuda = randomness()
         kept = ("step", "best", "best_step", "best_weights", "bad", "losses", "tokens", "seconds")
         torch.save(
             {
@@ -92,8 +111,9 @@ class State:
                 "thresholds": list(self.thresholds),
                 "curve": [dataclasses.astuple(point) for point in self.curve],
                 "parts": {name: part.state_dict() for name, part in parts.items()},
-                "random": torch.get_rng_state(),
-                "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+                "random": random,
+                "random_cuda": random_cuda,
+                **({"others": list(self.others)} if self.others else {}),
             },
             aside,
         )

@@ -1,6 +1,7 @@
 """Every code block of README and docs that can run is run, against a world in miniature."""
 
 import csv
+import dataclasses
 import json
 import re
 import shlex
@@ -15,6 +16,8 @@ from writing_bundles import write_writing_bundle
 from distill.cli import main
 from distill.config import Config
 from distill.config.compose import recipe_names, run_with_hydra
+from distill.export.bundle import Content, write_bundle
+from distill.runtime import Cascade, read_manifest
 from distill.sources import validate
 from distill.stages.checks import check_choices, check_task, sources_of
 
@@ -67,6 +70,14 @@ def write_table(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, .
         csv.writer(file).writerows([header, *rows])
 
 
+def write_cascade(alone: Path, together: Path) -> None:
+    """A bundle that asks itself where it is unsure."""
+    manifest = dataclasses.replace(read_manifest(alone), sha256={}, sizes={})
+    files = {name: alone / name for name in read_manifest(alone).sha256}
+    unsure = dataclasses.replace(manifest, cascade=Cascade(0.9, 0.5))
+    write_bundle(together, unsure, files, {"config.json": "{}"}, Content(manifest, files))
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, overlay: list[str], reviews_csv: Path) -> Path:
     """A folder with what the pages name: a finished quickstart, tables, a classifier, a recipe of one's own."""
@@ -88,6 +99,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, overlay: list[str], reviews_
         for text, _ in rows:
             answers.write(json.dumps({"text": text, "probabilities": {"fresh": 0.3, "rotten": 0.7}}) + "\n")
     write_writing_bundle(folder / "exports/language_model", "decoder")
+    write_cascade(folder / "exports/quickstart", folder / "exports/cascade")
     recipe = next(block.text for block in BLOCKS if block.language == "yaml" and block.page == "own-data.md")
     (folder / "my.yaml").write_text(recipe, encoding="utf-8")
     return folder

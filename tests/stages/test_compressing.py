@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from small_runs import SmallRun, config_of, run, teacher_in
 from stopped_training import problem_of
 
 from distill.compression.rounding import rounded
-from distill.config import KlTerm, build_config
+from distill.config import HardTerm, KlTerm, MseTerm, build_config
 from distill.errors import UserError
 from distill.models import load_model, parameter_count
 from distill.models.students import layers_of
 from distill.results import Figure, StageCost
 from distill.stages.artifacts import Artifact
 from distill.stages.compressible import TryCompression, check_compression
-from distill.stages.compressing import CutModel, RecoverStudent, compress
+from distill.stages.compressing import CutModel, RecoverStudent, aside, compress
 from distill.stages.context import Run
 from distill.stages.exporting import ExportModel
 from distill.stages.findings import Chosen, Compressed
@@ -191,6 +192,25 @@ def test_what_cannot_be_taken_ends_a_run_before_its_teacher_is_trained(
     done = {path.parent.name.partition("-")[0] for path in tmp_path.glob("outputs/artifacts/*/done.json")}
     assert TrainTeacher.name not in done
     assert TryCompression.name not in done
+
+
+@pytest.mark.parametrize(
+    ("objective", "left"),
+    [
+        ("tinybert", (KlTerm("kl", temperature=1.0),)),
+        ("annealing", (MseTerm("mse"), HardTerm("hard"))),
+        ("theseus", (HardTerm("hard"),)),
+        ("kl", (HardTerm("hard", 0.1), KlTerm("kl", 0.9))),
+    ],
+)
+def test_no_schedule_holds_for_a_model_that_was_trained(objective: str, left: tuple[Any, ...]) -> None:
+    """Else half of a recovery with ``objective=tinybert`` would train on nothing, and a step that is told by the
+    teacher's answers would find the same loss, 0, whatever it leaves out."""
+    file = Path(__file__).parent.parent.parent / "conf" / "objective" / f"{objective}.yaml"
+    base: dict[str, Any] = {"name": "x", "recipe": "x", "data": {}, "student": {"name": "layers"}}
+    base["teacher"] = {"name": "pretrained", "source": {"hub": "a/b"}}
+    found = aside(build_config({**base, "objective": OmegaConf.to_container(OmegaConf.load(file))})).objective
+    assert (found.terms, found.replacing) == (left, ())
 
 
 PRUNE = {"compression": {"steps": [{"name": "prune", "layers": 1}]}}

@@ -107,6 +107,43 @@ def test_arms_that_a_recipe_leaves_as_they_are_are_those_that_the_data_has_texts
     assert rung_of(composed("arms=[linear,hard,soft,static]"), "", "").arms == ("linear", "soft")
 
 
+@pytest.mark.parametrize(
+    ("arms", "more", "said"),
+    [
+        ("soft,soft+transfer", {}, r"soft\+transfer would be soft again; set arms=\[linear,soft\], or choose augment="),
+        (
+            "soft+transfer,soft+transfer+assistant,soft+assistant",
+            {},
+            r"again; set arms=\[linear,soft\+transfer,soft\+as",
+        ),
+        ("soft+transfer", {}, None),
+        ("soft,pseudo+transfer", {}, None),
+        ("soft,soft+transfer", {"augment": {"steps": [{"name": "mask"}]}}, None),
+    ],
+)
+def test_where_no_text_has_a_label_no_arm_is_trained_twice(arms: str, more: dict[str, Any], said: str | None) -> None:
+    """All are learnt on by every arm, so that those with +transfer have no texts that the others lack."""
+    config = build_config(
+        {
+            "name": "small",
+            "recipe": "small",
+            "data": {"train": {"path": "x"}, "label": None},
+            "teacher": {"name": "pretrained", "source": {"path": "folder"}},
+            "student": {"name": "recurrent"},
+            "assistant": [{"name": "recurrent"}] if "assistant" in arms else [],
+            "arms": ["linear", *arms.split(",")],
+            **more,
+        }
+    )
+    this: Any = Settings(config)
+    dataset = Dataset(**{**EMPTY, "transfer": (Example("b"),)})
+    if said is None:
+        assert settle_arms(this, dataset) is this
+        return
+    with pytest.raises(UserError, match=said):
+        settle_arms(this, dataset)
+
+
 def test_texts_of_which_the_student_reads_a_part_are_told_where_they_are_many() -> None:
     examples = tuple(Example(f"text {i}") for i in range(40))
     dataset = Dataset(**{**EMPTY, "train": examples, "validation": examples, "test": examples[:20]})

@@ -232,7 +232,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
         MakeVectors(artifact("teacher"), "layers", 8, reading, task, read(training)),
         RankParts(artifact("teacher"), reading, task, read(train), True, False),
         LookAtCorpora(student.pretraining, validation),
-        PretrainStudent(teacher, student, 0, reading, training, validation),
+        PretrainStudent(teacher, student, 0, reading, training, validation, 64, 300.0),
         TrainStudent(**of_student),
         RecoverStudent(**of_student, step=pruning),
         CutModel(
@@ -393,6 +393,7 @@ def test_changes_that_do_not_matter_were_tried(table: dict[type[Stage], Stage]) 
         (TrainTeacher, "model.train.checkpoint_seconds."),
         (TrainTeacher, "model.source.licence"),
         (PretrainStudent, "student.pretraining.texts.0.licence"),
+        (PretrainStudent, "checkpoint_seconds."),
         (MeasureVariant, "settings.enabled."),
         (TrainTeacher, "students.0.layers.0."),
         (TrainTeacher, "objective.on_policy."),

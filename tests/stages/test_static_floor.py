@@ -11,7 +11,7 @@ from small_runs import SmallRun, config_of, run, teacher_in
 from stopped_training import CPU, problem_of
 
 import distill.config.schema
-from distill.config import Config, StaticStudent
+from distill.config import Config, KlTerm, MseTerm, StaticStudent
 from distill.errors import UserError
 from distill.models import load_model
 from distill.report.findings import losses_to_floors
@@ -113,7 +113,15 @@ def test_without_texts_without_labels_it_learns_on_those_of_soft(reviews: Path, 
     ("changes", "said"),
     [
         ({"arms": ["linear", "static"]}, "arms has no student"),
-        ({"objective": {"terms": INSIDE}}, "all of objective.terms look inside of the teacher"),
+        (
+            {"objective": {"terms": INSIDE}},
+            r"of objective\.terms \('hidden'\) none with a weight above 0 compares them",
+        ),
+        (
+            {"arms": ["linear", "static", "hard"], "objective": {"terms": [{"name": "hard"}], "replacing": [[0, 0.3]]}},
+            r"\('hard'\) none with .* \{name: kl\}",
+        ),
+        ({"objective": {"terms": [{"name": "hard"}, {"name": "kl", "weight": 0}]}}, r"\('hard', 'kl'\) none with"),
         ({"task": {"name": "token-classification"}}, "static averages a text into one vector"),
     ],
 )
@@ -130,3 +138,22 @@ def test_beside_terms_that_look_inside_it_has_the_others(reviews: Path, encoder:
     assert config.static is not None
     assert [term.name for term in config.static.objective.terms] == ["mse"]
     assert not config.static.objective.along
+
+
+def test_a_schedule_that_was_balanced_with_terms_that_it_lacks_does_not_hold_for_it(
+    reviews: Path, encoder: Path, tmp_path: Path
+) -> None:
+    """Else the first half of its steps, with ``objective=tinybert``, would train on nothing."""
+    first, second = [[0.5, 1], [0.5, 0]], [[0.5, 0], [0.5, 1]]
+    inside = {"name": "hidden", "schedule": first}
+    answers = [{"name": "kl", "schedule": second}, {"name": "mse", "growth": first, "schedule": second}]
+
+    def static(*terms: dict[str, Any]) -> Any:
+        found = recipe(reviews, encoder, tmp_path, objective={"terms": list(terms)}).static
+        assert found is not None
+        return found.objective.terms
+
+    assert static(inside, *answers) == (KlTerm("kl"), MseTerm("mse"))
+    whole = static({"name": "hard", "schedule": first}, *answers)  # it lacks none of these
+    assert [term.schedule for term in whole] == [((0.5, 1), (0.5, 0)), *[((0.5, 0), (0.5, 1))] * 2]
+    assert whole[-1].growth == ((0.5, 1), (0.5, 0))

@@ -3,6 +3,7 @@
 import dataclasses
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,15 @@ from little_world import review
 from tokenizers import Tokenizer
 
 from distill import tasks, training
-from distill.config import Architecture, LayersStudent, PretrainedTeacher, PretrainingConfig, Source, Vocabulary
+from distill.config import (
+    Architecture,
+    LayersStudent,
+    PretrainedTeacher,
+    PretrainingConfig,
+    Source,
+    Vocabulary,
+    build_config,
+)
 from distill.data import Dataset, Part
 from distill.data.examples import texts_in
 from distill.measure import EnergyMeter
@@ -19,7 +28,7 @@ from distill.models import build_transformer, save_model
 from distill.results import Figure, StageCost
 from distill.stages import signal
 from distill.stages.artifacts import Artifact, Artifacts, digest_of, save_units
-from distill.stages.pretraining import PretrainStudent
+from distill.stages.pretraining import PretrainStudent, pretrain_student
 from distill.stages.signal import LabelTexts, WriteTexts
 from distill.stages.texts import MakeVocabulary
 from distill.stages.tokens import ReadTexts, Tokens
@@ -104,12 +113,15 @@ def test_a_pretraining_that_was_stopped_does_not_train_the_teacher_again(
         reading,
         part,
         part.whole.part("validation", "test"),
+        tokens=96,
+        checkpoint_seconds=7.0,
     )
     trained: list[str] = []
     train = training.train
 
     def stopped_once(problem: Any, *given: Any) -> Any:
         trained.append(problem.what)
+        assert (problem.budget.tokens, problem.budget.checkpoint_seconds) == (96, 7)
         if len(trained) == 4:
             raise InterruptedError
         return train(problem, *given)
@@ -126,6 +138,23 @@ def test_a_pretraining_that_was_stopped_does_not_train_the_teacher_again(
     weights = "model/model.safetensors"
     assert (found.directory / weights).read_bytes() == (whole.directory / weights).read_bytes()
     assert sorted(path.name for path in found.directory.iterdir()) == ["done.json", "model", "result.json"]
+
+
+def test_a_pretraining_has_forward_passes_and_checkpoints_of_the_recipe() -> None:
+    base: dict[str, Any] = {
+        "name": "x",
+        "recipe": "x",
+        "data": {},
+        "student": {"name": "layers", "start": "checkpoint"},
+    }
+    base["teacher"] = {"name": "pretrained", "source": {"hub": "a/b"}}
+    train = {"tokens": 512, "checkpoint_seconds": 7}
+    config = build_config({**base, "arms": ["linear", "hard", "pretrained"], "train": train})
+    this: Any = SimpleNamespace(config=config, artifacts=SimpleNamespace(get=lambda stage: stage))
+    part = texts(3)
+    read: Any = SimpleNamespace(reading=None, training=part, dataset=part.whole)
+    found: Any = pretrain_student(this, read)
+    assert (found.tokens, found.checkpoint_seconds) == (512, 7)
 
 
 def test_texts_that_were_written_are_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

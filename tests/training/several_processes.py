@@ -83,11 +83,13 @@ def masked(setting: Setting, folder: Path) -> dict[str, Any]:
     return outcome(train(problem, None, setting.machine), student)
 
 
-def stopped_and_gone_on(setting: Setting, folder: Path, ema: float | None = None) -> dict[str, Any]:
+def stopped_and_gone_on(
+    setting: Setting, folder: Path, ema: float | None = None, dropout: float = 0.0
+) -> dict[str, Any]:
     """All are stopped at step 24 of 45; the main process saved the state of step 20."""
     config = TrainConfig(steps=45, evaluations=15, batch_size=16, checkpoint_seconds=-1, ema=ema)
     store, evaluate = SoftLabelStore(folder / "store"), loop.evaluate
-    state = folder / f"state-of-{setting.machine.processes}-{ema}"
+    state = folder / f"state-of-{setting.machine.processes}-{ema}-{dropout}"
 
     def stop(problem: Problem, state: State, machine: Any) -> None:
         evaluate(problem, state, machine)
@@ -96,11 +98,11 @@ def stopped_and_gone_on(setting: Setting, folder: Path, ema: float | None = None
 
     loop.evaluate = stop
     try:
-        setting.run(setting.model(dropout=0.0), config, terms=SOFT, store=store, directory=state)
+        setting.run(setting.model(dropout=dropout), config, terms=SOFT, store=store, directory=state)
         raise AssertionError("was not stopped")
     except Stopped:
         loop.evaluate = evaluate
-    model, saves, save = setting.model(seed=9, dropout=0.0), [], State.save
+    model, saves, save = setting.model(seed=9, dropout=dropout), [], State.save
 
     def counted(state: State, parts: Any) -> None:
         saves.append(state.step)
@@ -119,6 +121,15 @@ def averaged(setting: Setting, folder: Path) -> dict[str, Any]:
     return stopped_and_gone_on(setting, folder, ema=0.9)
 
 
+def drawn_on(setting: Setting, folder: Path) -> dict[str, Any]:
+    """How far, with dropout, the losses are from those of the same training without a stop."""
+    stopped, model = stopped_and_gone_on(setting, folder, dropout=0.3), setting.model(dropout=0.3)
+    config = TrainConfig(steps=45, evaluations=15, batch_size=16)
+    whole = outcome(setting.run(model, config, terms=SOFT, store=SoftLabelStore(folder / "store")), model)
+    found, expected = (torch.tensor([loss for _, loss, _ in one["curve"]]) for one in (stopped, whole))
+    return {"weights": {"losses": found - expected}}
+
+
 def answers(setting: Setting, folder: Path) -> dict[str, Any]:
     """More texts than processes, fewer, and none."""
     model = setting.model(dropout=0.0)
@@ -126,7 +137,7 @@ def answers(setting: Setting, folder: Path) -> dict[str, Any]:
     return {"weights": {str(i): torch.from_numpy(np.concatenate(u)) for i, u in enumerate(found) if u}}
 
 
-SCENES = (tags, decisions, vectors, masked, stopped_and_gone_on, averaged, answers)
+SCENES = (tags, decisions, vectors, masked, stopped_and_gone_on, averaged, drawn_on, answers)
 
 
 def run_all(folder: Path) -> dict[str, Any]:

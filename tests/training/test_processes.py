@@ -62,6 +62,7 @@ def test_several_processes_train_as_one_does(alone: tuple[Path, dict[str, Any]],
             # decided once: the same in all, to the bit
             assert str(other[name].get("best")) == str(found[0][name].get("best"))
             assert largest_difference(found[0][name]["weights"], other[name]["weights"]) == 0
+    assert not any(one["drawn_on"]["weights"]["losses"].any() for one in found)
     assert found[0]["decisions"]["best"] == (4, 0.5, 8)
     assert [one["stopped_and_gone_on"]["saves"] for one in found] == [[40], *[[]] * (processes - 1)]
     for name in expected:

@@ -270,3 +270,15 @@ def test_the_objective_of_gkd_reads_no_label() -> None:
     config = ObjectiveConfig((HardTerm("hard", 0.5), JsdTerm("jsd")))
     assert [term.reads_labels for term in objective_of("gkd", config, "token").parts] == [False]
     assert [term.reads_labels for term in objective_of("soft", config, "token").parts] == [True, False]
+
+
+def test_without_the_labels_that_it_was_balanced_with_a_term_of_gkd_has_no_schedule() -> None:
+    from distill.config import HardTerm, ObjectiveConfig
+    from distill.training import objective_of
+
+    first, second = ((0.5, 1.0), (0.5, 0.0)), ((0.5, 0.0), (0.5, 1.0))
+    config = ObjectiveConfig((JsdTerm("jsd", schedule=first), HardTerm("hard", schedule=second)))
+    assert [term.schedule for term in objective_of("gkd", config, "token").parts] == [()]
+    assert [term.schedule for term in objective_of("soft", config, "token").parts] == [first, second]
+    alone = ObjectiveConfig((JsdTerm("jsd", schedule=first),))
+    assert [term.schedule for term in objective_of("gkd", alone, "token").parts] == [first]

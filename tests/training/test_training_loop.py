@@ -18,7 +18,7 @@ from distill.training import Rows, SoftLabelStore, batching, loop, predict
 from distill.training import problem as problems
 from distill.training.learner import parameter_groups
 from distill.training.loop import score
-from distill.training.state import STATE_FILE, State
+from distill.training.state import STATE_FILE, State, randomness
 
 SHORT = TrainConfig(steps=9, evaluations=3, batch_size=16)
 
@@ -225,6 +225,23 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(
     )
     assert [p.validation for p in result.curve] == [p.validation for p in expected.curve]
     assert not (tmp_path / "work" / STATE_FILE).exists()
+
+
+def test_each_process_draws_on_from_where_it_was_when_the_main_one_saved(tmp_path: Path) -> None:
+    expected = list[Any]()
+    for rank in range(3):
+        torch.manual_seed(rank)
+        torch.rand(rank)
+        kept = randomness()
+        expected.append((kept, torch.rand(5)))
+    torch.set_rng_state(expected[0][0][0])
+    State(tmp_path, others=[kept for kept, _ in expected[1:]]).save({})
+    for rank, (_, drawn) in enumerate(expected):
+        torch.manual_seed(9)
+        assert State(tmp_path).load({}, rank)
+        assert torch.equal(torch.rand(5), drawn)
+    assert not State(tmp_path).load({}, rank=3)  # was not there
+    assert not State(tmp_path / "elsewhere").load({})
 
 
 def test_the_training_loss_of_the_curve_goes_on_too(
