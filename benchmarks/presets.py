@@ -26,7 +26,8 @@ PRESETS = (
     "minilm", "minilmv2", "theseus",
 )  # fmt: skip
 NO_RESULT = 2
-"""Exit status of a run whose objective does not fit, such as `dkd` with two classes, or whose loss diverged."""
+"""Exit status of a run that was refused or ended with an error: `dkd` with two classes, a loss that diverged. What it
+says must be read."""
 HEAD = ["", "score", "gap recovered", "agreement", "− hard", "− kl", "p", "p (Holm)", "minutes a seed"]
 
 
@@ -104,13 +105,13 @@ def main() -> None:
                 raise
             print(f"{preset}: no result, as said above", flush=True)
             without.append(preset)
-            continue
-        metric = build(report["task"], report["labels"], report["metric"]).metric
-        first = statistics(name, options.arm) if first is None else first
-        rows.append(row(preset, options.arm, report, metric, first))
+        else:
+            metric = build(report["task"], report["labels"], report["metric"]).metric
+            first = statistics(name, options.arm) if first is None else first
+            rows.append(row(preset, options.arm, report, metric, first))
+            print(" | ".join(cells(rows[-1], None)), flush=True)
         found = {"settings": settings, "rows": rows, "without_result": without, "provenance": report["provenance"]}
         (RESULTS / f"{options.recipe}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-        print(" | ".join(cells(rows[-1], None)), flush=True)
     adjusted = [None, *holm([one["p"] for one in rows[1:]] + [1.0] * len(without))[: len(rows) - 1]]
     print(table(HEAD, [cells(one, p) for one, p in zip(rows, adjusted, strict=True)]))
 

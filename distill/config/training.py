@@ -73,6 +73,11 @@ class ObjectiveConfig:
         return self.looks_inside or bool(self.replacing)
 
     @property
+    def compares_answers(self) -> bool:
+        """Whether a term with a weight reads the teacher's answers."""
+        return any(term.weight and not isinstance(term, HardTerm | InsideTerm) for term in self.terms)
+
+    @property
     def looks_inside(self) -> bool:
         """Whether a term reads more of the teacher than its answers."""
         return any(isinstance(term, InsideTerm) for term in self.terms)

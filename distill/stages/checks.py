@@ -15,7 +15,14 @@ from distill.errors import UserError, about, nearest
 from distill.export.bundle import check_place
 from distill.sources import locate, validate
 from distill.stages.compressible import check_compression
-from distill.stages.lesson_checks import check_arms, check_augment, check_choice_of_texts, check_objective, check_stream
+from distill.stages.lesson_checks import (
+    check_arms,
+    check_augment,
+    check_choice_of_texts,
+    check_objective,
+    check_stream,
+    check_unlabelled,
+)
 from distill.stages.model_checks import (
     check_cascade,
     check_shortlist,
@@ -72,6 +79,7 @@ def check_task(config: Config) -> None:
             + ("" if data.pair else " without data.pair")
         )
     check_choice_of_texts(config, TASKS[name])
+    check_unlabelled(config)
     if isinstance(config.teacher, ProbabilitiesTeacher) and kind != "categorical":
         raise UserError(
             f"teacher=probabilities gives distributions over labels, which {name} does not have; give a model"

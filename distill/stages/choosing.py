@@ -65,7 +65,7 @@ def lacking(task: Task, teacher: list[Logits], student: list[Logits]) -> NDArray
     )
     answer = other.argmax(-1)[..., None]
     lack = np.take_along_axis(other, answer, -1) - np.take_along_axis(own, answer, -1)
-    of_units = lack.reshape(len(lack), -1).mean(1)
+    of_units = lack.mean(axis=tuple(range(1, lack.ndim)))
     seen = ~np.isnan(of_units)
     texts = np.repeat(np.arange(len(counts)), counts)[seen]
     sums, words = (np.bincount(texts, weights, len(counts)) for weights in (of_units[seen], None))

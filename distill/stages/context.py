@@ -252,6 +252,11 @@ def open_store(artifact: Artifact) -> Any:
     return SoftLabelStore(artifact.directory / "store")
 
 
+def bears_padding(teacher: Artifact) -> bool:
+    """Whether what a model says of a text stays the same in a padded batch."""
+    return not teacher.read("result.json").get("padding")
+
+
 def kept_of(vocabulary: Artifact) -> Any:
     """The teacher's id of each piece of a trimmed vocabulary; None where it was not trimmed."""
     file = vocabulary.directory / "kept.npy"

@@ -113,35 +113,53 @@ def check_objective(config: Config, task: type[Task]) -> None:
                 continue
             raise UserError(
                 f"{where} is '{term.name}', but the answers of {task.name} are no distribution; choose objective="
-                + {"vector": "cosine", "number": "mse", "bernoulli": "kl"}[task.kind]
+                + fitting(task)
             )
     if task.label_free and not any(isinstance(term, (CosineTerm, MseTerm)) for term in config.objective.terms):
         raise UserError(
             f"objective.terms has only 'hard', but no text of {task.name} is labelled; choose objective=cosine"
         )
-    check_taught(config)
+    check_taught(config, task)
 
 
-def check_taught(config: Config) -> None:
+def check_taught(config: Config, task: type[Task]) -> None:
     """Raises UserError for arms that are to learn from the teacher by an objective that does not ask it."""
-    objective, arms = config.objective, config.arms
-    if not all(isinstance(term, HardTerm | InsideTerm) for term in objective.terms):
+    objective = config.objective
+    if objective.compares_answers:
         return
-    if "pseudo+transfer" in arms:
+    untaught = ["pseudo+transfer", "gkd"]
+    if not objective.looks_inside:
+        untaught += ON_TRANSFER if objective.replacing else (*ON_TRANSFER, "soft", "soft" + ASSISTED, "sequence+soft")
+    if arms := [arm for arm in config.arms if arm in untaught]:
         raise UserError(
-            "arms has 'pseudo+transfer', but no term of objective.terms reads the teacher's answers, which would be "
-            "its labels; choose objective=kl, or leave it out"
+            f"arms has {' and '.join(map(repr, arms))}, but no term of objective.terms with a weight above 0 compares "
+            f"the teacher's answers with the student's; add one, such as {{name: {fitting(task)}}}, or leave "
+            + ("it out" if len(arms) == 1 else "them out")
         )
-    if objective.looks_inside:
+
+
+def fitting(task: type[Task]) -> str:
+    """A term that compares the answers of the task."""
+    return {"vector": "cosine", "number": "mse"}.get(task.kind, "kl")
+
+
+def check_unlabelled(config: Config) -> None:
+    """Raises UserError where no text has a label, and an arm learns from labels, or would be another arm again: all
+    arms learn on all texts then, so that one with +transfer has none that the one without it lacks."""
+    arms = config.arms
+    if config.data.label is not None:
         return
-    if "gkd" in arms:
-        raise UserError("arms has 'gkd', but objective.terms has only 'hard'; choose objective=kl, reverse_kl or jsd")
-    taught = ON_TRANSFER if objective.replacing else (*ON_TRANSFER, "soft", "soft" + ASSISTED, "sequence+soft")
-    if arm := next((one for one in arms if one in taught), None):
-        raise UserError(
-            f"arms has '{arm}', but objective.terms has only 'hard', so that what the teacher says would count "
-            "for nothing; choose objective=kl, or leave it out"
-        )
+    if "hard" in arms:
+        raise UserError("data.label is null, so there are no labels for the arm hard; set arms=[linear,soft]")
+    again = [arm for arm in arms if arm in ON_TRANSFER and arm.replace("+transfer", "") in arms]
+    if config.data.stream or config.augment.steps or not again:
+        return
+    others = [arm for arm in arms if arm not in again]
+    raise UserError(
+        f"data.label is null, so all arms learn on all texts, and {' and '.join(again)} would be "
+        f"{' and '.join(arm.replace('+transfer', '') for arm in again)} again; set arms=[{','.join(others)}], or "
+        "choose augment=mask, for texts that it alone learns on"
+    )
 
 
 def check_choice_of_texts(config: Config, task: type[Task]) -> None:

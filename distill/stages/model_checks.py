@@ -2,7 +2,6 @@
 
 from distill.config import (
     Config,
-    HardTerm,
     PretrainedTeacher,
     ProbabilitiesTeacher,
     StaticStudent,
@@ -12,6 +11,7 @@ from distill.config import (
 )
 from distill.config.schema import CALIBRATED
 from distill.errors import UserError, about
+from distill.stages.lesson_checks import fitting
 from distill.stages.signal import ON_TRANSFER
 from distill.tasks import Task, gives_one_label
 from distill.tasks.text_to_text import NEXT_TOKEN_METRICS
@@ -126,12 +126,11 @@ def check_static_floor(config: Config, task: type[Task]) -> None:
         return
     with about("arms has 'static', which trains a static student"):
         check_static(config.static, task)
-    if all(isinstance(term, HardTerm) or not term.weight for term in config.static.objective.terms):
+    if not config.static.objective.compares_answers:
         names = ", ".join(repr(term.name) for term in config.objective.terms)
-        fitting = {"vector": "cosine", "number": "mse"}.get(task.kind, "kl")
         raise UserError(
             f"arms has 'static', which learns from the teacher's answers, but of objective.terms ({names}) none with a "
-            f"weight above 0 compares them; add one, such as {{name: {fitting}}}, or leave the arm out"
+            f"weight above 0 compares them; add one, such as {{name: {fitting(task)}}}, or leave the arm out"
         )
 
 

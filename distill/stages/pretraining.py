@@ -30,6 +30,7 @@ OF_CORPUS = tuple(
     for file in ("corpus", "examples", "json_rows", "parallel", "readers", "sentences", "tables", "variants")
 )
 """What reads the corpora."""
+READING_LIBRARIES = ("datasets", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class LookAtCorpora(Stage):
 
     name: ClassVar[str] = "corpora"
     rooms: ClassVar[tuple[str, ...]] = (*OF_CORPUS, "tasks", "text")
-    libraries: ClassVar[tuple[str, ...]] = ("datasets", "pyarrow")
+    libraries: ClassVar[tuple[str, ...]] = READING_LIBRARIES
 
     settings: PretrainingConfig
     held_out: Part
@@ -63,7 +64,7 @@ class PretrainStudent(Stage):
 
     name: ClassVar[str] = "pretraining"
     rooms: ClassVar[tuple[str, ...]] = (*TRAINING_ROOMS, *OF_CORPUS)
-    libraries: ClassVar[tuple[str, ...]] = TRAINING_LIBRARIES
+    libraries: ClassVar[tuple[str, ...]] = (*TRAINING_LIBRARIES, *READING_LIBRARIES)
     together: ClassVar[bool] = True
     on_device: ClassVar[bool] = True
 
@@ -163,7 +164,9 @@ def look_at_corpora(this: Run, texts: Texts) -> None:
     student = this.config.student
     if "pretrained" not in this.config.arms or not isinstance(student, LayersStudent) or not student.pretraining.texts:
         return
-    this.artifacts.get(LookAtCorpora(student.pretraining, texts.dataset.part("validation", "test")))
+    own = student.pretraining
+    named = PretrainingConfig(texts=own.texts, text=own.text, limit=own.limit)
+    this.artifacts.get(LookAtCorpora(named, texts.dataset.part("validation", "test")))
 
 
 def pretrain_student(this: Run, texts: Texts) -> Artifact | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from distill.runtime.forward import Forward
 from distill.stages.artifacts import Artifact
+from distill.stages.context import bears_padding
 from distill.stages.stage import Stage
 from distill.tasks import Task
 from distill.tasks.task import Logits
@@ -98,8 +99,8 @@ def asker(
 
     loaded, of_tokens = load_model(model.directory / "model", task).model, most_likely if to_learn else outcome
     kept = of_tokens if task.writes else None
-    alone = bool(model.read("result.json").get("padding"))  # its answers depend on padding
-    tokens = ALONE if alone else tokens_of_answers(reading, task) * (machine.processes if sharded else 1)
+    together = tokens_of_answers(reading, task) * (machine.processes if sharded else 1)
+    tokens = together if bears_padding(model) else ALONE
     ready: AbstractContextManager[Forward]
     if sharded:
         from distill.training.sharded import sharded_on

@@ -19,7 +19,7 @@ from distill.report.legend import metric_title
 from distill.results import scale_of
 from distill.runtime.forward import ALONE
 from distill.stages.artifacts import Artifact, load_units, save_units
-from distill.stages.context import Run, Signal, Teacher, Texts, Written, open_store, units_of
+from distill.stages.context import Run, Signal, Teacher, Texts, Written, bears_padding, open_store, units_of
 from distill.stages.sharding import SHARD, InShards, asker, cut_by_tokens
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
@@ -151,8 +151,8 @@ class WriteTexts(Stage):
         from distill.training import written_texts
 
         part = self.texts.encoded[first : first + TOGETHER]
-        alone = bool(self.model.read("result.json").get("padding"))  # what it writes depends on padding
-        return written_texts(model, self.reading, part, machine, what, tokens=ALONE if alone else TOKENS)
+        tokens = TOKENS if bears_padding(self.model) else ALONE
+        return written_texts(model, self.reading, part, machine, what, tokens=tokens)
 
 
 @dataclass(frozen=True)
@@ -199,8 +199,9 @@ class ReadLabels(Stage):
         "data/parallel.py",
         "data/sentences.py",
         "tasks",
+        "text/example.py",
     )
-    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+    libraries: ClassVar[tuple[str, ...]] = ("numpy", "datasets", "pyarrow")
 
     teacher: ProbabilitiesTeacher
     columns: DataConfig

@@ -14,7 +14,7 @@ from distill.progress import say
 from distill.results import FLOORS, from_plain
 from distill.runtime.forward import ALONE
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Lesson, Run, kept_of
+from distill.stages.context import Lesson, Run, bears_padding, kept_of
 from distill.stages.signal import ON_TRANSFER, WITHOUT_ANSWERS
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
@@ -134,7 +134,7 @@ class KeepStates(Stage):
         if machine.is_main:
             (work.parent / "shape.json").write_text(json.dumps(dataclasses.asdict(shape_of(teacher, self.task))))
         forward = states_of(teacher, self.compared, kept_of(self.vocabulary), machine)
-        alone = bool(self.model.read("result.json").get("padding"))  # what happens inside it depends on padding
+        alone = not bears_padding(self.model)
         shards = {name_of(first): (first, end) for first, end in sizes.shards(self.compared)}
         encoded, places = self.texts.encoded, self.places
         numbers = {shard: number for number, shard in enumerate(shards, start=1)}

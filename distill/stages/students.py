@@ -24,7 +24,7 @@ from distill.config.schema import ASSISTED
 from distill.data import Part
 from distill.results import FLOORS
 from distill.stages.artifacts import Artifact
-from distill.stages.context import Lesson, Run, Signal, Streamed, TrainedArm, kept_of, open_store
+from distill.stages.context import Lesson, Run, Signal, Streamed, TrainedArm, bears_padding, kept_of, open_store
 from distill.stages.findings import Chosen
 from distill.stages.signal import ON_AUGMENTED, ON_TRANSFER, ON_WRITTEN
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
@@ -162,7 +162,7 @@ class TrainStudent(Stage):
         from distill.training.signal import Along, Beside, OnPolicy, Stored, StoredInside, Tokens
         from distill.training.states import StateStore
 
-        alone = self.beside is not None and bool(self.beside.read("result.json").get("padding"))
+        alone = self.beside is not None and not bears_padding(self.beside)
         if self.arm == ON_POLICY:
             return OnPolicy(teacher, self.objective.on_policy, kept_of(self.vocabulary), machine.autocast, alone)
         if self.states is not None:

@@ -65,21 +65,14 @@ def read_data(this: Run) -> Dataset:
         raise UserError("there are no test texts; set data.test, or data.test_share above 0")
     if config.folds > 1:
         assign_folds(dataset.train, config.folds, config.data.split_seed)  # before the first training
-    if config.data.label is None and "hard" in config.arms:
-        raise UserError("data.label is null, so there are no labels for the arm hard; set arms=[linear,soft]")
     return dataset
 
 
 def settle_arms(this: Run, dataset: Dataset) -> Run:
     """The run; without the arm soft+transfer where there are no texts for it and the recipe leaves the arms as they
-    are. Raises UserError where a recipe asks for such an arm, or for one that would be another arm again."""
+    are. Raises UserError where a recipe asks for such an arm."""
     arms = this.config.arms
-    if dataset.stream or this.config.augment.steps or not any(arm in ON_TRANSFER for arm in arms):
-        return this
-    if this.config.data.label is None:
-        check_none_twice(arms)
-        return this
-    if dataset.transfer:
+    if dataset.transfer or dataset.stream or this.config.augment.steps or not any(arm in ON_TRANSFER for arm in arms):
         return this
     more = "set data.labelled or data.transfer"
     task = tasks.find(this.config.task.name)
@@ -98,19 +91,6 @@ def settle_arms(this: Run, dataset: Dataset) -> Run:
         f"soft+transfer; for one, {more}"
     )
     return dataclasses.replace(this, config=dataclasses.replace(this.config, arms=arms[:-1]))
-
-
-def check_none_twice(arms: Sequence[str]) -> None:
-    """Raises UserError where no text has a label, so that all arms learn on all texts, and one with +transfer would be
-    the one without it again."""
-    again = [arm for arm in arms if arm in ON_TRANSFER and arm.replace("+transfer", "") in arms]
-    if again:
-        others = [arm for arm in arms if arm not in again]
-        raise UserError(
-            f"data.label is null, so all arms learn on all texts, and {' and '.join(again)} would be "
-            f"{' and '.join(arm.replace('+transfer', '') for arm in again)} again; set arms=[{','.join(others)}], or "
-            "choose augment=mask, for texts that it alone learns on"
-        )
 
 
 def with_stream(dataset: Dataset, config: StreamConfig, stream: Stream | None) -> Dataset:

@@ -247,7 +247,8 @@ def look(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = n
 
 
 def look_alone(model: Any, batch: Batch, needs: frozenset[str], autocast: Autocast = nullcontext) -> Seen:
-    """The same of a model whose answers depend on padding: of each row by itself, without its padding."""
+    """The same of an encoder or a decoder whose answers depend on padding: of each row by itself, without its
+    padding."""
     mask = batch.inputs["attention_mask"]
     longest = mask.shape[1]
     seen = []

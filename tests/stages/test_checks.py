@@ -222,21 +222,27 @@ def _recipe(task: str, /, **changes: Any) -> Config:
         (
             "language-modelling",
             {"arms": ["hard", "gkd"], "objective": {"terms": [{"name": "hard"}]}},
-            "arms has 'gkd', but objective.terms has only 'hard'",
+            r"arms has 'gkd', but no term of objective\.terms with a weight above 0 .* \{name: kl\}, or leave it out",
         ),
         *(
             (
                 "text-classification",
                 {**LAYERS, "arms": ["linear", "hard", arm], "objective": objective},
-                re.escape(f"arms has '{arm}', {why}"),
+                re.escape(f"arms has '{arm}', but no term of objective.terms with a weight above 0"),
             )
-            for arm, objective, why in (
-                ("soft", LABELS, "but objective.terms has only 'hard'"),
-                ("soft+transfer", LABELS, "but objective.terms has only 'hard'"),
-                ("soft+transfer", {**LABELS, "replacing": [[0, 1]]}, "but objective.terms has only 'hard'"),
-                ("pseudo+transfer", LABELS, "but no term of objective.terms reads the teacher's answers"),
-                ("pseudo+transfer", HIDDEN, "but no term of objective.terms reads the teacher's answers"),
+            for arm, objective in (
+                ("soft", LABELS),
+                ("soft", {"terms": [{"name": "hard"}, {"name": "kl", "weight": 0}]}),
+                ("soft+transfer", LABELS),
+                ("soft+transfer", {**LABELS, "replacing": [[0, 1]]}),
+                ("pseudo+transfer", LABELS),
+                ("pseudo+transfer", HIDDEN),
             )
+        ),
+        (
+            "regression",
+            {"arms": ["linear", "soft", "soft+transfer"], "objective": LABELS},
+            r"arms has 'soft' and 'soft\+transfer', .* such as \{name: mse\}, or leave them out",
         ),
         (
             "language-modelling",

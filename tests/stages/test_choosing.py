@@ -169,6 +169,7 @@ def test_lack_of_a_sentence_is_the_mean_over_its_words_that_both_see() -> None:
     teacher = [np.log([sure, sure, sure]), np.log([sure]), np.log([unseen, sure, [0.1, 0.9]]), np.zeros((0, 2))]
     student = [np.log([sure, unsure]), np.log([unsure]), np.log([sure, sure, sure]), np.zeros((0, 2))]
     assert lacking(tags, teacher, student) == pytest.approx([(0.0 + 0.3) / 2, 0.3, (0.0 + 0.8) / 2, 0.0])
+    assert lacking(tags, teacher[-1:], student[-1:]) == [0.0]
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,13 @@ def test_without_texts_without_labels_it_learns_on_those_of_soft(reviews: Path, 
             {"arms": ["linear", "static", "hard"], "objective": {"terms": [{"name": "hard"}], "replacing": [[0, 0.3]]}},
             r"\('hard'\) none with .* \{name: kl\}",
         ),
-        ({"objective": {"terms": [{"name": "hard"}, {"name": "kl", "weight": 0}]}}, r"\('hard', 'kl'\) none with"),
+        (
+            {
+                "arms": ["linear", "static", "hard"],
+                "objective": {"terms": [{"name": "hard"}, {"name": "kl", "weight": 0}]},
+            },
+            r"\('hard', 'kl'\) none with",
+        ),
         ({"task": {"name": "token-classification"}}, "static averages a text into one vector"),
     ],
 )
