@@ -199,8 +199,7 @@ def test_what_cannot_be_taken_ends_a_run_before_its_teacher_is_trained(
     [
         ("tinybert", (KlTerm("kl", temperature=1.0),)),
         ("annealing", (MseTerm("mse"), HardTerm("hard"))),
-        ("theseus", (HardTerm("hard"),)),
-        ("kl", (HardTerm("hard", 0.1), KlTerm("kl", 0.9))),
+        *((name, (HardTerm("hard", 0.1), KlTerm("kl", 0.9))) for name in ("kl", "theseus")),
     ],
 )
 def test_no_schedule_holds_for_a_model_that_was_trained(objective: str, left: tuple[Any, ...]) -> None:
