@@ -87,6 +87,7 @@ def test_the_rotten_tomatoes_recipe_is_what_it_promises() -> None:
     assert config.arms == ("linear", "static", "hard", "soft", "soft+transfer", "pseudo+transfer")
     assert config.data.labelled == 2000
     assert config.data.group == "movie_name"
+    assert (config.student.name, getattr(config.student, "count", None), config.train.steps) == ("layers", 3, 1000)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def test_recipe_composes_with_each_teacher_and_student(recipe: str) -> None:
             "same": "layers",
             "layers_quick": "layers",
             "layers_long": "layers",
+            "layers_three": "layers",
             "lstm": "recurrent",
             "gru": "recurrent",
             "rnn": "recurrent",
