@@ -473,7 +473,10 @@ def test_what_a_task_cannot_have_made_is_refused(task: str, changes: dict[str, A
         ("question-answering", {**MASK, "arms": ["hard", "soft+transfer"]}),
         ("question-answering", {**FILL, "arms": ["hard", "soft+transfer"]}),
         ("token-classification", {**FILL, **WITH_CONTROL}),
-        ("text-classification", {**MASK, "data": {"train": {"path": "x"}, "label": None}}),
+        (
+            "text-classification",
+            {**MASK, "data": {"train": {"path": "x"}, "label": None}, "arms": ["linear", "soft", "soft+transfer"]},
+        ),
     ],
 )
 def test_what_a_task_can_have_made_is_taken(task: str, changes: dict[str, Any]) -> None:
