@@ -60,6 +60,8 @@ def _small(recipe: str, config: Config, miniature: list[str]) -> list[str]:
         given += ["student.pretraining.max_length=64"]  # as far as the random teacher reads
     if recipe == "assistant":
         given += ["assistant.count=2"]
+    if recipe == "rotten_tomatoes":
+        given += ["student.count=2"]  # the random teacher has no third layer
     if config.ensemble.teachers:
         path = next(o.partition("=")[2] for o in given if o.startswith("teacher.source.path="))
         train = "{steps: 8, evaluations: 2, learning_rates: [2e-3]}"
