@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from distill.formatting import score
 from distill.results import PERCENT, Estimate, Gate, Scale, within
 
 
@@ -22,15 +23,15 @@ def gate(
     the least that is allowed. The point estimate decides; how much loss the interval leaves possible stands beside it.
     """
     allowed = max_drop_points / 100
-    read, digits = scale.gains.read, scale.digits + 1
+    fine = replace(scale.gains, digits=scale.digits + 1)
     interval = (
-        f"95 % interval of the loss {read(drop.low):.{digits}f} to {read(drop.high):.{digits}f}"
+        f"95 % interval of the loss {score(drop.low, fine)} to {score(drop.high, fine)}"
         if math.isfinite(drop.high)
         else "one text, no interval"
     )
     reason = (
-        f"{'loses' if drop.value >= 0 else 'gains'} {abs(read(drop.value)):.{digits}f} {scale.steps} against fp32 on "
-        f"validation, {read(allowed):g} allowed; {interval}"
+        f"{'loses' if drop.value >= 0 else 'gains'} {score(abs(drop.value), fine)} {scale.steps} against fp32 on "
+        f"validation, {fine.read(allowed):g} allowed; {interval}"
     )
     if within(drop.value, allowed) and not within(drop.high, allowed):
         reason += ", so a loss of more than allowed is not ruled out"

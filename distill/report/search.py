@@ -7,8 +7,8 @@ from typing import TextIO
 
 from rich.text import Text
 
-from distill.formatting import DASH, MINUS, duration, number, shorten
-from distill.report.target import digits, front_in_words, points, target_in_words
+from distill.formatting import DASH, duration, number, score, shorten
+from distill.report.target import finer, front_in_words, target_in_words
 from distill.report.terminal import WIDTH, console_on, plain_table, print_list
 from distill.results import Offer, Rung, Scale, Search, scale_of
 
@@ -71,8 +71,5 @@ def costs(offer: Offer) -> tuple[float, float, float]:
 
 def drop_cells(offer: Offer, scale: Scale) -> list[str]:
     """The estimate and its interval."""
-    read, places = scale.gains.read, digits(scale)
-    low, high = (f"{read(end / 100):.{places}f}" for end in (offer.drop.low, offer.drop.high))
-    interval = f"{low} to {high}" if math.isfinite(offer.drop.high) else DASH
-    lost = points(offer.drop.value, scale).removesuffix(f" {scale.steps}")
-    return [cell.replace("-", MINUS) for cell in (lost, interval)]
+    lost, low, high = (score(end / 100, finer(scale)) for end in (offer.drop.value, offer.drop.low, offer.drop.high))
+    return [lost, f"{low} to {high}" if math.isfinite(offer.drop.high) else DASH]

@@ -1,8 +1,9 @@
 """What a report says of a target: whether the chosen file meets it, and by how much it does not."""
 
 import math
+from dataclasses import replace
 
-from distill.formatting import number
+from distill.formatting import number, score
 from distill.results import Offer, Scale, TargetResult
 
 UNITS = {"size_mb": "MB", "latency_ms": "ms", "memory_mb": "MB of memory"}
@@ -33,12 +34,11 @@ def limit_in_words(result: TargetResult, name: str, scale: Scale) -> str:
     over = result.missed.get(name)
     if name == "drop":
         low, high = offer.drop.low / 100, offer.drop.high / 100
-        gains = scale.gains
+        fine = finer(scale)
         known = f"{lost_in_words(offer.drop.value, scale)} against the teacher on validation, "
         if math.isfinite(high):
-            known += f"95 % interval of the loss {gains.read(low):.{digits(scale)}f} to "
-            known += f"{gains.read(high):.{digits(scale)}f}, "
-        known += f"{gains.read(limit / 100):g} allowed"
+            known += f"95 % interval of the loss {score(low, fine)} to {score(high, fine)}, "
+        known += f"{fine.read(limit / 100):g} allowed"
         beyond = "" if over is None else points(over, scale)
     else:
         value = offer.figures[name]
@@ -47,15 +47,14 @@ def limit_in_words(result: TargetResult, name: str, scale: Scale) -> str:
     return f"{known}: {'met' if over is None else f'missed by {beyond}'}"
 
 
-def digits(scale: Scale) -> int:
-    """Of a drop."""
-    return scale.digits + 1
+def finer(scale: Scale) -> Scale:
+    """That of a drop."""
+    return replace(scale.gains, digits=scale.digits + 1)
 
 
 def points(lost: float, scale: Scale) -> str:
     """``1.25 points``; hundredths of a score as people read them."""
-    gains = scale.gains
-    return f"{gains.read(lost / 100):.{digits(scale)}f} {gains.steps}"
+    return f"{score(lost / 100, finer(scale))} {scale.steps}"
 
 
 def lost_in_words(lost: float, scale: Scale) -> str:

@@ -13,7 +13,7 @@ def test_a_variant_within_the_limit_passes() -> None:
         drop,
         0.01,
         0.97,
-        "loses 0.40 points against fp32 on validation, 1 allowed; 95 % interval of the loss -0.20 to 0.90",
+        "loses 0.40 points against fp32 on validation, 1 allowed; 95 % interval of the loss −0.20 to 0.90",
     )
 
 

@@ -45,7 +45,7 @@ SEARCH = Search("compress-x", "accuracy", MET, RUNGS, 130.0, 120.0)
         ),
         (
             {"chosen": "a gain int8"},
-            "gains 0.80 points against the teacher on validation, 95 % interval of the loss -1.30",
+            "gains 0.80 points against the teacher on validation, 95 % interval of the loss −1.30",
         ),
         ({"missed": {"size_mb": 1.4}, "limits": {"size_mb": 5.0}}, "6.40 MB, 5 allowed: missed by 1.40 MB"),
         ({"missed": {"latency_ms": math.nan}, "limits": {"latency_ms": 5.0}}, "5 allowed: missed by what is not known"),
