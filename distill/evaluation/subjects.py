@@ -26,10 +26,10 @@ def teacher_subject(folder: Path) -> Subject:
     """A classifier in the layout of ``save_pretrained``, run by torch. Raises UserError where it has no known head."""
     from distill.config import PretrainedTeacher, Source
     from distill.models import load_teacher
-    from distill.models.answers import check_finite, forward_of, outcome
+    from distill.models.answers import check_finite, fault_of_padding, forward_of, outcome
     from distill.models.checkpoints import Checkpoint, label_names
     from distill.models.teachers import has_head_for
-    from distill.models.writing import write_texts
+    from distill.models.writing import TOKENS, write_texts
     from distill.tasks.text_to_text import units_of
 
     settings = Checkpoint(str(folder)).config()
@@ -50,7 +50,10 @@ def teacher_subject(folder: Path) -> Subject:
         check_known(reading, examples, str(folder))
         encoded = task.encode(reading, examples)
         if not task.predicts_tokens:
-            return [units_of(text) for text in write_texts(loaded.model, reading, encoded)]
+            known = task.next_token.encode(reading, examples)
+            alone = fault_of_padding(loaded.model, reading, task.next_token, known)
+            written = write_texts(loaded.model, reading, encoded, tokens=ALONE if alone else TOKENS)
+            return [units_of(text) for text in written]
         units = in_order(respond(forward, reading, task, encoded, ALONE))
         check_finite(units, encoded, task, str(folder))
         return units
