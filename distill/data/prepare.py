@@ -294,13 +294,21 @@ def _check_label_map(config: DataConfig, labels: Collection[str]) -> None:
 
 
 def _check_drop_labels(config: DataConfig, labels: Collection[str]) -> None:
-    """Raises UserError for a label to drop that is none of the data, neither as it writes it nor as it is named."""
+    """Raises UserError for a label to drop that is none of the data, neither as it writes it nor as it is named, and
+    for a name that means two: as the data writes one and as another is named."""
     if config.label is None and config.drop_labels:
         raise UserError("data.label is null, so no row has a label for data.drop_labels to find; leave it out")
     known = {*labels, *(config.label_map.get(label, label) for label in labels)}
     for name in config.drop_labels:
         if name not in known:
             raise UserError(f"data.drop_labels names '{name}', but no row has this label{nearest(name, known)}")
+        own = config.label_map.get(name, name)
+        others = sorted(raw for raw in labels if raw != name and config.label_map.get(raw) == name)
+        if name in labels and own != name and others:
+            raise UserError(
+                f"data.drop_labels names '{name}', which the data writes where data.label_map says '{own}', and which "
+                f"data.label_map says of '{others[0]}'; give what is to be left out a name of its own there"
+            )
 
 
 def _look_alikes(labels: Sequence[str]) -> tuple[str, ...]:

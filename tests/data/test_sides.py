@@ -234,6 +234,17 @@ def test_labels_are_dropped_by_the_name_that_they_have_or_get(tmp_path: Path) ->
         load(tmp_path, {"train": rows}, label_map=names, drop_labels=("cancle",))
 
 
+def test_a_name_that_two_labels_have_before_and_behind_the_map_is_not_dropped_twice(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": i % 4} for i in range(40)]
+    swapped = {"1": "2", "2": "1"}
+    with pytest.raises(UserError, match=r"'1', which the data writes where data.label_map says '2', .* says of '2'"):
+        load(tmp_path, {"train": rows}, label_map=swapped, drop_labels=("1",))
+    merged = load(tmp_path, {"train": rows}, label_map={"1": "2"}, drop_labels=("2",))
+    assert merged.labels == ("0", "3")
+    data = load(tmp_path, {"train": rows}, label_map={"1": "else", "2": "1"}, drop_labels=("else",))
+    assert data.labels == ("0", "1", "3")
+
+
 @pytest.mark.parametrize(
     ("task", "labels", "name", "message"),
     [
