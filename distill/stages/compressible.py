@@ -59,10 +59,10 @@ def check_compression(config: Config, task: type[Task]) -> None:
             "compression.steps has 'quantization_aware', which learns the rounding of the variant int8, but "
             f"export.variants is {list(config.export.variants)}; add int8, or {none}"
         )
-    if not any(not isinstance(term, InsideTerm) for term in config.objective.terms):
+    if not any(term.weight and not isinstance(term, InsideTerm) for term in config.objective.terms):
         raise UserError(
-            f"{said}, after which a student recovers from the teacher's answers alone, but all of objective.terms look "
-            f"inside of the teacher; add one that does not, such as {{name: kl}}, or {none}"
+            f"{said}, after which a student recovers from answers alone, but all of objective.terms look inside of the "
+            f"teacher or have a weight of 0; add one that does not, such as {{name: kl}}, or {none}"
         )
 
 

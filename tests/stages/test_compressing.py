@@ -230,10 +230,13 @@ ROUND = {"compression": {"steps": [{"name": "quantization_aware"}]}}
         ),
         ("language-modelling", ROUND, "in language-modelling word embeddings are scores of words, too"),
         ("text-classification", {**ROUND, "export": {"variants": ["fp32"]}}, r"variants is \['fp32'\]; add int8"),
-        (
-            "text-classification",
-            {**PRUNE, "objective": {"terms": [{"name": "cls"}]}},
-            "all of objective.terms look inside of the teacher; add one",
+        *(
+            (
+                "text-classification",
+                {**PRUNE, "objective": {"terms": [{"name": "cls"}, *more]}},
+                "all of objective.terms look inside of the teacher or have a weight of 0; add one",
+            )
+            for more in ([], [{"name": "kl", "weight": 0}])
         ),
     ],
 )
