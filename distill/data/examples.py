@@ -10,9 +10,9 @@ from distill.config.data import DataConfig, Source, TaskConfig
 from distill.data.readers import read_rows
 from distill.errors import UserError, nearest
 from distill.sources import describe, validate
-from distill.tasks import find
+from distill.tasks import Task, find
 from distill.tasks.cells import Fail, missing, names_of, shown, whole, words_of
-from distill.text.example import Example, Target
+from distill.text.example import Example, Label, Target
 
 LONGEST = 5_000_000
 """Characters of a cell. A tokenizer needs hundreds of bytes of memory for each token, also for those that are cut."""
@@ -76,7 +76,6 @@ def read_examples(
     group = config.group if config.group in columns or (split == "train" and config.group) else None
     used = [column for column in (text, pair, label, group) if column]
     check_columns(source, columns, {"text": text, "pair": pair, "label": label, "group": group}, section)
-    unwanted = set(config.drop_labels)
     examples = []
     for number in range(1, len(rows) + 1):
         row, rows[number - 1] = rows[number - 1], {}  # of a million rows and examples, one is there at a time
@@ -89,18 +88,9 @@ def read_examples(
         if source.suffixes and any(missing(row.get(column)) for column in used):
             seen.dropped["empty line on a side"] += 1
             continue
-        cell = row.get(label) if label else None
-        own = asked.label_of(cell, label, fail) if label else None
-        written = {str(cell).strip()} if isinstance(own, float) else names_of(own)
-        if long := next((name for name in written if len(name) > LONGEST_LABEL), ""):
-            raise fail(f"column '{label}' holds a label of {len(long):,} characters; name the column of labels")
-        seen.labels.update(written)
-        named = None if own is None else asked.renamed(own, config.label_map)
-        if found := unwanted.intersection((*written, *names_of(named))):
-            seen.dropped[f"label '{min(found)}'"] += 1
-            continue
-        if own == () and asked.empty_label:
-            seen.dropped[asked.empty_label] += 1
+        named, unwanted = _label(row.get(label), label, config, asked, seen, fail) if label else (None, "")
+        if unwanted:
+            seen.dropped[unwanted] += 1
             continue
         example = Example(
             text=words_of(row.get(text), text, fail) if asked.tagged else _text(row.get(text), text, fail),
@@ -112,6 +102,22 @@ def read_examples(
             raise fail(misfit)
         examples.append(example)
     return single_texts(examples) if single else examples
+
+
+def _label(
+    cell: Any, column: str, config: DataConfig, asked: type[Task], seen: Seen, fail: Fail
+) -> tuple[Label | None, str]:
+    """The label that a cell says, as ``config.label_map`` names it, and why its row is left out; empty where it is
+    not."""
+    own = asked.label_of(cell, column, fail)
+    written = {str(cell).strip()} if isinstance(own, float) else names_of(own)
+    if long := next((name for name in written if len(name) > LONGEST_LABEL), ""):
+        raise fail(f"column '{column}' holds a label of {len(long):,} characters; name the column of labels")
+    seen.labels.update(written)
+    named = None if own is None else asked.renamed(own, config.label_map)
+    if found := {*written, *names_of(named)}.intersection(config.drop_labels):
+        return named, f"label '{min(found)}'"
+    return named, asked.empty_label if own == () else ""
 
 
 def check_columns(source: Source, known: Collection[str], used: Mapping[str, str | None], section: str) -> None:
