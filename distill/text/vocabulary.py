@@ -48,6 +48,25 @@ def trim_vocabulary(
     With ``min_count=1`` the texts themselves are cut into the same pieces as before. Raises UserError for a kind of
     tokenizer that cannot be trimmed.
     """
+    data: dict[str, Any] = json.loads(tokenizer.to_str())
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    counts = _counts(tokenizer, examples)
+    used = {token for token, token_id in vocabulary.items() if counts[token_id] >= min_count}
+    keep = _special(data).union(roles, _with_what_writes(data["model"], set(vocabulary), used))
+    order = sorted((token_id, token) for token, token_id in vocabulary.items() if token in keep)
+    new = {token: index for index, (_, token) in enumerate(order)}
+    _cut(data["model"], new)
+    for token in data["added_tokens"]:
+        token["id"] = new[token["content"]]
+    if data.get("post_processor"):
+        _renumber(data["post_processor"], new)
+    if data.get("padding"):
+        data["padding"]["pad_id"] = new[data["padding"]["pad_token"]]
+    return TrimmedVocabulary(Tokenizer.from_str(json.dumps(data)), np.array([i for i, _ in order], dtype=np.int64))
+
+
+def _counts(tokenizer: Tokenizer, examples: Sequence[Example]) -> Counter[int]:
+    """How often each piece occurs in the texts."""
     plain = Tokenizer.from_str(tokenizer.to_str())
     plain.no_padding()
     plain.no_truncation()
@@ -61,68 +80,63 @@ def trim_vocabulary(
             [list(e.text) for e in examples], is_pretokenized=True, add_special_tokens=False
         ):
             counts.update(encoding.ids)
-    data: dict[str, Any] = json.loads(tokenizer.to_str())
+    return counts
+
+
+def _special(data: dict[str, Any]) -> set[str]:
+    """Added tokens, that of what is unknown, and those around texts."""
     model = data["model"]
-    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    special = {token["content"] for token in data["added_tokens"]}
+    found = {token["content"] for token in data["added_tokens"]} | _named(data.get("post_processor"))
     if model.get("unk_token"):
-        special.add(model["unk_token"])
-    special |= (_named(data.get("post_processor")) | set(roles)) & set(vocabulary)
-    used = {token for token, token_id in vocabulary.items() if counts[token_id] >= min_count}
+        found.add(model["unk_token"])
+    if model.get("unk_id") is not None:
+        found.add(model["vocab"][model["unk_id"]][0])
+    return found
+
+
+def _with_what_writes(model: dict[str, Any], vocabulary: set[str], used: set[str]) -> set[str]:
+    """The used pieces with those that every word can still be written of."""
     kind = model.get("type")
     if kind == "WordPiece":
         prefix = model["continuing_subword_prefix"]
-        single = {t for t in vocabulary if len(t.removeprefix(prefix)) == 1}
-    elif kind == "Unigram":
-        single = {t for t in vocabulary if len(t) == 1 or (model.get("byte_fallback") and BYTE.fullmatch(t))}
-        if model.get("unk_id") is not None:
-            special.add(model["vocab"][model["unk_id"]][0])
-    elif kind == "BPE":
-        prefix = model.get("continuing_subword_prefix") or ""
-        merges = [(*_pair(merge), _merged(*_pair(merge), prefix)) for merge in model["merges"]]
-        parts: dict[str, set[str]] = {}
-        for left, right, piece in merges:  # several merges can lead to one piece
-            parts.setdefault(piece, set()).update((left, right))
-        single = {t for t in vocabulary if t not in parts}
-        waiting = list(used)
-        while waiting:  # the pieces that a kept piece is merged from
-            for part in parts.get(waiting.pop(), set()) - used:
-                used.add(part)
-                waiting.append(part)
-    else:
+        return used | {t for t in vocabulary if len(t.removeprefix(prefix)) == 1}
+    if kind == "Unigram":
+        return used | {t for t in vocabulary if len(t) == 1 or (model.get("byte_fallback") and BYTE.fullmatch(t))}
+    if kind != "BPE":
         raise UserError(
             f"a {kind} tokenizer cannot be trimmed (WordPiece, BPE and Unigram can); set vocabulary.trim=false"
         )
-    keep = special | used | single
-    order = sorted((token_id, token) for token, token_id in vocabulary.items() if token in keep)
-    new = {token: index for index, (_, token) in enumerate(order)}
-    if kind == "Unigram":
-        pieces = [(piece, score) for piece, score in model["vocab"] if piece in keep]
-        if [piece for piece, _ in pieces] != [token for _, token in order][: len(pieces)]:
+    parts: dict[str, set[str]] = {}
+    for left, right, piece in _merges(model):  # several merges can lead to one piece
+        parts.setdefault(piece, set()).update((left, right))
+    found, waiting = set(used), list(used)
+    while waiting:  # the pieces that a kept piece is merged from
+        for part in parts.get(waiting.pop(), set()) - found:
+            found.add(part)
+            waiting.append(part)
+    return found | {t for t in vocabulary if t not in parts}
+
+
+def _cut(model: dict[str, Any], new: dict[str, int]) -> None:
+    """Leaves a tokenizer's model the pieces of ``new``, with their ids, in place."""
+    if model["type"] == "Unigram":
+        pieces = [(piece, score) for piece, score in model["vocab"] if piece in new]
+        if [piece for piece, _ in pieces] != list(new)[: len(pieces)]:
             raise UserError("this Unigram tokenizer has added tokens between its pieces; set vocabulary.trim=false")
         if model.get("unk_id") is not None:
             model["unk_id"] = new[model["vocab"][model["unk_id"]][0]]
         model["vocab"] = pieces
-    else:
-        model["vocab"] = {token: new[token] for token in model["vocab"] if token in keep}
-    if kind == "BPE":
-        model["merges"] = [[left, right] for left, right, piece in merges if {left, right, piece} <= keep]
-    for token in data["added_tokens"]:
-        token["id"] = new[token["content"]]
-    if data.get("post_processor"):
-        _renumber(data["post_processor"], new)
-    if data.get("padding"):
-        data["padding"]["pad_id"] = new[data["padding"]["pad_token"]]
-    return TrimmedVocabulary(Tokenizer.from_str(json.dumps(data)), np.array([i for i, _ in order], dtype=np.int64))
+        return
+    if model["type"] == "BPE":
+        model["merges"] = [[left, right] for left, right, piece in _merges(model) if {left, right, piece} <= new.keys()]
+    model["vocab"] = {token: new[token] for token in model["vocab"] if token in new}
 
 
-def _pair(merge: str | Sequence[str]) -> tuple[str, str]:
-    left, right = merge.split(" ") if isinstance(merge, str) else merge
-    return left, right
-
-
-def _merged(left: str, right: str, prefix: str) -> str:
-    return left + right.removeprefix(prefix)
+def _merges(model: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Both sides of each merge of BPE, and the piece that it makes."""
+    prefix = model.get("continuing_subword_prefix") or ""
+    pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
+    return [(left, right, left + right.removeprefix(prefix)) for left, right in pairs]
 
 
 def _named(processor: dict[str, Any] | None) -> set[str]:
