@@ -18,6 +18,11 @@ class _Term:
     schedule: Points = field(default=(), kw_only=True)
     """Factors of the weight: ``[[0.5, 1], [0.5, 0]]`` ends the term half way."""
 
+    @property
+    def counts(self) -> bool:
+        """Whether there are steps in which it has a weight."""
+        return bool(self.weight) and (not self.schedule or any(factor for _, factor in self.schedule))
+
 
 @dataclass(frozen=True)
 class HardTerm(_Term):

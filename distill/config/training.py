@@ -75,7 +75,7 @@ class ObjectiveConfig:
     @property
     def compares_answers(self) -> bool:
         """Whether a term with a weight reads the teacher's answers."""
-        return any(term.weight and not isinstance(term, HardTerm | InsideTerm) for term in self.terms)
+        return any(term.counts and not isinstance(term, HardTerm | InsideTerm) for term in self.terms)
 
     @property
     def looks_inside(self) -> bool:

@@ -79,7 +79,7 @@ def check_task(config: Config) -> None:
             + ("" if data.pair else " without data.pair")
         )
     check_choice_of_texts(config, TASKS[name])
-    check_unlabelled(config)
+    check_unlabelled(config, TASKS[name])
     if isinstance(config.teacher, ProbabilitiesTeacher) and kind != "categorical":
         raise UserError(
             f"teacher=probabilities gives distributions over labels, which {name} does not have; give a model"

@@ -128,7 +128,7 @@ def check_taught(config: Config, task: type[Task]) -> None:
     if objective.compares_answers:
         return
     untaught = ["pseudo+transfer", "gkd"]
-    if not objective.looks_inside:
+    if not any(isinstance(term, InsideTerm) and term.counts for term in objective.terms):
         untaught += ON_TRANSFER if objective.replacing else (*ON_TRANSFER, "soft", "soft" + ASSISTED, "sequence+soft")
     if arms := [arm for arm in config.arms if arm in untaught]:
         raise UserError(
@@ -143,14 +143,20 @@ def fitting(task: type[Task]) -> str:
     return {"vector": "cosine", "number": "mse"}.get(task.kind, "kl")
 
 
-def check_unlabelled(config: Config) -> None:
-    """Raises UserError where no text has a label, and an arm learns from labels, or would be another arm again: all
-    arms learn on all texts then, so that one with +transfer has none that the one without it lacks."""
+def check_unlabelled(config: Config, task: type[Task]) -> None:
+    """Raises UserError where no text has a label, and the teacher's answers are no labels in the task, an arm learns
+    from labels, or would be another arm again: all arms learn on all texts then, so that one with +transfer has none
+    that the one without it lacks."""
     arms = config.arms
     if config.data.label is not None:
         return
-    if "hard" in arms:
-        raise UserError("data.label is null, so there are no labels for the arm hard; set arms=[linear,soft]")
+    if task.labels_of is Task.labels_of or task.writes:
+        raise UserError(
+            f"data.label is null, but in {task.name} the teacher's answers cannot stand in for labels; name the column "
+            "that holds them"
+        )
+    if labelled := next((arm for arm in ("hard", "pretrained") if arm in arms), None):
+        raise UserError(f"data.label is null, so there are no labels for the arm {labelled}; set arms=[linear,soft]")
     again = [arm for arm in arms if arm in ON_TRANSFER and arm.replace("+transfer", "") in arms]
     if config.data.stream or config.augment.steps or not again:
         return

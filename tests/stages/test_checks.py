@@ -233,6 +233,8 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             for arm, objective in (
                 ("soft", LABELS),
                 ("soft", {"terms": [{"name": "hard"}, {"name": "kl", "weight": 0}]}),
+                ("soft", {"terms": [{"name": "hard"}, {"name": "kl", "schedule": [[0, 0], [1, 0]]}]}),
+                ("soft", {"terms": [{"name": "hard"}, {"name": "hidden", "weight": 0}]}),
                 ("soft+transfer", LABELS),
                 ("soft+transfer", {**LABELS, "replacing": [[0, 1]]}),
                 ("pseudo+transfer", LABELS),
@@ -248,6 +250,24 @@ def _recipe(task: str, /, **changes: Any) -> Config:
             "language-modelling",
             {"arms": ["hard"], "data": {"train": {"path": "x"}, "label": None}},
             "data.label is null, but in language-modelling a text is its own label",
+        ),
+        *(
+            (task, {**changes, "data": {**PAIRS, "label": None}}, f"in {task} the teacher's answers cannot stand in")
+            for task, changes in (
+                ("question-answering", {"arms": ["soft"]}),
+                ("sentence-embedding", {"arms": ["linear", "soft"], "objective": MSE}),
+                ("text-to-text", {"arms": ["soft"]}),
+                ("text-to-text", {"arms": ["sequence"]}),
+            )
+        ),
+        (
+            "text-classification",
+            {
+                "student": {"name": "layers", "start": "checkpoint"},
+                "arms": ["linear", "soft", "pretrained"],
+                "data": {"train": {"path": "x"}, "label": None},
+            },
+            "data.label is null, so there are no labels for the arm pretrained",
         ),
         ("language-modelling", {"arms": ["hard"], "data": PAIRS}, "but language-modelling reads single texts"),
         (
