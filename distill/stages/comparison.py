@@ -172,12 +172,12 @@ def contrasts_of(task: Task, stacks: dict[str, Any], steps: dict[str, int]) -> l
 def floor_on_test(texts: StudentTexts, linear: Artifact) -> "Trained":
     """The linear model's answers."""
     from distill.evaluation.summary import Trained
-    from distill.training.arms import DIFFERS_IN
 
     result, answers = linear.read("result.json"), answers_of(texts, linear)
+    learnt = "" if texts.task.label_free else " on the labelled texts"
     return Trained(
         "linear",
-        "; ".join(filter(None, (DIFFERS_IN["linear"], result["method"]))),
+        "; ".join(filter(None, (f"{texts.task.floor_is}{learnt}: the honest floor", result["method"]))),
         len(texts.dataset.train),
         parameters=result["parameters"],
         candidates=(),

@@ -91,7 +91,7 @@ def data_summary(config: Config, findings: Findings) -> DataSummary:
     }
     if lesson.streamed is not None:
         truncated["stream"] = lesson.streamed.encoded.truncated
-    unlabelled = config.data.label is None
+    unlabelled = config.data.label is None or task.label_free
     streamed_count = 0 if lesson.streamed is None else len(lesson.streamed.encoded)
     return DataSummary(
         source=dataset.source,

@@ -46,6 +46,7 @@ class Regression(Task):
     hub_tag = "text-classification"
     agreement_is = "Pearson correlation with the teacher's numbers, × 100"
     agreement_unit = "× 100"
+    floor_is = "TF-IDF and ridge regression"
     label_of = staticmethod(number_of)
 
     @property

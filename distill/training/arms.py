@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from distill.objectives import Objective, Shape
 
 DIFFERS_IN = {
-    "linear": "TF-IDF and logistic regression on the labelled texts: the honest floor",
     "static": "a second floor: one vector a token, the teacher's at the start, averaged; it learns from the soft "
     "labels on the texts of soft+transfer, or of soft where that is no arm",
     "teacher": "the model that is distilled",

@@ -32,6 +32,10 @@ SMALL = [
     "device=cpu",
     "name=small",
 ]
+FLOORS = {
+    "regression": "TF-IDF and ridge regression on the labelled texts: the honest floor",
+    "sentence-embedding": "TF-IDF alone: the honest floor",
+}
 ARMS = {"question-answering": "[hard,soft]", "sentence-embedding": "[linear,soft]"}
 
 
@@ -64,6 +68,10 @@ def test_each_task_runs_from_data_to_a_bundle(task: str, tmp_path: Path, encoder
     assert again.target is not None
     assert len(again.target.offers) == 4
     assert all(np.isfinite(offer.drop.value) for offer in again.target.offers)
+    assert (again.data.labelled == 0) == (task == "sentence-embedding")
+    if again.arms[0].name == "linear":
+        logistic = "TF-IDF and logistic regression on the labelled texts: the honest floor"
+        assert again.arms[0].differs_in == FLOORS.get(task, logistic)
     if task != "regression":  # two random layers do not learn in two epochs how alike two texts are
         assert next(arm for arm in again.arms if arm.name == "teacher").score.value > 0.05
     assert place.run() == 0
