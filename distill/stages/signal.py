@@ -24,6 +24,7 @@ from distill.stages.sharding import SHARD, InShards, asker, cut_by_tokens
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
 from distill.tasks import Task
+from distill.tasks.cells import names_of
 from distill.tasks.task import AGREEMENT, Logits
 from distill.tasks.text_to_text import text_of
 from distill.tasks.text_to_text import units_of as units_of_text
@@ -360,10 +361,14 @@ def label_by_teacher(texts: Texts, signal: Signal) -> Texts:
         return tuple(dataclasses.replace(e, label=name) for e, name in zip(examples, names, strict=True))
 
     train = label(signal.answers, [*dataset.train, *dataset.transfer])
-    given = {name for e in train for name in (e.label if isinstance(e.label, tuple) else (e.label,))}
+    given = {e.label for e in train}
+    if task.words:
+        given = {tag for label in given for tag in names_of(label)}
     if len(given) < 2:
+        only = next(iter(given), ())
+        answer = ", ".join(map(repr, only if isinstance(only, tuple) else (only,))) or "no label"
         raise UserError(
-            f"the teacher gives one answer, {', '.join(map(repr, given))}, on all {len(train)} training texts, which "
+            f"the teacher gives one answer, {answer}, on all {len(train)} training texts, which "
             "leaves nothing to learn; check that these are texts of its kind, and that it is fine-tuned"
         )
     answered = dataclasses.replace(

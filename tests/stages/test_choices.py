@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from distill.stages.exporting import (
 from distill.stages.findings import Chosen, Comparison
 from distill.stages.floor import FitLinear, fit_floor
 from distill.stages.measuring import MeasureVariant, measure_variant
-from distill.stages.signal import LabelTexts, ask_teacher, check_floor
+from distill.stages.signal import LabelTexts, ask_teacher, check_floor, label_by_teacher
 from distill.stages.stage import Stage
 from distill.stages.students import TrainStudent, choose, train_arm, train_arms
 from distill.stages.teacher import TrainTeacher, prepare_teacher
@@ -526,6 +527,34 @@ def test_training_texts_are_labelled_where_something_reads_it(
     assert [stage.texts.splits for stage in now.shelf.asked] == [*labelled, *HELD_OUT]
     assert (signal.answers is not None) == bool(labelled)
     assert len(signal.costs) == len(labelled)
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([(), ()], "no label"),
+        ([("film",), ("film",)], "'film'"),
+        ([("film", "plot"), ("film", "plot")], "'film', 'plot'"),
+        ([("film",), ()], ""),
+        ([("film", "plot"), ("plot",)], ""),
+    ],
+)
+def test_a_teacher_that_answers_alike_everywhere_is_refused_where_its_answers_stand_in_for_labels(
+    answers: list[tuple[str, ...]], said: str, given: Callable[..., Given], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label that some texts have and others have not is something to learn, though it is the only one."""
+    task = tasks.build("multi-label-classification", ("film", "plot"), AGREEMENT)
+    examples = tuple(Example(str(i)) for i in range(2))
+    units = [[[5.0 if name in answer else -5.0 for name in task.labels]] for answer in answers]
+    store = dict(zip(examples, map(np.array, units), strict=True))
+    monkeypatch.setattr("distill.stages.signal.open_store", lambda artifact: store)
+    now = given(lambda stage: {})
+    dataset = dataclasses.replace(now.texts.dataset, train=examples, transfer=(), validation=examples, test=examples)
+    texts = dataclasses.replace(now.texts, task=task, dataset=dataset)
+    signal = dataclasses.replace(now.signal, answers=now.signal.on_validation)
+    with pytest.raises(UserError, match=rf"gives one answer, {said}, on all 2") if said else nullcontext():
+        found = label_by_teacher(texts, signal).dataset
+        assert [e.label for e in found.train] == answers
 
 
 @pytest.mark.parametrize(("right", "passes"), [(52, False), (57, False), (65, True)])
