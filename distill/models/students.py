@@ -194,7 +194,7 @@ def boundaries(reading: Reading, task: Task) -> dict[str, Any]:
 
 
 def chosen_layers(config: LayersStudent, available: int) -> list[int]:
-    """The teacher's layers a student starts from: those named, or ``count`` evenly spaced ones from the first on."""
+    """The teacher's layers a student starts from: those named, or ``count`` evenly spaced ones, as ``spread`` says."""
     return _chosen(config, "", available)
 
 
@@ -210,7 +210,11 @@ def _chosen(config: LayersStudent, part: str, available: int) -> list[int]:
     count = available if asked < 0 else asked or max(1, available // 2)
     if not named and count > available:
         raise UserError(f"student.{part}count is {count}, but {whose} has {available} layers; give at most so many")
-    layers = list(named) or [round(i * available / count) for i in range(count)]
+    layers = list(named)
+    if not named and config.spread == "middle":
+        layers = [(2 * i + 1) * available // (2 * count) for i in range(count)]
+    elif not named:
+        layers = [round(i * available / count) for i in range(count)]
     wrong = [i for i in layers if not 0 <= i < available]
     if wrong or len(set(layers)) != len(layers) or not layers:
         raise UserError(
@@ -259,8 +263,8 @@ def student_from_layers(
     except RuntimeError as error:
         chosen = f"layers {list(layers)}" + (f" and decoder_layers {list(decoder_layers)}" if decoder_layers else "")
         raise UserError(
-            f"{chosen} of {type(teacher).__name__} do not fit a smaller one of its kind (try to include "
-            f"layer 0, or choose student=transformer or student=lstm): {error}"
+            f"{chosen} of {type(teacher).__name__} do not fit a smaller one of its kind (try to include layer 0, as "
+            f"student.spread=first does, or choose student=transformer or student=lstm): {error}"
         ) from error
     return student
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -209,13 +209,37 @@ def test_layers_are_those_named_or_evenly_spaced(
     assert chosen_layers(LayersStudent("layers", layers, count), available) == expected
 
 
+@pytest.mark.parametrize(
+    ("layers", "count", "available", "expected"),
+    [
+        ((), 0, 6, [1, 3, 5]),
+        ((), 0, 12, [1, 3, 5, 7, 9, 11]),
+        ((), 2, 6, [1, 4]),
+        ((), 1, 6, [3]),
+        ((), 3, 12, [2, 6, 10]),
+        ((), 0, 1, [0]),
+        ((), 4, 4, [0, 1, 2, 3]),
+        ((), -1, 3, [0, 1, 2]),
+        ((5, 0), 0, 6, [5, 0]),
+    ],
+)
+def test_spread_over_the_middle_they_are_the_middle_of_each_group(
+    layers: tuple[int, ...], count: int, available: int, expected: list[int]
+) -> None:
+    assert chosen_layers(LayersStudent("layers", layers, count, spread="middle"), available) == expected
+
+
+@pytest.mark.parametrize("spread", ["first", "middle"])
 @pytest.mark.parametrize("available", range(1, 25))
-def test_any_count_up_to_the_teachers_gives_that_many_different_layers(available: int) -> None:
+def test_any_count_up_to_the_teachers_gives_that_many_different_layers(
+    available: int, spread: Literal["first", "middle"]
+) -> None:
     for count in range(1, available + 1):
-        layers = chosen_layers(LayersStudent("layers", (), count), available)
+        layers = chosen_layers(LayersStudent("layers", (), count, spread=spread), available)
         assert len(set(layers)) == count
         assert layers == sorted(layers)
-        assert layers[0] == 0
+        assert layers[0] == 0 or spread == "middle"
+        assert layers[-1] < available
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,10 @@ def test_layers_of_an_encoder_and_of_a_decoder_are_those_of_the_teacher_without_
             LayersStudent("layers", decoder_layers=(1,)),
             r"\[0\] and decoder_layers \[1\] of T5.* \(try to include layer 0",
         ),
+        (
+            LayersStudent("layers", spread="middle"),
+            r"\[1\] and decoder_layers \[1, 3\] of T5.* \(try to include layer 0, as student.spread=first does",
+        ),
     ],
 )
 def test_layers_that_a_decoder_does_not_have_or_cannot_spare_are_refused(student: LayersStudent, message: str) -> None:
