@@ -246,7 +246,9 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             artifact("signal"),
             ObjectiveConfig(),
         ),
-        TryCompression((pruning, LowRankStep("low_rank")), student, teacher, reading, task, False),
+        TryCompression(
+            (pruning, LowRankStep("low_rank")), student, teacher, artifact("vocabulary"), reading, task, False
+        ),
         FitLinear(task, train, validation, held_out),
         AnswerHeldOut(artifact("student"), "soft, seed 0", reading, task, read(held_out)),
         AnswerLearnt(artifact("student"), "soft, seed 0", reading, task, read(training), (0, 2)),
