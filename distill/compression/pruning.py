@@ -129,7 +129,7 @@ def shares_within(model: PreTrainedModel, room: Room) -> tuple[float, float]:
         found += [(kept / heads, fitting / units)] if fitting > 0 else []
     if found:
         return min(found, key=lambda both: abs(both[0] - both[1]))
-    trim = ", or trim the vocabulary (student.vocabulary.trim=true)" if room.key == "parameters" else ""
+    trim = ", or trim a vocabulary that is whole (student.vocabulary.trim=true)" if room.key == "parameters" else ""
     raise UserError(
         f"{room.key} is {room.share:g}, {most:,.0f} of {room.before:,}, but with one head and one feed-forward unit a "
         f"layer there are {least:,}; give a larger share, leave out layers{trim}"

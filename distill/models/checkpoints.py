@@ -125,12 +125,14 @@ class Checkpoint:
         longest = int(min(found.model_max_length, UNLIMITED))
         return FoundTokenizer(backend, roles, longest, tuple(found.model_input_names))
 
-    def weights(self, auto: Any, new: Callable[[PreTrainedModel, str], bool], **settings: Any) -> PreTrainedModel:
+    def weights(
+        self, auto: Any, new: Callable[[PreTrainedModel, str], bool], key: str = "teacher", **settings: Any
+    ) -> PreTrainedModel:
         """The model that transformers' class ``auto`` makes of it, in float32 and evaluation mode.
 
         ``new`` says of a model and the name of one of its weights whether that may start from a random value. A prefix
-        before all names, as of a wrapper that the model was saved in, is taken off. Raises UserError where another
-        weight is missing or has another shape.
+        before all names, as of a wrapper that the model was saved in, is taken off. ``key`` is the recipe's section of
+        it, for messages. Raises UserError where another weight is missing or has another shape.
         """
         model, lacking, unexpected = self._weights(auto, new, settings)
         prefix = _added_prefix(lacking, unexpected)
@@ -144,7 +146,7 @@ class Checkpoint:
             more = f", and has {_some(unexpected)}, which it does not know" if unexpected else ""
             raise UserError(
                 f"{self} lacks weights of {type(model).__name__}: {_some(lacking)}{more}; they would be "
-                "random. Give the folder that save_pretrained wrote after training; teacher.fine_tune=always trains a "
+                f"random. Give the folder that save_pretrained wrote after training; {key}.fine_tune=always trains a "
                 "new head instead"
             )
         return model

@@ -36,8 +36,9 @@ class Teacher:
     """Tokens it takes, special tokens counted."""
 
 
-def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
-    """Loads a teacher for a task, its logits in the order of the task's labels. Weights are read in float32.
+def load_teacher(config: PretrainedTeacher, task: Task | None, key: str = "teacher") -> Teacher:
+    """Loads a teacher for a task, its logits in the order of the task's labels. Weights are read in float32. ``key`` is
+    the recipe's section of it, for messages.
 
     Raises UserError where nothing is there or weights are missing, where the checkpoint's labels are not the data's, or
     where they are ``LABEL_0`` … without a map.
@@ -57,12 +58,11 @@ def load_teacher(config: PretrainedTeacher, task: Task | None) -> Teacher:
             "Llama, or, for text-to-text, an encoder-decoder"
         )
     if config.fine_tune == "never" and not has_head:
-        raise UserError(no_head(str(checkpoint), settings, task))
+        raise UserError(no_head(str(checkpoint), settings, task, key))
     matched = fine_tuned and task.labelled
-    order = match_labels(label_names(settings), config.label_map, task, str(checkpoint)) if matched else None
-    model = checkpoint.weights(
-        auto_class(task), new_in_training if not fine_tuned else unused, **({} if fine_tuned else label_settings(task))
-    )
+    order = match_labels(label_names(settings), config.label_map, task, str(checkpoint), key) if matched else None
+    new, head = (unused, {}) if fine_tuned else (new_in_training, label_settings(task))
+    model = checkpoint.weights(auto_class(task), new, key, **head)
     reads = reading_of(checkpoint, model, task.kind == "vector")
     if order is not None:
         permute_labels(model, order)
@@ -126,31 +126,31 @@ def has_head_for(settings: Any, task: type[Task]) -> bool:
     return bool(kind == task.problem_type)
 
 
-def no_head(location: str, settings: Any, task: Task) -> str:
+def no_head(location: str, settings: Any, task: Task, key: str) -> str:
     """Why a checkpoint that is not to be trained does not answer a task, and which task it answers."""
-    why = f"teacher.fine_tune is never, but {location} has no head for {task.name}"
+    why = f"{key}.fine_tune is never, but {location} has no head for {task.name}"
     other = next((name for name, one in TASKS.items() if one.problem_type and has_head_for(settings, one)), None)
     if other is not None:
         kind = f"problem_type {settings.problem_type}" if settings.problem_type else f"{settings.num_labels} outputs"
         return f"{why}: by its config.json it has {kind}; set task={other.replace('-', '_')}, or mend config.json"
     heads = ", ".join(settings.architectures or ["of no stated architecture"])
-    return f"{why} (it is {heads}); give one that has, or set teacher.fine_tune=auto and give labels to train it on"
+    return f"{why} (it is {heads}); give one that has, or set {key}.fine_tune=auto and give labels to train it on"
 
 
-def match_labels(own: Sequence[str], label_map: dict[str, str], task: Task, location: str) -> list[int]:
+def match_labels(own: Sequence[str], label_map: dict[str, str], task: Task, location: str, key: str) -> list[int]:
     """For each label of the task, its index among the checkpoint's ``own``. Labels are matched by name, never by
     index."""
     names = [label_map.get(name, name) for name in own]
     unknown = sorted(set(label_map) - set(own))
     if unknown:
         raise UserError(
-            f"teacher.label_map names '{unknown[0]}', which is no label of {location}{nearest(unknown[0], own)}"
+            f"{key}.label_map names '{unknown[0]}', which is no label of {location}{nearest(unknown[0], own)}"
         )
     unnamed = [name for name in names if re.fullmatch(r"LABEL_\d+", name) and name not in task.output_names]
     if unnamed:
         raise UserError(
             f"the teacher {location} calls its labels {', '.join(unnamed[:3])}: nothing says which is which; name them "
-            f"with teacher.label_map, such as {{{unnamed[0]}: {task.output_names[0]}}}"
+            f"with {key}.label_map, such as {{{unnamed[0]}: {task.output_names[0]}}}"
         )
     if set(task.output_names) < set(names) and len(set(names)) == len(names):
         raise UserError(
@@ -163,7 +163,7 @@ def match_labels(own: Sequence[str], label_map: dict[str, str], task: Task, loca
         first = f" ('{foreign[0]}' is none of the teacher's)" if foreign else ""
         raise UserError(
             f"the teacher's labels differ from the data's: {', '.join(names)} against {', '.join(task.output_names)}"
-            f"{first}; name them alike with teacher.label_map or data.label_map"
+            f"{first}; name them alike with {key}.label_map or data.label_map"
         )
     return [names.index(label) for label in task.output_names]
 

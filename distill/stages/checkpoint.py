@@ -2,18 +2,25 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
 from distill import tasks
-from distill.config import Config, LayersStudent, PretrainedTeacher, Source
+from distill.config import Config, LayersStudent, PretrainedTeacher, Source, TrainConfig
+from distill.config.data import NO_MATTER
 from distill.errors import UserError, about
 from distill.sources import describe
 from distill.stages.context import Run
 from distill.stages.stage import Stage
+from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
+
+NO_LABELS = (
+    "the teacher is not fine-tuned and there are no labels to fine-tune it on; give one that is, or texts with labels "
+    "(data.label)"
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,42 @@ class LookAtCheckpoint(Stage):
                 f"student.pretraining.max_length is {asked}, but {describe(self.source)}, beside which the student is "
                 f"pretrained, reads at most {longest} tokens; lower it"
             )
+
+
+@dataclass(frozen=True)
+class TryTeacher(Stage):
+    """Whether a further teacher answers the task or can learn it, known before the first one is trained."""
+
+    name: ClassVar[str] = "answerable"
+    rooms: ClassVar[tuple[str, ...]] = ("models", "tasks", "text")
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+
+    teacher: PretrainedTeacher
+    task: Task
+    labelled: bool
+    """There are labels to fine-tune it on."""
+    key: str = field(metadata=NO_MATTER)
+    """The recipe's section of it, for messages."""
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return "a look at whether a further teacher fits the task"
+
+    def compute(self, folder: Path, machine: Machine) -> None:
+        """Leaves nothing. Raises UserError for labels that are not the data's, and where a head or weights lack."""
+        from distill.models import load_teacher
+
+        if not (load_teacher(self.teacher, self.task, self.key).fine_tuned or self.labelled):
+            raise UserError(NO_LABELS)
+
+
+def try_teacher(this: Run, task: Task, labelled: bool, key: str) -> None:
+    """Raises UserError where a further teacher, which stands in the first one's place, neither answers the task nor can
+    learn it. ``key`` is the recipe's section of it."""
+    teacher = this.config.teacher
+    assert isinstance(teacher, PretrainedTeacher)
+    this.artifacts.get(TryTeacher(replace(teacher, train=TrainConfig(), tries=1), task, labelled, key))
 
 
 def look_at_teacher(this: Run) -> tuple[str, ...]:

@@ -18,8 +18,10 @@ from distill.config import (
 )
 from distill.config.schema import CALIBRATED
 from distill.errors import UserError, about
-from distill.stages.context import Run, Texts
+from distill.stages.artifacts import Artifact
+from distill.stages.context import Run, Texts, kept_of
 from distill.stages.stage import Stage
+from distill.stages.texts import prepare_student
 from distill.tasks import Task
 from distill.text import Reading
 from distill.training.devices import Machine
@@ -78,7 +80,10 @@ class TryCompression(Stage):
     student: LayersStudent | TransformerStudent
     teacher: PretrainedTeacher | TransformerTeacher | None
     """None where the student has nothing of it."""
+    vocabulary: Artifact
+    """The student's, which is a part of the model's size."""
     reading: Reading
+    """What the student reads with."""
     task: Task
     paired: bool
 
@@ -100,19 +105,20 @@ class TryCompression(Stage):
         """A model of the student's class and size."""
         from distill.compression.steps import take
         from distill.models import build_transformer, load_teacher
-        from distill.models.students import layers_student
+        from distill.models.students import keep_vocabulary, layers_student
 
-        student, teacher = self.student, self.teacher
+        student, teacher, kept = self.student, self.teacher, kept_of(self.vocabulary)
         reading = self.reading
         reads: Any = (reading.tokenizer, reading.special_tokens, self.task, reading.max_length, 0, self.paired)
         if isinstance(student, TransformerStudent):
             return build_transformer(student.architecture, *reads).model
         assert teacher is not None
         if isinstance(teacher, PretrainedTeacher):
-            model = load_teacher(teacher, self.task).loaded.model
-        else:
-            model = build_transformer(teacher.architecture, *reads).model
-        model = layers_student(student, model)
+            model = layers_student(student, load_teacher(teacher, self.task).loaded.model)
+            if kept is not None:
+                keep_vocabulary(model, kept)
+        else:  # from nothing, so of the student's vocabulary at once
+            model = layers_student(student, build_transformer(teacher.architecture, *reads).model)
         if not student.narrowed:
             return model
         own = PruneStep("prune", width_share=student.width_share, feed_forward_share=student.feed_forward_share)
@@ -120,15 +126,19 @@ class TryCompression(Stage):
 
 
 def try_compression(this: Run, texts: Texts) -> None:
-    """Raises UserError, before the teacher is trained, where a step cannot be taken with such a student."""
+    """Raises UserError, before the teacher is trained, where a step cannot be taken with such a student.
+
+    Its vocabulary is that of the texts at hand. Texts that are made, written or chosen once there is a teacher may make
+    it a little larger or smaller than it is here.
+    """
     config = this.config
     if not config.compression.steps:
         return
     student, teacher = config.student, config.teacher if isinstance(config.student, LayersStudent) else None
     assert isinstance(student, LayersStudent | TransformerStudent)
     assert isinstance(teacher, PretrainedTeacher | TransformerTeacher | None)
-    steps = config.compression.steps
-    this.artifacts.get(TryCompression(steps, student, teacher, texts.reading, texts.task, texts.paired))
+    own, steps = prepare_student(this, texts, None), config.compression.steps
+    this.artifacts.get(TryCompression(steps, student, teacher, own.vocabulary, own.reading, own.task, own.paired))
 
 
 def where_of(number: int) -> str:

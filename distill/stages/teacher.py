@@ -24,6 +24,7 @@ from distill.config.data import NO_MATTER
 from distill.errors import UserError, about
 from distill.results import Candidate, CurvePoint
 from distill.stages.artifacts import Artifact
+from distill.stages.checkpoint import NO_LABELS
 from distill.stages.context import Run, Teacher, Texts
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.tokens import Tokens, tokens_of
@@ -118,7 +119,7 @@ class TrainTeacher(Stage):
             )
         if not fine_tuned:
             if not self.texts.examples:
-                raise UserError("the teacher is not fine-tuned and there are no labels to fine-tune it on")
+                raise UserError(NO_LABELS)
             start_at_the_mean(loaded.model, self.task, self.texts.examples)
             renewed = self.new_pooler and renew_pooler(loaded.model)
             problem = Problem(
@@ -174,7 +175,7 @@ class TrainTeacher(Stage):
 
         if isinstance(self.model, PretrainedTeacher):
             torch.manual_seed(self.seed)  # a new head starts from random weights
-            teacher = load_teacher(self.model, self.task)
+            teacher = load_teacher(self.model, self.task, self.key)
             return teacher.loaded, teacher.fine_tuned
         reads: Any = (self.reading.tokenizer, {}, self.task, self.reading.max_length, self.seed, self.paired)
         if isinstance(self.model, RecurrentTeacher):

@@ -27,11 +27,11 @@ from distill.data import Dataset, Part, load_data
 from distill.data.examples import single_texts
 from distill.data.folds import assign_folds
 from distill.data.stream import Stream, open_stream
-from distill.errors import UserError
+from distill.errors import UserError, about
 from distill.progress import say
 from distill.results import FLOORS
 from distill.sources import describe
-from distill.stages.checkpoint import labels_of, look_at_teacher
+from distill.stages.checkpoint import labels_of, look_at_teacher, try_teacher
 from distill.stages.context import Run, StudentTexts, Texts, Written
 from distill.stages.signal import ON_TRANSFER
 from distill.stages.stage import Stage
@@ -231,8 +231,11 @@ def read_texts(this: Run, dataset: Dataset) -> Texts:
         )
     texts = Texts(dataset, task, make_reading(this, dataset, own))
     check_pairs(this, texts)
-    for other in config.others:  # a checkpoint that cannot be read is told before the first training
-        reading_of_other(dataclasses.replace(this, config=other), dataset)
+    for i, other in enumerate(config.others):  # one that cannot be read or asked is told before the first training
+        aside = dataclasses.replace(this, config=other)
+        with about(f"teacher {i + 2}"):
+            reading_of_other(aside, dataset)
+            try_teacher(aside, task, bool(dataset.train), f"ensemble.teachers[{i}]")
     return texts
 
 

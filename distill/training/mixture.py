@@ -13,18 +13,21 @@ Array = NDArray[np.float64]
 def mixture(
     kind: Kind, answers: Sequence[Logits], weights: Sequence[float] = (), by_confidence: bool = False
 ) -> Logits:
-    """The logits [U, C] of the mean probabilities of T answers [U, C]; of numbers, their mean.
+    """The logits [U, C] of the mean probabilities of T answers, each [U, C] or shorter; of numbers, their mean.
 
     ``categorical``: the mean of distributions over C; ``span``: of those over the U units, of start and of end;
     ``bernoulli``: of each probability by itself. Logits of a distribution are known up to a constant, for which the
     mean of the answers' own is taken: the mixture of equal answers is that answer, and an objective that compares
     logits finds all of them on one scale. A word that has no piece, and so NaN, in some answers is told by the others;
-    in all of them, it stays NaN.
+    in all of them, it stays NaN. So is a word behind the end of an answer, whose teacher read a part of the text alone:
+    the mixture is as long as the longest.
 
     ``weights`` [T] of the means, all alike where there are none. ``by_confidence``: times the probability that each
     answer gives to what it finds likeliest, of each distribution by itself; numbers have none.
     """
-    x = np.stack(answers).astype(np.float64)
+    longest = max(map(len, answers))
+    told = [np.pad(one, ((0, longest - len(one)), (0, 0)), constant_values=np.nan) for one in answers]
+    x = np.stack(told).astype(np.float64)
     share = np.reshape(weights or np.ones(len(x)), (-1, 1, 1)) * np.ones_like(x)
     silent = np.isnan(x)
     unknown = silent.all(axis=0)

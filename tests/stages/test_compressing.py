@@ -1,6 +1,8 @@
 """The chosen model is cut and recovers: from what, with what, chosen by what, and what then is exported."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from omegaconf import OmegaConf
 from small_runs import SmallRun, config_of, run, teacher_in
 from stopped_training import problem_of
+from transformers import BertModel
 
 from distill.compression.rounding import rounded
 from distill.config import HardTerm, KlTerm, MseTerm, build_config
@@ -19,14 +22,15 @@ from distill.models import load_model, parameter_count
 from distill.models.students import layers_of
 from distill.results import Figure, StageCost
 from distill.stages.artifacts import Artifact
-from distill.stages.compressible import TryCompression, check_compression
+from distill.stages.compressible import TryCompression, check_compression, try_compression
 from distill.stages.compressing import CutModel, RecoverStudent, aside, compress
-from distill.stages.context import Run
+from distill.stages.context import Run, open_run
 from distill.stages.exporting import ExportModel
 from distill.stages.findings import Chosen, Compressed
 from distill.stages.stage import identity
 from distill.stages.students import TrainStudent
 from distill.stages.teacher import TrainTeacher
+from distill.stages.texts import prepare_student, read_data, read_texts
 from distill.tasks import TASKS
 from distill.training.devices import Machine
 from distill.training.loop import score
@@ -192,6 +196,74 @@ def test_what_cannot_be_taken_ends_a_run_before_its_teacher_is_trained(
     done = {path.parent.name.partition("-")[0] for path in tmp_path.glob("outputs/artifacts/*/done.json")}
     assert TrainTeacher.name not in done
     assert TryCompression.name not in done
+
+
+SIZES = {"layers": 1, "hidden_size": 16, "heads": 2, "intermediate_size": 32}
+TRIMMED = {"name": "layers", "count": 1, "vocabulary": {"trim": True, "min_count": 3}}
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        {"student": TRIMMED},
+        {"student": {**TRIMMED, "width_share": 0.5, "feed_forward_share": 0.5}},
+        {
+            "student": TRIMMED,
+            "teacher": {"name": "transformer", "architecture": SIZES},
+            "tokenizer": {"name": "trained", "vocabulary_size": 300},
+        },
+        {
+            "student": {"name": "transformer", "architecture": SIZES},
+            "tokenizer": {"name": "trained", "vocabulary_size": 300},
+        },
+    ],
+    ids=["layers", "narrow layers", "layers of a teacher from nothing", "its own tokenizer"],
+)
+def test_the_model_that_is_tried_has_the_vocabulary_of_the_student(
+    models: dict[str, Any], reviews: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of which share of a model is left depends on it."""
+    steps = {"steps": [{"name": "prune", "multiplications": 0.9}]}
+    config = config_of(reviews, tmp_path, "test A", **{"teacher": teacher_in(encoder), "compression": steps} | models)
+    this = open_run(config)
+    texts = read_texts(this, read_data(this))
+    asked = list[Any]()
+    monkeypatch.setattr(TryCompression, "compute", lambda self, *_: asked.append(self))
+    try_compression(this, texts)
+    own = prepare_student(this, texts, None).reading
+    assert own.vocabulary_size != texts.reading.vocabulary_size
+    model = asked[0].untrained()
+    assert len(model.get_input_embeddings().weight) == model.config.vocab_size == own.vocabulary_size
+
+
+def test_a_share_that_leaves_room_once_the_vocabulary_is_trimmed_is_not_refused(
+    reviews: Path, encoder: Path, tmp_path: Path
+) -> None:
+    """Of a checkpoint whose vocabulary the texts use little of, and which is most of its parameters."""
+    folder = tmp_path / "large"
+    shutil.copytree(encoder, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    pieces = tokenizer["model"]["vocab"]
+    pieces |= {f"piece{i}": len(pieces) + i for i in range(6000)}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    model = BertModel.from_pretrained(folder)
+    model.resize_token_embeddings(len(pieces))
+    model.save_pretrained(folder)
+
+    def attempt(trim: bool) -> None:
+        student = {"name": "layers", "count": 1, "vocabulary": {"trim": trim}}
+        compression = {"steps": [{"name": "prune", "parameters": 0.4}]}
+        made = config_of(
+            reviews, tmp_path, "test A", teacher=teacher_in(folder), student=student, compression=compression
+        )
+        this = open_run(made)
+        try_compression(this, read_texts(this, read_data(this)))
+
+    with pytest.raises(
+        UserError, match=r"steps\[0\], of a student: parameters is 0.4, .*trim a vocabulary that is whole"
+    ):
+        attempt(trim=False)
+    attempt(trim=True)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Several teachers: each reads and learns for itself, and students learn from the mixture."""
 
 import dataclasses
+import json
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from little_world import review, write_bert
-from small_runs import SmallRun, config_of, run, teacher_in
+from small_runs import SmallRun, config_of, run, teacher_in, texts_in
 from stopped_training import problem_of
 
 from distill.config import Config, PretrainedTeacher
@@ -192,4 +194,43 @@ def test_a_further_teacher_that_cannot_be_read_is_told_before_anything_is_traine
     (tmp_path / "broken" / "config.json").write_text("{}")
     this = open_run(recipe(reviews, tmp_path, [encoder, tmp_path / "broken"]))
     with pytest.raises(UserError, match="broken"):
+        read_texts(this, read_data(this))
+
+
+@pytest.mark.parametrize(
+    ("labels", "changes", "labelled", "message"),
+    [
+        (("good", "bad"), {"fine_tune": "never"}, True, r"name them alike with ensemble\.teachers\[0\]\.label_map or"),
+        (
+            ("good", "bad"),
+            {"label_map": {"god": "fresh"}},
+            True,
+            r"teachers\[0\]\.label_map names 'god', .*mean 'good'",
+        ),
+        (
+            None,
+            {"fine_tune": "never"},
+            True,
+            r"ensemble\.teachers\[0\]\.fine_tune is never, but .* has no head for text-",
+        ),
+        (None, {}, False, "the teacher is not fine-tuned and there are no labels to fine-tune it on; give"),
+        ("weights", {}, True, r"lacks weights of Bert.*; ensemble\.teachers\[0\]\.fine_tune=always trains a new head"),
+        (None, {}, True, None),
+        (("rotten", "fresh"), {}, False, None),
+        (("good", "bad"), {"label_map": {"good": "fresh", "bad": "rotten"}}, False, None),
+    ],
+)
+def test_a_further_teacher_that_does_not_fit_the_task_is_told_with_its_own_key_before_anything_is_trained(
+    reviews: Path, tmp_path: Path, labels: Any, changes: dict[str, Any], labelled: bool, message: str | None
+) -> None:
+    first = write_bert(tmp_path / "first", texts_in(reviews, "train"), ("fresh", "rotten"))
+    other = write_bert(tmp_path / "other", texts_in(reviews, "train"), None if labels == "weights" else labels)
+    if labels == "weights":  # an encoder whose configuration says that it is a classifier
+        settings = json.loads((first / "config.json").read_text(encoding="utf-8"))
+        (other / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    config = recipe(reviews, tmp_path, [first], ensemble={"teachers": [teacher_in(other) | changes]})
+    if not labelled:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, label=None))
+    this = open_run(config)
+    with nullcontext() if message is None else pytest.raises(UserError, match=f"^teacher 2: .*{message}"):
         read_texts(this, read_data(this))

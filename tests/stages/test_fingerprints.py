@@ -49,7 +49,7 @@ from distill.results import Figure, StageCost
 from distill.stages import stage as stage_file
 from distill.stages.artifacts import Artifact, Artifacts
 from distill.stages.augmentation import MakeTexts
-from distill.stages.checkpoint import LookAtCheckpoint
+from distill.stages.checkpoint import LookAtCheckpoint, TryTeacher
 from distill.stages.comparison import AnswerHeldOut, AnswerLearnt
 from distill.stages.compressible import TryCompression
 from distill.stages.compressing import CutModel, RecoverStudent
@@ -97,6 +97,7 @@ DO_NOT_MATTER = {"checkpoint_seconds", "licence", "enabled", "folds", "states_gb
 """Names of settings that change no result, wherever they stand."""
 CHECKED_ALONE = {
     *((TrainTeacher, name) for name in ("students", "objective", "augment", "without", "key")),
+    (TryTeacher, "key"),
     *((kind, name) for kind in (TrainStudent, RecoverStudent) for name in ("who", "fixed_rate")),
 }
 """Fields that a stage only checks, or says."""
@@ -181,6 +182,7 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
     made: list[Stage] = [
         MakeReading(TrainedTokenizer("trained"), source("tokenizer"), True, False, 16, "text-classification", training),
         LookAtCheckpoint(source("tokenizer"), False, "text-classification", student, False),
+        TryTeacher(teacher, task, True, "ensemble.teachers[0]"),
         MakeVocabulary(Vocabulary(True), reading, training, validation),
         ReadTexts(reading, task, training),
         MakeTexts(
@@ -246,7 +248,9 @@ def table(tmp_path: Path) -> dict[type[Stage], Stage]:
             artifact("signal"),
             ObjectiveConfig(),
         ),
-        TryCompression((pruning, LowRankStep("low_rank")), student, teacher, reading, task, False),
+        TryCompression(
+            (pruning, LowRankStep("low_rank")), student, teacher, artifact("vocabulary"), reading, task, False
+        ),
         FitLinear(task, train, validation, held_out),
         AnswerHeldOut(artifact("student"), "soft, seed 0", reading, task, read(held_out)),
         AnswerLearnt(artifact("student"), "soft, seed 0", reading, task, read(training), (0, 2)),
@@ -413,7 +417,8 @@ def test_splits_that_a_stage_is_not_given_do_not_change_it(table: dict[type[Stag
         parts = {name: value for name, value in values.items() if isinstance(value, (Part, Tokens))}
         if not parts:  # it reads no texts, or those of files
             assert isinstance(
-                stage, LookAtCheckpoint | CompareLayers | TryCompression | SieveStream | LabelStream | ReadStream
+                stage,
+                LookAtCheckpoint | TryTeacher | CompareLayers | TryCompression | SieveStream | LabelStream | ReadStream,
             )
             continue
         given = {split for one in parts.values() for split in part_of(one).splits}

@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from little_world import word_pieces
 from numpy.typing import NDArray
 
+from distill import tasks
 from distill.tasks.task import Kind, softmax
+from distill.text import Example, Reading
+from distill.training.batching import make_batch
 from distill.training.mixture import mixture
 
 Logits = NDArray[np.float32]
@@ -105,3 +109,32 @@ def test_a_word_that_one_does_not_see_is_told_by_the_others(by_confidence: bool)
     seen = softmax(np.delete(start, 2, axis=0), axis=0)
     mean = (np.insert(seen, 2, 0, axis=0) + softmax(end, axis=0)) / 2
     np.testing.assert_allclose(softmax(mixture("span", [start, end]), axis=0), mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("by_confidence", [False, True])
+def test_words_that_one_teacher_cut_off_are_told_by_the_others(by_confidence: bool) -> None:
+    """Each cuts a sentence where its own tokens end."""
+    longest, shorter, shortest = answers("categorical")
+    given, weights = [longest, shorter[:2], shortest[:0]], [1.0, 3.0, 5.0]
+    found = mixture("categorical", given, weights, by_confidence)
+    assert found.shape == longest.shape
+    np.testing.assert_array_equal(found[:2], mixture("categorical", [longest[:2], shorter[:2]], [1, 3], by_confidence))
+    np.testing.assert_allclose(softmax(found[2]), softmax(longest[2]), atol=1e-6)
+
+
+def test_teachers_whose_tokenizers_cut_a_sentence_elsewhere_teach_every_word_that_one_of_them_sees() -> None:
+    task = tasks.build("token-classification", ("O", "B-thing"), "")
+    sentence = Example(("a", "gorgeous", "film", "of", "note"), ("O",) * 5)
+    whole, letters = word_pieces([" ".join(sentence.text)]), word_pieces(["a b c d e f g h i l m n o r s t u"])
+    readings = [Reading(whole, 6), Reading(letters, 11)]  # room for 4 words of a token each; for 2, letter by letter
+    random, told = np.random.default_rng(3), []
+    for reading in readings:
+        encoded = task.encode(reading, [sentence])
+        length = max(len(e.input_ids) for e in encoded)
+        told += task.units(random.normal(size=(1, length, 2)).astype(np.float32), encoded)
+    assert [len(units) for units in told] == [4, 2]
+    mixed = mixture(task.kind, told)
+    np.testing.assert_allclose(softmax(mixed[2:]), softmax(told[0][2:]), atol=1e-6)
+    student = Reading(whole, 16)
+    batch = make_batch(task.encode(student, [sentence]), [sentence], task, student.pad_id, [mixed])
+    assert batch.unit_mask.tolist() == [[True] * 4 + [False]]  # what none of them sees is not learnt
