@@ -151,7 +151,7 @@ def question_of(line: bytes, as_json: bool) -> Any:
 def evaluate(options: argparse.Namespace) -> int:
     """``distill evaluate``"""
     from distill.config.data import DataConfig, Source, TaskConfig
-    from distill.data import load_examples
+    from distill.data import in_words, load_examples
     from distill.evaluation import score_over_seeds
     from distill.evaluation.subjects import bundle_subject, teacher_subject
     from distill.results import to_json
@@ -165,7 +165,7 @@ def evaluate(options: argparse.Namespace) -> int:
         task, answer, columns = bundle_subject(folder, options.variant, options.threads)
     asked = {"text": options.text_column, "pair": options.pair_column, "label": options.label_column}
     given = {name: column for name, column in asked.items() if column is not None}
-    examples = load_examples(
+    examples, left_out = load_examples(
         Source(path=options.data),
         DataConfig(**{**dataclasses.asdict(columns), **given}),
         TaskConfig(name=task.name),
@@ -179,9 +179,9 @@ def evaluate(options: argparse.Namespace) -> int:
     }
     if options.json:
         shown = {name: json.loads(to_json(estimate)) for name, estimate in scores.items()}
-        print(json.dumps({"texts": len(examples), "scores": shown}, indent=2))
+        print(json.dumps({"texts": len(examples), "left_out": left_out, "scores": shown}, indent=2))
         return 0
-    print(f"{len(examples):,} texts")
+    print(f"{len(examples):,} texts{f'; left out: {in_words(left_out)}' if left_out else ''}")
     width = max(16, *map(len, scores))
     for name, estimate in scores.items():
         print(f"{name:<{width}} {score_and_interval(name, estimate)}")

@@ -292,8 +292,16 @@ def test_unequal_words_and_tags_name_the_row(tmp_path):
 
 def test_evaluation_data_must_have_known_labels(tmp_path):
     file = source(tmp_path / "t.jsonl", [*reviews(4), {"text": "", "label": "fresh"}])
-    examples = load_examples(file, DataConfig(), CLASSIFICATION, ("fresh", "rotten"))
-    assert [e.label for e in examples] == ["fresh", "rotten", "fresh", "rotten", "fresh"]
+    examples, left_out = load_examples(file, DataConfig(), CLASSIFICATION, ("fresh", "rotten"))
+    assert [e.label for e in examples] == ["fresh", "rotten", "fresh", "rotten", "fresh"]  # callers send "", too
+    assert left_out == {}
+    config = DataConfig(drop_labels=("rotten",))
+    examples, left_out = load_examples(file, config, CLASSIFICATION, ("fresh", "rotten"))
+    assert (len(examples), left_out) == (3, {"label 'rotten'": 2})
+    with pytest.raises(
+        UserError, match=r"no row of file .*t\.jsonl is left to score; left out: 3 label 'fresh', 2 lab"
+    ):
+        load_examples(file, DataConfig(drop_labels=("rotten", "fresh")), CLASSIFICATION, ("fresh", "rotten"))
     with pytest.raises(UserError, match=r"label 'rotten' .* is not in the model's labels; did you mean 'rotted'"):
         load_examples(file, DataConfig(), CLASSIFICATION, ("fresh", "rotted"))
     assert load_texts(file, DataConfig(), CLASSIFICATION)[0] == Example("review 0")
@@ -307,7 +315,7 @@ def test_evaluation_data_is_read_in_the_base_install(tmp_path):
         " 'rich', 'sklearn', 'pandas'):\n"
         "    sys.modules[name] = None\n"
         "from distill.config.data import *; from distill.data import load_examples\n"
-        "print(len(load_examples(Source(path='t.jsonl'), DataConfig(), TaskConfig(), ('fresh', 'rotten'))))"
+        "print(len(load_examples(Source(path='t.jsonl'), DataConfig(), TaskConfig(), ('fresh', 'rotten'))[0]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -195,7 +195,10 @@ def test_a_table_is_read_as_the_bundle_was_trained_and_options_win(make_bundle: 
         assert (done.returncode, done.stderr) == (0, "")
         shown = json.loads(done.stdout)
         assert shown["texts"] == texts_scored
+        assert shown["left_out"] == ({} if options else {"label '?'": 1})
         assert shown["scores"]["accuracy"]["value"] == hits / texts_scored
+    told = _distill("evaluate", str(folder), "--data", str(data), "--threads", "1").stdout.splitlines()
+    assert told[0] == "4 texts; left out: 1 label '?'"
     assert "has no column 'code2'" in evaluated("--label-column", "code2").stderr
     assert "has no column 'text'" in evaluated("--text-column", "text").stderr
     del about["columns"]  # an older bundle
