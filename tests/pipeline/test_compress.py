@@ -107,6 +107,7 @@ def test_paths_may_hold_anything_and_the_name_is_made_of_the_folders(
         (["texts.txt", "--texts", "texts.txt"], "no folder texts.txt"),
         (["classifier", "--texts", "texts.txt", "--labelled", "labels.csv"], "no file labels.csv"),
         (["classifier", "--texts", "texts.txt", "--labelled", "labelled.csv"], "no column 'text'"),
+        (["classifier", "--texts", "texts.txt", "--label-column", "x"], "give the table that has them as --labelled"),
         (["classifier", "--texts", "texts.txt", "seed=3"], "unknown key 'seed'"),
         (["exports", "--texts", "texts.txt"], "has no config.json"),
     ],
