@@ -232,6 +232,12 @@ def _sources(config: DataConfig, task: TaskConfig) -> dict[str, Source]:
                 f"there is no {' and no '.join(missing)} data; {task.name} is measured on pairs with a score, which "
                 f"cannot be held out of texts without scores: give {' and '.join(f'data.{split}' for split in missing)}"
             )
+    both = config.validation_share + config.test_share
+    if both >= 1 and not sources.keys() & {"validation", "test"}:
+        raise UserError(
+            f"data.validation_share is {config.validation_share:g} and data.test_share is {config.test_share:g}, which "
+            "are both held out of train; lower one: together they must be below 1, so that train keeps texts"
+        )
     return sources
 
 

@@ -100,6 +100,16 @@ def test_texts_of_test_are_out_of_train_before_validation_is_held_out(tmp_path):
         load_data(DataConfig(train=test, test=test), CLASSIFICATION)
 
 
+def test_shares_that_leave_nothing_to_learn_on_are_refused_where_both_are_held_out_of_train(tmp_path):
+    train, other = source(tmp_path / "a.jsonl", reviews(100)), source(tmp_path / "b.jsonl", reviews(10, 100))
+    for validation, test in ((0.9, 0.5), (0.5, 0.5)):
+        shares = DataConfig(train=train, validation_share=validation, test_share=test)
+        with pytest.raises(UserError, match=rf"validation_share is {validation} and data\.test_share is {test}, which"):
+            load_data(shares, CLASSIFICATION)
+        assert len(load_data(dataclasses.replace(shares, test=other), CLASSIFICATION).validation) == 100 * validation
+        assert len(load_data(dataclasses.replace(shares, validation=other), CLASSIFICATION).test) == 100 * test
+
+
 def test_unlabelled_part_keeps_its_texts_and_loses_its_labels(tmp_path):
     train = source(tmp_path / "a.jsonl", reviews(100))
     whole = load_data(DataConfig(train=train), CLASSIFICATION)
