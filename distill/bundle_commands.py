@@ -95,7 +95,7 @@ def shown(text: str) -> str:
 def check_threads(threads: int | None) -> None:
     """Raises UserError where there are none."""
     if threads is not None and threads < 1:
-        raise UserError(f"--threads is {threads}; give at least 1, or leave it out for all cores")
+        raise UserError(f"--threads is {threads}; give at least 1")
 
 
 def lines_of_stdin() -> Iterator[list[tuple[str, bytes]]]:
@@ -160,6 +160,7 @@ def evaluate(options: argparse.Namespace) -> int:
     check_threads(options.threads)
     folder = Path(options.bundle)
     if (folder / "config.json").is_file() and not (folder / "bundle.json").is_file():
+        check_no_run(folder)
         task, answer, columns = teacher_subject(folder)
     else:
         task, answer, columns = bundle_subject(folder, options.variant, options.threads)
@@ -186,6 +187,16 @@ def evaluate(options: argparse.Namespace) -> int:
     for name, estimate in scores.items():
         print(f"{name:<{width}} {score_and_interval(name, estimate)}")
     return 0
+
+
+def check_no_run(folder: Path) -> None:
+    """Raises UserError where ``config.json`` is no model's, but the recipe of a run."""
+    try:
+        recipe = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # whoever reads it as a model's says what is wrong
+        return
+    if isinstance(recipe, dict) and {"recipe", "name", "exports"} <= recipe.keys():
+        raise UserError(f"{folder} is the folder of a run; give its bundle, {recipe['exports']}/{recipe['name']}")
 
 
 def score_and_interval(metric: str, estimate: "Estimate") -> str:
