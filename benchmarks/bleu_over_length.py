@@ -28,7 +28,7 @@ from tokenizers import Tokenizer
 
 from distill import Bundle, load
 from distill.config.data import DataConfig, Source, TaskConfig
-from distill.data import load_examples
+from distill.data import in_words, load_examples
 from distill.errors import UserError
 from distill.evaluation.intervals import score_over_seeds
 from distill.metrics import bleu
@@ -169,7 +169,10 @@ def main() -> None:
     text, label = options.columns
     columns = DataConfig(text=text, label=label)
     source = Source(path=options.test, suffixes=tuple(options.suffixes))
-    pairs = load_examples(source, columns, TaskConfig(name="text-to-text"), ())[: options.texts]
+    pairs, left_out = load_examples(source, columns, TaskConfig(name="text-to-text"), ())
+    if left_out:
+        print(f"left out: {in_words(left_out)}")
+    pairs = pairs[: options.texts]
     examples = [*pairs, *(one for count in options.join.split(",") if count for one in joined(pairs, int(count)))]
     bundles = dict(opened(named, options.variant) for named in options.bundles)
     if len(bundles) < len(options.bundles):

@@ -34,8 +34,10 @@ HEAD = ["target", "met", "chosen", "drop", "MB", "p50, ms", "trained fully", "mi
 def given_for(options: argparse.Namespace, target: str, name: str) -> Any:
     """The command's own options for a target."""
     words = ["compress", options.model, *options.overrides, f"name={name}", "--texts", options.texts]
-    words += ["--target", target, "--text-column", options.text_column, "--label-column", options.label_column]
-    return make_parser().parse_args([*words, *(["--labelled", options.labelled] if options.labelled else [])])
+    words += ["--target", target, "--text-column", options.text_column]
+    if options.labelled:
+        words += ["--labelled", options.labelled, "--label-column", options.label_column]
+    return make_parser().parse_args(words)
 
 
 def every_rung(given: Any) -> list[Trained]:

@@ -230,14 +230,15 @@ def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
 
 
 def add_columns(parser: argparse.ArgumentParser, of_bundle: bool = False) -> None:
-    """How the columns of a table are called. ``of_bundle``: what is left out is None, for the bundle knows it."""
-    text, label = (None, None) if of_bundle else ("text", "label")
+    """How the columns of a table are called; a label column that is left out is None. ``of_bundle``: so are the others,
+    for the bundle knows them."""
+    text = None if of_bundle else "text"
     before, trained = (
         ("as the bundle was trained, else ", " (default: as the bundle was trained)") if of_bundle else ("", "")
     )
     parser.add_argument("--text-column", default=text, help=f"column of texts (default: {before}text)")
     parser.add_argument("--pair-column", help=f"column of second texts, for pairs{trained}")
-    parser.add_argument("--label-column", default=label, help=f"column of labels (default: {before}label)")
+    parser.add_argument("--label-column", help=f"column of labels (default: {before}label)")
 
 
 def add_generation(parser: argparse.ArgumentParser) -> None:

@@ -95,7 +95,7 @@ def shown(text: str) -> str:
 def check_threads(threads: int | None) -> None:
     """Raises UserError where there are none."""
     if threads is not None and threads < 1:
-        raise UserError(f"--threads is {threads}; give at least 1, or leave it out for all cores")
+        raise UserError(f"--threads is {threads}; give at least 1")
 
 
 def lines_of_stdin() -> Iterator[list[tuple[str, bytes]]]:
@@ -151,7 +151,7 @@ def question_of(line: bytes, as_json: bool) -> Any:
 def evaluate(options: argparse.Namespace) -> int:
     """``distill evaluate``"""
     from distill.config.data import DataConfig, Source, TaskConfig
-    from distill.data import load_examples
+    from distill.data import in_words, load_examples
     from distill.evaluation import score_over_seeds
     from distill.evaluation.subjects import bundle_subject, teacher_subject
     from distill.results import to_json
@@ -160,12 +160,13 @@ def evaluate(options: argparse.Namespace) -> int:
     check_threads(options.threads)
     folder = Path(options.bundle)
     if (folder / "config.json").is_file() and not (folder / "bundle.json").is_file():
+        check_no_run(folder)
         task, answer, columns = teacher_subject(folder)
     else:
         task, answer, columns = bundle_subject(folder, options.variant, options.threads)
     asked = {"text": options.text_column, "pair": options.pair_column, "label": options.label_column}
     given = {name: column for name, column in asked.items() if column is not None}
-    examples = load_examples(
+    examples, left_out = load_examples(
         Source(path=options.data),
         DataConfig(**{**dataclasses.asdict(columns), **given}),
         TaskConfig(name=task.name),
@@ -179,13 +180,23 @@ def evaluate(options: argparse.Namespace) -> int:
     }
     if options.json:
         shown = {name: json.loads(to_json(estimate)) for name, estimate in scores.items()}
-        print(json.dumps({"texts": len(examples), "scores": shown}, indent=2))
+        print(json.dumps({"texts": len(examples), "left_out": left_out, "scores": shown}, indent=2))
         return 0
-    print(f"{len(examples):,} texts")
+    print(f"{len(examples):,} texts{f'; left out: {in_words(left_out)}' if left_out else ''}")
     width = max(16, *map(len, scores))
     for name, estimate in scores.items():
         print(f"{name:<{width}} {score_and_interval(name, estimate)}")
     return 0
+
+
+def check_no_run(folder: Path) -> None:
+    """Raises UserError where ``config.json`` is no model's, but the recipe of a run."""
+    try:
+        recipe = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # whoever reads it as a model's says what is wrong
+        return
+    if isinstance(recipe, dict) and {"recipe", "name", "exports"} <= recipe.keys():
+        raise UserError(f"{folder} is the folder of a run; give its bundle, {recipe['exports']}/{recipe['name']}")
 
 
 def score_and_interval(metric: str, estimate: "Estimate") -> str:

@@ -181,7 +181,7 @@ def rungs_of(options: argparse.Namespace) -> Callable[[Sequence[str]], Any]:
 
 def files_of(options: argparse.Namespace) -> list[str]:
     """The overrides that name the model and the texts, and the run after the model. Raises UserError for what is not
-    there."""
+    there, and for a column of a table that is not given."""
     texts, model = Path(options.texts), Path(options.model)
     for path in (texts, *([Path(options.labelled)] if options.labelled else [])):
         if not path.is_file():
@@ -191,6 +191,11 @@ def files_of(options: argparse.Namespace) -> list[str]:
     folder = model.is_dir()
     if not folder and (model.exists() or options.model.count("/") != 1 or options.model.startswith((".", "/"))):
         raise UserError(f"no folder {options.model}; give a folder that save_pretrained wrote, or a hub id")
+    if options.label_column is not None and not options.labelled:
+        raise UserError(
+            f"--label-column is {options.label_column}, but --texts are read without labels; give the table that has "
+            "them as --labelled, or leave --label-column out"
+        )
     overrides = [
         "teacher=folder" if folder else "teacher=hub",
         f"teacher.source.{'path' if folder else 'hub'}={_quoted(options.model)}",
@@ -203,7 +208,7 @@ def files_of(options: argparse.Namespace) -> list[str]:
         overrides += [
             f"data.train={{path: {_quoted(options.labelled)}}}",
             f"data.transfer={{path: {_quoted(options.texts)}}}",
-            f"data.label={_quoted(options.label_column)}",
+            f"data.label={_quoted('label' if options.label_column is None else options.label_column)}",
         ]
     else:
         overrides += [f"data.train={{path: {_quoted(options.texts)}}}", "data.label=null", "arms=[linear,soft]"]

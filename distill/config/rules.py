@@ -46,6 +46,8 @@ def check(config: Config) -> None:
     check_export(config, require)
     drop = 1.0 if config.cascade is None else config.cascade.max_drop
     require(0 < drop <= 100, f"cascade.max_drop is {drop:g}; give points above 0, such as 0.5, to 100")
+    most = 0.0 if config.max_teacher_drop is None else config.max_teacher_drop
+    require(most >= 0, f"max_teacher_drop is {most:g}; give points, 0 or more, or null for no bound")
     check_target(config, require)
     check_terms(config, require)
     check_augment(config, require)
@@ -108,6 +110,7 @@ def check_export(config: Config, require: Callable[[bool, str], None]) -> None:
     require(
         config.export.tolerance > 0, f"export.tolerance is {config.export.tolerance}; give more than 0, such as 1e-4"
     )
+    require(config.export.max_drop >= 0, f"export.max_drop is {config.export.max_drop:g}; give points, 0 or more")
     least_agreement = config.export.min_agreement
     require(
         least_agreement is None or 0 <= least_agreement <= 1,

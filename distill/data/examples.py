@@ -20,6 +20,9 @@ LONGEST = 5_000_000
 LONGEST_LABEL = 200
 """Characters of a label's name: what is longer is a text, out of another column."""
 
+EMPTY_TEXT = "empty text"
+"""Why a row with a blank text is left out."""
+
 
 @dataclass
 class Seen:
@@ -31,15 +34,26 @@ class Seen:
     """Labels as the data writes them, those of rows that were left out, too."""
 
 
-def load_examples(source: Source, config: DataConfig, task: TaskConfig, labels: Sequence[str]) -> list[Example]:
-    """The labelled rows of a source (its test split where it has several), with the columns that ``config`` names.
+def load_examples(
+    source: Source, config: DataConfig, task: TaskConfig, labels: Sequence[str]
+) -> tuple[list[Example], dict[str, int]]:
+    """The labelled rows of a source (its test split where it has several), with the columns that ``config`` names, and
+    how many were left out, by reason.
 
-    Raises UserError as ``load_data`` does, also for a label that is not among ``labels``.
+    Raises UserError as ``load_data`` does, also for a label that is not among ``labels``, and where no row is left.
     """
     validate(source, "data")
-    examples = read_examples(source, "test", config, task, Seen())
+    seen = Seen()
+    examples = read_examples(source, "test", config, task, seen)
+    if not examples:
+        raise UserError(f"no row of {describe(source)} is left to score; left out: {in_words(seen.dropped)}")
     check_known({"the data": examples}, labels, "the model's labels")
-    return examples
+    return examples, dict(seen.dropped)
+
+
+def in_words(left_out: Mapping[str, int]) -> str:
+    """Rows that were left out: ``12 empty text, 3 label 'unsure'``."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
 
 
 def load_texts(source: Source, config: DataConfig, task: TaskConfig, section: str = "data") -> list[Example]:
@@ -57,8 +71,9 @@ def read_examples(
     text becomes an example.
 
     Rows with a label in ``config.drop_labels``, as the data writes it or ``config.label_map`` names it, those whose
-    empty label says nothing, and of files whose lines belong together those with an empty line on a side are left out
-    and counted.
+    empty label says nothing, of files whose lines belong together those with an empty line on a side, and of ``test``
+    and ``validation`` blank texts that are their own label, in which nothing is to be predicted, are left out and
+    counted. Any other empty text is an example.
     Raises UserError for missing columns, and with the number of the row for what a cell lacks.
     """
     asked = find(task.name)
@@ -100,6 +115,9 @@ def read_examples(
         )
         if label and (misfit := asked.misfit(example, text, label)):
             raise fail(misfit)
+        if asked.own_label and split in ("test", "validation") and blank(example):
+            seen.dropped[EMPTY_TEXT] += 1
+            continue
         examples.append(example)
     return single_texts(examples) if single else examples
 
@@ -127,6 +145,12 @@ def check_columns(source: Source, known: Collection[str], used: Mapping[str, str
             option = f" (of a command without a recipe: --{key}-column)" if section == "data" and key != "group" else ""
             complaint = f"{describe(source)} has no column '{column}'{nearest(column, known)}"
             raise UserError(f"{complaint}; set {section}.{key}{option}")
+
+
+def blank(example: Example) -> bool:
+    """Whether its text, or the second one of a pair, has nothing but white space."""
+    text = " ".join(example.text) if isinstance(example.text, tuple) else example.text
+    return not text.strip() or (example.pair is not None and not example.pair.strip())
 
 
 def single_texts(examples: Sequence[Example]) -> list[Example]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from distill.config.data import DataConfig, Source, TaskConfig
 from distill.data.closeness import nearest_to
 from distill.data.dataset import Dataset
-from distill.data.examples import Seen, check_known, label_counts, read_examples
+from distill.data.examples import EMPTY_TEXT, Seen, blank, check_known, label_counts, read_examples
 from distill.data.readers import find_split, is_table
 from distill.data.recombination import recombined
 from distill.data.splits import hold_out, sample, with_each_label, without_overlap
@@ -232,12 +232,13 @@ def _sources(config: DataConfig, task: TaskConfig) -> dict[str, Source]:
                 f"there is no {' and no '.join(missing)} data; {task.name} is measured on pairs with a score, which "
                 f"cannot be held out of texts without scores: give {' and '.join(f'data.{split}' for split in missing)}"
             )
+    both = config.validation_share + config.test_share
+    if both >= 1 and not sources.keys() & {"validation", "test"}:
+        raise UserError(
+            f"data.validation_share is {config.validation_share:g} and data.test_share is {config.test_share:g}, which "
+            "are both held out of train; lower one: together they must be below 1, so that train keeps texts"
+        )
     return sources
-
-
-def _blank(example: Example) -> bool:
-    text = " ".join(example.text) if isinstance(example.text, tuple) else example.text
-    return not text.strip() or (example.pair is not None and not example.pair.strip())
 
 
 def _clean(examples: Sequence[Example], dropped: Counter[str], prefix: str) -> list[Example]:
@@ -245,8 +246,8 @@ def _clean(examples: Sequence[Example], dropped: Counter[str], prefix: str) -> l
     first: dict[tuple[object, object], Example] = {}
     for example in examples:
         content = (example.text, example.pair)
-        if _blank(example):
-            dropped[f"{prefix}empty text"] += 1
+        if blank(example):
+            dropped[f"{prefix}{EMPTY_TEXT}"] += 1
         elif content not in first:
             first[content] = example
         else:
@@ -258,7 +259,7 @@ def _clean(examples: Sequence[Example], dropped: Counter[str], prefix: str) -> l
 def _contradictions(rows: Sequence[Example]) -> tuple[str, ...]:
     """A warning where ``MANY`` of the rows have a text that stands in an earlier row with another label."""
     first: dict[tuple[object, object], Example] = {}
-    others = [e for e in rows if first.setdefault((e.text, e.pair), e).label != e.label and not _blank(e)]
+    others = [e for e in rows if first.setdefault((e.text, e.pair), e).label != e.label and not blank(e)]
     if not others or len(others) < MANY * len(rows):
         return ()
     text = " ".join(others[0].text) if isinstance(others[0].text, tuple) else others[0].text

@@ -18,6 +18,7 @@ CLASSIFICATION = TaskConfig()
 MULTI = TaskConfig(name="multi-label-classification")
 REGRESSION = TaskConfig(name="regression")
 ANSWERING = TaskConfig(name="question-answering")
+MODELLING = TaskConfig(name="language-modelling")
 EMBEDDING = TaskConfig(name="sentence-embedding")
 SQUAD = DataConfig(text="question", pair="context", label="answers")
 PAIRS = DataConfig(pair="other", label="score")
@@ -90,7 +91,7 @@ def test_sets_of_labels_are_lists_and_may_be_empty(tmp_path, ending):
 )
 def test_sets_of_labels_in_a_text_are_json_or_separated(tmp_path, cell, label):
     file = source(tmp_path / "a.csv", [{"text": "x", "label": cell}])
-    (example,) = load_examples(file, DataConfig(), MULTI, ("0", "1", "2", "joy", "love", "joy, quiet"))
+    (example,) = load_examples(file, DataConfig(), MULTI, ("0", "1", "2", "joy", "love", "joy, quiet"))[0]
     assert example.label == label
 
 
@@ -177,7 +178,7 @@ def test_numbers_are_labels_of_regression(tmp_path, ending):
 @pytest.mark.parametrize(("cell", "number"), [(3, 3.0), ("-2.5", -2.5), (" 1e-3 ", 0.001), ("4", 4.0)])
 def test_numbers_may_be_whole_or_written_as_text(tmp_path, cell, number):
     file = source(tmp_path / "a.jsonl", [{"text": "x", "label": cell}])
-    (example,) = load_examples(file, DataConfig(), REGRESSION, ())
+    (example,) = load_examples(file, DataConfig(), REGRESSION, ())[0]
     assert example.label == number
     assert isinstance(example.label, float)
 
@@ -245,7 +246,7 @@ def test_answers_are_spans_of_the_passage(tmp_path, ending):
 def test_answers_may_be_a_list_of_objects(tmp_path):
     cell = [{"text": "Paris", "answer_start": 20}, {"text": "in Paris", "answer_start": 17}]
     file = source(tmp_path / "a.jsonl", [{**question(10), "answers": cell}])
-    (example,) = load_examples(file, SQUAD, ANSWERING, ())
+    (example,) = load_examples(file, SQUAD, ANSWERING, ())[0]
     assert example == Example(
         "Where was film 10 made?",
         "Film 10 was made in Paris by Agnès Varda in 1910.",
@@ -392,7 +393,7 @@ def test_scores_cannot_be_held_out_of_texts(tmp_path):
 def test_embeddings_are_tested_on_pairs_with_numbers(tmp_path):
     config = embedding(tmp_path, [{"text": "a"}])
     assert config.test is not None
-    assert load_examples(config.test, config, EMBEDDING, ())[1] == Example("one 201", "two 201", 50.25)
+    assert load_examples(config.test, config, EMBEDDING, ())[0][1] == Example("one 201", "two 201", 50.25)
     assert load_texts(config.test, config, EMBEDDING)[:2] == [Example("one 200"), Example("two 200")]
     with pytest.raises(UserError, match=r"data.pair is not set; sentence-embedding needs the column of second texts"):
         load_data(replace(config, pair=None), EMBEDDING)
@@ -405,6 +406,27 @@ def test_embeddings_without_any_score_are_read_too(tmp_path):
     data = load_data(embedding(tmp_path, [{"text": "a"}], label=None), EMBEDDING)
     assert {e.label for e in (*data.validation, *data.test)} == {None}
     assert data.test[0].pair == "two 200"
+
+
+# Texts that are their own labels
+
+
+def test_a_blank_text_that_is_its_own_label_is_nothing_to_predict(tmp_path):
+    texts = [f"the film is dull {i}" for i in range(30)]
+    kept, blank = [{"text": text} for text in texts], [{"text": ""}, {"text": " \t"}]
+    config = DataConfig(
+        train=source(tmp_path / "a.jsonl", [*kept[:20], *blank]),
+        validation=source(tmp_path / "v.jsonl", [*blank, *kept[20:25]]),
+        test=source(tmp_path / "t.jsonl", [*kept[25:], *blank, *blank]),
+    )
+    data = load_data(config, MODELLING)
+    assert data.dropped == {"empty text": 2, "validation: empty text": 2, "test: empty text": 4}
+    assert ([e.text for e in data.validation], [e.text for e in data.test]) == (texts[20:25], texts[25:])
+    examples, left_out = load_examples(config.test or Source(), DataConfig(), MODELLING, ())
+    assert (examples, left_out) == (list(data.test), {"empty text": 4})
+    with pytest.raises(UserError, match=r"no row of file .*b\.jsonl is left to score; left out: 2 empty text$"):
+        load_examples(source(tmp_path / "b.jsonl", blank), DataConfig(), MODELLING, ())
+    assert load_texts(config.test or Source(), DataConfig(), MODELLING)[-1] == Example(" \t")  # a caller may ask it
 
 
 # Texts that belong to no label

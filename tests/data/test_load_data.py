@@ -100,6 +100,16 @@ def test_texts_of_test_are_out_of_train_before_validation_is_held_out(tmp_path):
         load_data(DataConfig(train=test, test=test), CLASSIFICATION)
 
 
+def test_shares_that_leave_nothing_to_learn_on_are_refused_where_both_are_held_out_of_train(tmp_path):
+    train, other = source(tmp_path / "a.jsonl", reviews(100)), source(tmp_path / "b.jsonl", reviews(10, 100))
+    for validation, test in ((0.9, 0.5), (0.5, 0.5)):
+        shares = DataConfig(train=train, validation_share=validation, test_share=test)
+        with pytest.raises(UserError, match=rf"validation_share is {validation} and data\.test_share is {test}, which"):
+            load_data(shares, CLASSIFICATION)
+        assert len(load_data(dataclasses.replace(shares, test=other), CLASSIFICATION).validation) == 100 * validation
+        assert len(load_data(dataclasses.replace(shares, validation=other), CLASSIFICATION).test) == 100 * test
+
+
 def test_unlabelled_part_keeps_its_texts_and_loses_its_labels(tmp_path):
     train = source(tmp_path / "a.jsonl", reviews(100))
     whole = load_data(DataConfig(train=train), CLASSIFICATION)
@@ -292,8 +302,16 @@ def test_unequal_words_and_tags_name_the_row(tmp_path):
 
 def test_evaluation_data_must_have_known_labels(tmp_path):
     file = source(tmp_path / "t.jsonl", [*reviews(4), {"text": "", "label": "fresh"}])
-    examples = load_examples(file, DataConfig(), CLASSIFICATION, ("fresh", "rotten"))
-    assert [e.label for e in examples] == ["fresh", "rotten", "fresh", "rotten", "fresh"]
+    examples, left_out = load_examples(file, DataConfig(), CLASSIFICATION, ("fresh", "rotten"))
+    assert [e.label for e in examples] == ["fresh", "rotten", "fresh", "rotten", "fresh"]  # callers send "", too
+    assert left_out == {}
+    config = DataConfig(drop_labels=("rotten",))
+    examples, left_out = load_examples(file, config, CLASSIFICATION, ("fresh", "rotten"))
+    assert (len(examples), left_out) == (3, {"label 'rotten'": 2})
+    with pytest.raises(
+        UserError, match=r"no row of file .*t\.jsonl is left to score; left out: 3 label 'fresh', 2 lab"
+    ):
+        load_examples(file, DataConfig(drop_labels=("rotten", "fresh")), CLASSIFICATION, ("fresh", "rotten"))
     with pytest.raises(UserError, match=r"label 'rotten' .* is not in the model's labels; did you mean 'rotted'"):
         load_examples(file, DataConfig(), CLASSIFICATION, ("fresh", "rotted"))
     assert load_texts(file, DataConfig(), CLASSIFICATION)[0] == Example("review 0")
@@ -307,7 +325,7 @@ def test_evaluation_data_is_read_in_the_base_install(tmp_path):
         " 'rich', 'sklearn', 'pandas'):\n"
         "    sys.modules[name] = None\n"
         "from distill.config.data import *; from distill.data import load_examples\n"
-        "print(len(load_examples(Source(path='t.jsonl'), DataConfig(), TaskConfig(), ('fresh', 'rotten'))))"
+        "print(len(load_examples(Source(path='t.jsonl'), DataConfig(), TaskConfig(), ('fresh', 'rotten'))[0]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

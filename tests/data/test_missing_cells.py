@@ -92,11 +92,15 @@ def test_a_whole_number_stored_as_a_float_is_the_label_that_a_csv_writes(tmp_pat
     labels = {}
     for ending, column in cells.items():
         source = write(tmp_path / f"a{ending}", [{"text": "x", "label": cell} for cell in column])
-        labels[ending] = [e.label for e in load_examples(source, DataConfig(), TaskConfig(), known)]
+        labels[ending] = [e.label for e in load_examples(source, DataConfig(), TaskConfig(), known)[0]]
     assert labels[".csv"] == ["1", "0", "-2", "2.5", "1.0"]  # a text stays as it is
     assert labels[".parquet"] == labels[".jsonl"] == ["1", "0", "-2", "2.5", "1000000000000000"]
     source = write(tmp_path / "films.parquet", [{"text": "x", "label": "a", "film": film} for film in (1.0, None, 2.5)])
-    assert [e.group for e in load_examples(source, DataConfig(group="film"), TaskConfig(), ["a"])] == ["1", None, "2.5"]
+    assert [e.group for e in load_examples(source, DataConfig(group="film"), TaskConfig(), ["a"])[0]] == [
+        "1",
+        None,
+        "2.5",
+    ]
 
 
 @pytest.mark.parametrize("vector", [[0, 1, 0], [0, 0], [1, 1, 1], [True, False, False], ["0", "1", "0"]])

@@ -96,7 +96,8 @@ def test_a_pair_with_an_empty_side_is_left_out_of_every_split_and_counted(tmp_pa
     data = loaded(source(folder))
     assert data.dropped == {"empty line on a side": 3, "test: empty line on a side": 3}
     assert (len(data.train), len(data.test)) == (12, 2)
-    assert len(load_examples(source(folder), COLUMNS, TASK, ())) == 2
+    examples, left_out = load_examples(source(folder), COLUMNS, TASK, ())
+    assert (len(examples), left_out) == (2, {"empty line on a side": 3})
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_squad_as_its_authors_write_it_has_a_row_a_question(tmp_path, indent):
     rows = rows_of(path, json.dumps({"version": "v2.0", "data": articles}, indent=indent))
     assert [(row["id"], row["title"]) for row in rows] == [("1", "Rome"), (None, "Paris"), ("3", "Paris")]
     columns = DataConfig(text="question", pair="context", label="answers", group="title")
-    assert load_examples(Source(path=str(path)), columns, TaskConfig(name="question-answering"), ()) == [
+    assert load_examples(Source(path=str(path)), columns, TaskConfig(name="question-answering"), ())[0] == [
         Example("where", "in Rome", (Span("Rome", 3), Span("Rome", 3)), "Rome"),
         Example("where", "in Paris", (Span("Paris", 3),), "Paris"),
     ]

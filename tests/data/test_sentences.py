@@ -27,7 +27,7 @@ def source(path: Path, content: str) -> Source:
 
 
 def read(path: Path, content: str, **columns: Any) -> list[Example]:
-    return load_examples(source(path, content), DataConfig(**columns), TAGGING, TAGS)
+    return load_examples(source(path, content), DataConfig(**columns), TAGGING, TAGS)[0]
 
 
 def lines(between: str, middle: str = "") -> str:
@@ -53,7 +53,7 @@ def test_a_csv_of_words_keeps_its_quotes(tmp_path: Path) -> None:
             for one in TAGGED:
                 writer.writerows(one)
                 writer.writerow(blank)
-        assert load_examples(Source(path=str(tmp_path / "a.csv")), DataConfig(), TAGGING, TAGS) == SENTENCES
+        assert load_examples(Source(path=str(tmp_path / "a.csv")), DataConfig(), TAGGING, TAGS)[0] == SENTENCES
 
 
 def test_conll_2003_has_four_columns_and_documents(tmp_path: Path) -> None:

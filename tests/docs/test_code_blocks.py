@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from writing_bundles import write_writing_bundle
+from writing_bundles import write_translating_bundle, write_writing_bundle
 
 from distill.cli import main
 from distill.config import Config
@@ -99,6 +99,13 @@ def world(tmp_path_factory: pytest.TempPathFactory, overlay: list[str], reviews_
         for text, _ in rows:
             answers.write(json.dumps({"text": text, "probabilities": {"fresh": 0.3, "rotten": 0.7}}) + "\n")
     write_writing_bundle(folder / "exports/language_model", "decoder")
+    write_translating_bundle(folder / "exports/translation", "lstm encoder-decoder")
+    manifest = folder / "exports/translation/bundle.json"
+    columns = {"columns": {"text": "source", "label": "target"}}
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **columns}))
+    for suffix, line in (("en", "a mess\nfine\n"), ("de", "ein Durcheinander\nfein\n")):
+        (folder / f"test.{suffix}").write_text(line, encoding="utf-8")
+    (folder / "test.jsonl").write_text('{"source": "a mess", "target": "ein Durcheinander"}\n', encoding="utf-8")
     write_cascade(folder / "exports/quickstart", folder / "exports/cascade")
     recipe = next(block.text for block in BLOCKS if block.language == "yaml" and block.page == "own-data.md")
     (folder / "my.yaml").write_text(recipe, encoding="utf-8")

@@ -63,3 +63,5 @@ def test_each_search_has_a_name_and_a_target_of_its_own(module: ModuleType) -> N
     command = module.given_for(given, "drop=2", "targets-1")
     assert (command.model, command.texts, command.labelled, command.target) == ("m", "t", "l", "drop=2")
     assert command.overrides == ["train.steps=3", "name=targets-1"]
+    given.labelled = None
+    assert module.given_for(given, "drop=2", "targets-1").label_column is None

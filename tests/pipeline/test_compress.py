@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, reviews_csv: Path, permuted:
     return Workplace(folder, [])
 
 
-def test_compress_with_labels(place: Workplace) -> None:
+def test_compress_with_labels(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["compress", "classifier", "--texts", "texts.txt", "--labelled", "labelled.csv"]
     columns = ["--text-column", "sentence", "--label-column", "opinion"]
     assert place.distill(*command, *columns, *QUICK, "export.max_drop=60") == 0, place.err
@@ -38,7 +38,8 @@ def test_compress_with_labels(place: Workplace) -> None:
     assert sum(count for reason, count in report.data.dropped.items() if reason.startswith("transfer: ")) == 60
     bundle = load(place.folder / "exports/compress-classifier", "fp32")
     assert bundle.task.labels == ("fresh", "rotten")
-    missed = [*command, *columns, *QUICK, "export.max_drop=60", "--max-drop", "-100"]
+    missed = [*command, *columns, *QUICK, "export.max_drop=60", "--max-drop", "0"]
+    monkeypatch.setattr("distill.stages.delivery.within", lambda lost, allowed: False)
     assert place.distill(*missed) == 1
     assert "max_teacher_drop is not kept: int8 loses" in place.err
     assert load(place.folder / "exports/compress-classifier")(["a film"])
@@ -106,6 +107,7 @@ def test_paths_may_hold_anything_and_the_name_is_made_of_the_folders(
         (["texts.txt", "--texts", "texts.txt"], "no folder texts.txt"),
         (["classifier", "--texts", "texts.txt", "--labelled", "labels.csv"], "no file labels.csv"),
         (["classifier", "--texts", "texts.txt", "--labelled", "labelled.csv"], "no column 'text'"),
+        (["classifier", "--texts", "texts.txt", "--label-column", "x"], "give the table that has them as --labelled"),
         (["classifier", "--texts", "texts.txt", "seed=3"], "unknown key 'seed'"),
         (["exports", "--texts", "texts.txt"], "has no config.json"),
     ],

@@ -124,6 +124,8 @@ def test_evaluate_gives_the_scores_of_the_report(finished: Workplace) -> None:
         assert score is not None
         assert told["scores"]["accuracy"]["value"] == pytest.approx(score.value)
         assert told["texts"] == 89
+    assert finished.distill("evaluate", "outputs/small", "--data", "test.csv") == 2
+    assert finished.err.endswith("error: outputs/small is the folder of a run; give its bundle, exports/small\n")
 
 
 def test_measure_shows_every_figure_with_how_it_was_obtained(finished: Workplace) -> None:

@@ -136,6 +136,14 @@ def test_a_graph_is_fed_the_inputs_it_names_and_no_others(tmp_path: Path) -> Non
     np.testing.assert_allclose(graphs.run("model", batch)[0], table[[3, 4]].sum(0)[None], rtol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [0, -1, "2", 1.5, True])
+def test_threads_are_a_whole_number_from_1_on(make_bundle: MakeBundle, threads: Any) -> None:
+    folder = make_bundle()
+    with pytest.raises(UserError, match=rf"threads is {threads!r}; give a whole number, at least 1, or None for all"):
+        load(folder, threads=threads)
+    assert load(folder, threads=np.int64(2))("fine") == load(folder)("fine")
+
+
 def test_load_is_what_the_package_offers() -> None:
     assert distill.load is load
     assert len(CORPUS) == 4

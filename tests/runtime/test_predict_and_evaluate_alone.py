@@ -195,7 +195,10 @@ def test_a_table_is_read_as_the_bundle_was_trained_and_options_win(make_bundle: 
         assert (done.returncode, done.stderr) == (0, "")
         shown = json.loads(done.stdout)
         assert shown["texts"] == texts_scored
+        assert shown["left_out"] == ({} if options else {"label '?'": 1})
         assert shown["scores"]["accuracy"]["value"] == hits / texts_scored
+    told = _distill("evaluate", str(folder), "--data", str(data), "--threads", "1").stdout.splitlines()
+    assert told[0] == "4 texts; left out: 1 label '?'"
     assert "has no column 'code2'" in evaluated("--label-column", "code2").stderr
     assert "has no column 'text'" in evaluated("--text-column", "text").stderr
     del about["columns"]  # an older bundle
@@ -215,6 +218,18 @@ def test_bad_input_is_one_line_and_status_2(make_bundle: MakeBundle, tmp_path: P
         assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1
         assert "Traceback" not in done.stderr
+
+
+def test_the_folder_of_a_run_is_told_from_a_model_before_torch_is_asked_for(tmp_path: Path) -> None:
+    command = ["evaluate", str(tmp_path), "--data", "reviews.csv"]
+    recipe = {"name": "small", "recipe": "quickstart", "outputs": "outputs", "exports": "exports"}
+    (tmp_path / "config.json").write_text(json.dumps(recipe))
+    done = _distill(*command)
+    complaint = f"error: {tmp_path} is the folder of a run; give its bundle, exports/small\n"
+    assert (done.returncode, done.stderr) == (2, complaint)
+    for other in ('{"model_type": "bert", "name": "small"}', "[]", "{"):
+        (tmp_path / "config.json").write_text(other)
+        assert "install distill[train]" in _distill(*command).stderr
 
 
 def test_options_may_stand_before_the_texts(make_bundle: MakeBundle) -> None:
