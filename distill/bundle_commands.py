@@ -155,6 +155,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from distill.evaluation import score_over_seeds
     from distill.evaluation.subjects import bundle_subject, teacher_subject
     from distill.results import to_json
+    from distill.runtime.manifest import check_no_run
     from distill.tasks.task import AGREEMENT
 
     check_threads(options.threads)
@@ -187,16 +188,6 @@ def evaluate(options: argparse.Namespace) -> int:
     for name, estimate in scores.items():
         print(f"{name:<{width}} {score_and_interval(name, estimate)}")
     return 0
-
-
-def check_no_run(folder: Path) -> None:
-    """Raises UserError where ``config.json`` is no model's, but the recipe of a run."""
-    try:
-        recipe = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # whoever reads it as a model's says what is wrong
-        return
-    if isinstance(recipe, dict) and {"recipe", "name", "exports"} <= recipe.keys():
-        raise UserError(f"{folder} is the folder of a run; give its bundle, {recipe['exports']}/{recipe['name']}")
 
 
 def score_and_interval(metric: str, estimate: "Estimate") -> str:

@@ -66,8 +66,8 @@ def load_teacher(config: PretrainedTeacher, task: Task | None, key: str = "teach
     reads = reading_of(checkpoint, model, task.kind == "vector")
     if order is not None:
         permute_labels(model, order)
-        for key, value in label_settings(task).items():
-            setattr(model.config, key, value)
+        for name, value in label_settings(task).items():
+            setattr(model.config, name, value)
     return Teacher(LoadedModel(model, reads.tokenizer, reads.special_tokens), fine_tuned, reads.longest)
 
 

@@ -157,6 +157,7 @@ def read_manifest(directory: Path, sha256: str | None = None) -> Manifest:
     if not os.path.isdir(directory):
         raise UserError(f"no folder {directory}; give the folder of a bundle, such as exports/quickstart")
     if not os.path.isfile(path):
+        check_no_run(directory)
         raise UserError(f"{directory} is not a bundle: it has no bundle.json; `distill run` writes one")
     try:
         with path.open("rb") as file:
@@ -180,6 +181,17 @@ def read_manifest(directory: Path, sha256: str | None = None) -> Manifest:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); export the bundle again") from error
     return manifest
+
+
+def check_no_run(folder: Path) -> None:
+    """Raises UserError for the folder of a run, whose ``config.json`` is a recipe and no model's."""
+    try:
+        with (folder / "config.json").open("rb") as file:
+            recipe = json.loads(file.read(MANIFEST_LIMIT))
+    except (OSError, ValueError, RecursionError):  # whoever reads it as a model's says what is wrong
+        return
+    if isinstance(recipe, dict) and {"recipe", "name", "exports"} <= recipe.keys():
+        raise UserError(f"{folder} is the folder of a run; give its bundle, {recipe['exports']}/{recipe['name']}")
 
 
 def _check(manifest: Manifest) -> None:

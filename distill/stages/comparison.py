@@ -174,7 +174,11 @@ def floor_on_test(texts: StudentTexts, linear: Artifact) -> "Trained":
     from distill.evaluation.summary import Trained
 
     result, answers = linear.read("result.json"), answers_of(texts, linear)
-    learnt = "" if texts.task.label_free else " on the labelled texts"
+    learnt = " on the labelled texts"
+    if texts.task.metric.name == AGREEMENT:
+        learnt = " on the teacher's answers"
+    elif texts.task.label_free:
+        learnt = ""
     return Trained(
         "linear",
         "; ".join(filter(None, (f"{texts.task.floor_is}{learnt}: the honest floor", result["method"]))),

@@ -15,7 +15,6 @@ from distill.stages.artifacts import Artifact
 from distill.stages.compressible import where_of
 from distill.stages.context import Lesson, Run, open_store
 from distill.stages.findings import Chosen, Compressed
-from distill.stages.importance import lacks_labels
 from distill.stages.stage import TRAINING_LIBRARIES, TRAINING_ROOMS, Stage
 from distill.stages.students import TrainStudent, training_of
 from distill.stages.teacher import best_of
@@ -153,7 +152,7 @@ def compress(this: Run, lesson: Lesson, chosen: Chosen) -> Chosen:
 def cut_of(this: Run, lesson: Lesson, model: Artifact, number: int) -> CutModel:
     """A step with a model."""
     texts, config = lesson.texts, aside(this.config)
-    labelled = not (lacks_labels(this, texts) or texts.task.label_free)
+    labelled = not (config.data.label is None or texts.task.label_free)
     return CutModel(
         model,
         config.compression.steps[number],

@@ -58,10 +58,5 @@ def rank_parts(this: Run, texts: Texts, signal: Signal) -> Artifact | None:
         return None
     tokens = tokens_of(this, texts, texts.dataset.part("train"))
     units, width = student.feed_forward_share < 1, student.width_share < 1
-    answers = signal.answers if lacks_labels(this, texts) else None
+    answers = signal.answers if this.config.data.label is None else None
     return this.artifacts.get(RankParts(teacher, texts.reading, texts.task, tokens, units, width, answers))
-
-
-def lacks_labels(this: Run, texts: Texts) -> bool:
-    """Whether training texts have none: those of a model that writes have their own words."""
-    return this.config.data.label is None and not texts.task.writes

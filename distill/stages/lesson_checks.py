@@ -132,9 +132,9 @@ def check_taught(config: Config, task: type[Task]) -> None:
         untaught += ON_TRANSFER if objective.replacing else (*ON_TRANSFER, "soft", "soft" + ASSISTED, "sequence+soft")
     if arms := [arm for arm in config.arms if arm in untaught]:
         raise UserError(
-            f"arms has {' and '.join(map(repr, arms))}, but no term of objective.terms with a weight above 0 compares "
-            f"the teacher's answers with the student's; add one, such as {{name: {fitting(task)}}}, or leave "
-            + ("it out" if len(arms) == 1 else "them out")
+            f"arms has {' and '.join(map(repr, arms))}, but no term of objective.terms with a weight above 0 in "
+            f"any step compares the teacher's answers with the student's; add one, such as {{name: {fitting(task)}}}, "
+            "or leave " + ("it out" if len(arms) == 1 else "them out")
         )
 
 
@@ -152,8 +152,8 @@ def check_unlabelled(config: Config, task: type[Task]) -> None:
         return
     if task.labels_of is Task.labels_of or task.writes:
         raise UserError(
-            f"data.label is null, but in {task.name} the teacher's answers cannot stand in for labels; name the column "
-            "that holds them"
+            f"data.label is null, but in {task.name} the teacher's answers cannot stand in for labels; give labelled "
+            "texts and name their column (data.label; of distill compress --labelled FILE)"
         )
     if labelled := next((arm for arm in ("hard", "pretrained") if arm in arms), None):
         raise UserError(f"data.label is null, so there are no labels for the arm {labelled}; set arms=[linear,soft]")

@@ -130,7 +130,8 @@ def check_static_floor(config: Config, task: type[Task]) -> None:
         names = ", ".join(repr(term.name) for term in config.objective.terms)
         raise UserError(
             f"arms has 'static', which learns from the teacher's answers, but of objective.terms ({names}) none with a "
-            f"weight above 0 compares them; add one, such as {{name: {fitting(task)}}}, or leave the arm out"
+            f"weight above 0 in any step compares them; add one, such as {{name: {fitting(task)}}}, or leave the arm "
+            "out"
         )
 
 

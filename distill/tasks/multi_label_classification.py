@@ -55,6 +55,7 @@ class MultiLabelClassification(Task):
     problem_type = "multi_label_classification"
     hub_tag = "text-classification"
     agreement_is = "same set of labels as the teacher"
+    floor_is = "TF-IDF and logistic regression"
     label_of = staticmethod(set_of)
 
     @staticmethod

@@ -104,7 +104,7 @@ class Task(ABC):
     """What agreement compares, in words."""
     agreement_unit: ClassVar[Literal["%", "× 100"]] = "%"
     """``× 100`` where agreement is no share of the answers."""
-    floor_is: ClassVar[str] = "TF-IDF and logistic regression"
+    floor_is: ClassVar[str] = "TF-IDF and a linear model"
     """What the arm ``linear`` is, in words."""
     no_floor: ClassVar[str] = ""
     """Why there is no arm ``linear``; empty where there is one."""

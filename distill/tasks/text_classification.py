@@ -46,6 +46,7 @@ class TextClassification(Task):
     one_label = True
     problem_type = "single_label_classification"
     hub_tag = "text-classification"
+    floor_is = "TF-IDF and logistic regression"
     label_of = staticmethod(class_of)
 
     def _metrics(self) -> tuple[Metric, ...]:

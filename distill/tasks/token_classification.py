@@ -57,6 +57,7 @@ class TokenClassification(Task):
     head = "TokenClassification"
     hub_tag = "token-classification"
     agreement_is = "same tag as the teacher, word by word"
+    floor_is = "TF-IDF and logistic regression"
     label_of = staticmethod(tags_of)
 
     @staticmethod

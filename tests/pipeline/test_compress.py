@@ -54,6 +54,7 @@ def test_compress_without_labels_claims_agreement_and_no_accuracy(place: Workpla
     arms = {arm.name: arm for arm in report.arms}
     assert list(arms) == ["linear", "teacher", "soft"]
     assert arms["teacher"].score.value == 1
+    assert arms["linear"].differs_in == "TF-IDF and logistic regression on the teacher's answers: the honest floor"
     assert "accuracy" not in place.out.lower()
     own = ["--data", "labelled.csv", "--text-column", "sentence", "--label-column", "opinion"]
     assert place.distill("evaluate", "exports/unlabelled", *own) == 0, place.err

@@ -222,11 +222,13 @@ def test_bad_input_is_one_line_and_status_2(make_bundle: MakeBundle, tmp_path: P
 
 def test_the_folder_of_a_run_is_told_from_a_model_before_torch_is_asked_for(tmp_path: Path) -> None:
     command = ["evaluate", str(tmp_path), "--data", "reviews.csv"]
+    others = [["predict", str(tmp_path), "text"], ["measure", str(tmp_path)]]
     recipe = {"name": "small", "recipe": "quickstart", "outputs": "outputs", "exports": "exports"}
     (tmp_path / "config.json").write_text(json.dumps(recipe))
-    done = _distill(*command)
     complaint = f"error: {tmp_path} is the folder of a run; give its bundle, exports/small\n"
-    assert (done.returncode, done.stderr) == (2, complaint)
+    for one in (command, *others):
+        done = _distill(*one)
+        assert (done.returncode, done.stderr) == (2, complaint)
     for other in ('{"model_type": "bert", "name": "small"}', "[]", "{"):
         (tmp_path / "config.json").write_text(other)
         assert "install distill[train]" in _distill(*command).stderr

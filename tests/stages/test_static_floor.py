@@ -115,7 +115,7 @@ def test_without_texts_without_labels_it_learns_on_those_of_soft(reviews: Path, 
         ({"arms": ["linear", "static"]}, "arms has no student"),
         (
             {"objective": {"terms": INSIDE}},
-            r"of objective\.terms \('hidden'\) none with a weight above 0 compares them",
+            r"of objective\.terms \('hidden'\) none with a weight above 0 in any step compares them",
         ),
         (
             {"arms": ["linear", "static", "hard"], "objective": {"terms": [{"name": "hard"}], "replacing": [[0, 0.3]]}},
