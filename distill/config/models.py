@@ -188,8 +188,8 @@ class LayersStudent:
     count: int = 0
     """0: half of the teacher's; -1: all. Of an encoder-decoder, ``layers`` and ``count`` are of its encoder."""
     spread: Literal["first", "middle"] = "first"
-    """Which one is taken of each of ``count`` groups of neighbouring layers: of six, two are 0 and 3, or 1 and 4. Some
-    kinds of models (T5, ModernBERT) cannot do without layer 0."""
+    """Which one is taken of each of ``count`` groups of neighbouring layers: of six, two are 0 and 3, or 1 and 4. The
+    first of models whose layer 0 is unlike the others (T5, ModernBERT)."""
     decoder_layers: tuple[int, ...] = ()
     """Which layers of the decoder of an encoder-decoder. Empty: ``decoder_count`` of them, evenly spaced."""
     decoder_count: int = 0

@@ -34,6 +34,8 @@ from distill.tasks import Task
 from distill.text import Reading
 
 ID_SETTINGS = ("pad", "bos", "eos", "cls", "sep", "mask", "unk", "decoder_start", "forced_bos", "forced_eos")
+FIRST_IS_SPECIAL = ("t5", "mt5", "longt5", "switch_transformers", "modernbert", "modernbert-decoder")
+"""Kinds of models (``model_type``) whose layer 0 has weights that the others lack, or lacks some that they have."""
 
 
 def build_student(
@@ -193,25 +195,26 @@ def boundaries(reading: Reading, task: Task) -> dict[str, Any]:
     return {"bos_token_id": start, "eos_token_id": end, "decoder_start_token_id": start}
 
 
-def chosen_layers(config: LayersStudent, available: int) -> list[int]:
-    """The teacher's layers a student starts from: those named, or ``count`` evenly spaced ones, as ``spread`` says."""
-    return _chosen(config, "", available)
+def chosen_layers(config: LayersStudent, available: int, kind: str = "") -> list[int]:
+    """The teacher's layers a student starts from: those named, or ``count`` evenly spaced ones, as ``spread`` says.
+    ``kind`` is the teacher's ``model_type``."""
+    return _chosen(config, "", available, kind)
 
 
 def chosen_decoder_layers(config: LayersStudent, settings: Any) -> list[int]:
     """The same of the decoder of an encoder-decoder with these ``settings``; none of a model that is none."""
     key = _decoder_key(settings)
-    return _chosen(config, "decoder_", getattr(settings, key)) if key else []
+    return _chosen(config, "decoder_", getattr(settings, key), settings.model_type) if key else []
 
 
-def _chosen(config: LayersStudent, part: str, available: int) -> list[int]:
+def _chosen(config: LayersStudent, part: str, available: int, kind: str) -> list[int]:
     named, asked = getattr(config, f"{part}layers"), getattr(config, f"{part}count")
     whose = "the teacher's decoder" if part else "the teacher"
     count = available if asked < 0 else asked or max(1, available // 2)
     if not named and count > available:
         raise UserError(f"student.{part}count is {count}, but {whose} has {available} layers; give at most so many")
     layers = list(named)
-    if not named and config.spread == "middle":
+    if not named and config.spread == "middle" and kind not in FIRST_IS_SPECIAL:
         layers = [(2 * i + 1) * available // (2 * count) for i in range(count)]
     elif not named:
         layers = [round(i * available / count) for i in range(count)]
@@ -228,7 +231,7 @@ def layers_student(config: LayersStudent, teacher: PreTrainedModel) -> PreTraine
     """The student of the teacher's layers, of all its width and vocabulary. Raises UserError for layers that it does
     not have."""
     settings = teacher.config
-    layers = chosen_layers(config, settings.num_hidden_layers)
+    layers = chosen_layers(config, settings.num_hidden_layers, settings.model_type)
     return student_from_layers(teacher, layers, chosen_decoder_layers(config, settings))
 
 
@@ -263,8 +266,8 @@ def student_from_layers(
     except RuntimeError as error:
         chosen = f"layers {list(layers)}" + (f" and decoder_layers {list(decoder_layers)}" if decoder_layers else "")
         raise UserError(
-            f"{chosen} of {type(teacher).__name__} do not fit a smaller one of its kind (try to include layer 0, as "
-            f"student.spread=first does, or choose student=transformer or student=lstm): {error}"
+            f"{chosen} of {type(teacher).__name__} do not fit a smaller one of its kind (try to include "
+            f"layer 0, or choose student=transformer or student=lstm): {error}"
         ) from error
     return student
 

@@ -54,7 +54,7 @@ class LookAtCheckpoint(Stage):
         task = tasks.find(self.task_name)
         settings = Checkpoint.of(self.source, self.trust).config(task)
         if self.student is not None and (layers := getattr(settings, "num_hidden_layers", 0)):
-            chosen_layers(self.student, layers)
+            chosen_layers(self.student, layers, settings.model_type)
             chosen_decoder_layers(self.student, settings)
         if self.pretrained:
             self.check_pretraining()

@@ -224,7 +224,8 @@ class TrainStudent(Stage):
         assert isinstance(config, LayersStudent)
         assert self.importance is not None
         found = Importance.load(self.importance.directory / "importance.npz")
-        layers = chosen_layers(config, max(len(found.units_KF), len(found.heads_KH)))
+        available = max(len(found.units_KF), len(found.heads_KH))
+        layers = chosen_layers(config, available, model.config.model_type)
         if config.width_share < 1:
             model = keep_width(model, found.heads_KH[layers], found.states_D, config.width_share)
         if config.feed_forward_share < 1:  # last: as many units as a state has numbers could not be told from them

@@ -39,7 +39,7 @@ from distill.models import (
     build_transformer,
     parameter_count,
 )
-from distill.models.students import chosen_layers, keep_vocabulary, student_from_layers
+from distill.models.students import chosen_layers, keep_vocabulary, layers_student, student_from_layers
 from distill.text import Example, Reading, train_tokenizer, trim_vocabulary
 
 LAYERS = 4
@@ -180,6 +180,10 @@ def test_layers_that_do_not_fit_the_first_place_are_refused_in_words() -> None:
     """ModernBERT's first layer has no normalisation of its own."""
     with pytest.raises(UserError, match="try to include layer 0"):
         student_from_layers(_shaken(modernbert()), [1, 2])
+    teacher = _shaken(modernbert())
+    middle = layers_student(LayersStudent("layers", count=2, spread="middle"), teacher)
+    first = layers_student(LayersStudent("layers", count=2), teacher)
+    assert all(torch.equal(a, b) for a, b in zip(middle.parameters(), first.parameters(), strict=True))
 
 
 def test_layers_keep_the_order_that_was_asked_for() -> None:

@@ -25,7 +25,13 @@ from transformers import (
 from distill.config import Architecture, LayersStudent, RecurrentArchitecture
 from distill.errors import UserError
 from distill.models import build_recurrent, build_transformer
-from distill.models.students import keep_vocabulary, layers_student, student_from_layers
+from distill.models.students import (
+    chosen_decoder_layers,
+    chosen_layers,
+    keep_vocabulary,
+    layers_student,
+    student_from_layers,
+)
 from distill.tasks import build
 from distill.text import Example, Reading, train_tokenizer
 
@@ -173,6 +179,15 @@ def test_layers_without_others_are_those_of_the_teacher() -> None:
             assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize(("name", "middle"), [("Bart", [[1], [1, 3]]), ("T5", [[0], [0, 2]])])
+def test_layers_of_the_middle_are_taken_where_the_first_can_be_spared(name: str, middle: list[list[int]]) -> None:
+    student, teacher = LayersStudent("layers", spread="middle"), encoder_decoder(name, 3, 4)
+    settings = teacher.config
+    found = [chosen_layers(student, 3, settings.model_type), chosen_decoder_layers(student, settings)]
+    assert found == middle
+    layers_student(student, teacher)
+
+
 @pytest.mark.parametrize("name", ["Bart", "Marian", "T5", "encoder-decoder"])
 @pytest.mark.parametrize(
     ("student", "encoder", "decoder"),
@@ -215,10 +230,6 @@ def test_layers_of_an_encoder_and_of_a_decoder_are_those_of_the_teacher_without_
         (
             LayersStudent("layers", decoder_layers=(1,)),
             r"\[0\] and decoder_layers \[1\] of T5.* \(try to include layer 0",
-        ),
-        (
-            LayersStudent("layers", spread="middle"),
-            r"\[1\] and decoder_layers \[1, 3\] of T5.* \(try to include layer 0, as student.spread=first does",
         ),
     ],
 )
