@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from distill.config import Config
+from distill.config import Config, LayersStudent
 from distill.config.compose import folder, run_with_hydra
+from distill.models.students import chosen_layers
 
 
 def choices(group: str) -> list[str]:
@@ -94,6 +95,18 @@ def test_student_from_random_weights_brings_its_own_learning_rates(student: str)
         )
     assert max(rates[student].learning_rates) > max(rates["layers"].learning_rates)
     assert rates[student].steps > rates["layers"].steps
+
+
+@pytest.mark.parametrize(
+    ("recipe", "layers"),
+    [("clinc150", [1, 4]), ("stsb", [1, 4]), ("snips", [1, 4]), ("quickstart", [0, 3]), ("rotten_tomatoes", [0, 2, 4])],
+)
+def test_which_of_six_layers_the_students_of_a_recipe_start_from(recipe: str, layers: list[int]) -> None:
+    composed: list[Config] = []
+    run_with_hydra(recipe, [], [], composed.append)
+    student = composed[0].student
+    assert isinstance(student, LayersStudent)
+    assert chosen_layers(student, 6) == layers
 
 
 def test_own_recipe_lies_anywhere(tmp_path: Path) -> None:
