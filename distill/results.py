@@ -87,6 +87,11 @@ class Scale:
         """Of what is gained or lost, and of widths: above 0 stays above 0."""
         return dataclasses.replace(self, times=abs(self.times))
 
+    @property
+    def drops(self) -> Scale:
+        """:attr:`gains` with a digit more: of what a file may lose."""
+        return dataclasses.replace(self.gains, digits=self.digits + 1)
+
     def read(self, score: float) -> float:
         """A score, or a difference of scores, as people read it."""
         return self.times * score + 0.0  # no minus before a zero

@@ -23,7 +23,7 @@ def gate(
     the least that is allowed. The point estimate decides; how much loss the interval leaves possible stands beside it.
     """
     allowed = max_drop_points / 100
-    fine = replace(scale.gains, digits=scale.digits + 1)
+    fine = scale.drops
     interval = (
         f"95 % interval of the loss {score(drop.low, fine)} to {score(drop.high, fine)}"
         if math.isfinite(drop.high)

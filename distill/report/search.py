@@ -8,7 +8,7 @@ from typing import TextIO
 from rich.text import Text
 
 from distill.formatting import DASH, duration, number, score, shorten
-from distill.report.target import finer, front_in_words, target_in_words
+from distill.report.target import front_in_words, target_in_words
 from distill.report.terminal import WIDTH, console_on, plain_table, print_list
 from distill.results import Offer, Rung, Scale, Search, scale_of
 
@@ -71,5 +71,5 @@ def costs(offer: Offer) -> tuple[float, float, float]:
 
 def drop_cells(offer: Offer, scale: Scale) -> list[str]:
     """The estimate and its interval."""
-    lost, low, high = (score(end / 100, finer(scale)) for end in (offer.drop.value, offer.drop.low, offer.drop.high))
+    lost, low, high = (score(end / 100, scale.drops) for end in (offer.drop.value, offer.drop.low, offer.drop.high))
     return [lost, f"{low} to {high}" if math.isfinite(offer.drop.high) else DASH]

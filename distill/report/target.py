@@ -1,7 +1,6 @@
 """What a report says of a target: whether the chosen file meets it, and by how much it does not."""
 
 import math
-from dataclasses import replace
 
 from distill.formatting import number, score
 from distill.results import Offer, Scale, TargetResult
@@ -34,7 +33,7 @@ def limit_in_words(result: TargetResult, name: str, scale: Scale) -> str:
     over = result.missed.get(name)
     if name == "drop":
         low, high = offer.drop.low / 100, offer.drop.high / 100
-        fine = finer(scale)
+        fine = scale.drops
         known = f"{lost_in_words(offer.drop.value, scale)} against the teacher on validation, "
         if math.isfinite(high):
             known += f"95 % interval of the loss {score(low, fine)} to {score(high, fine)}, "
@@ -47,14 +46,9 @@ def limit_in_words(result: TargetResult, name: str, scale: Scale) -> str:
     return f"{known}: {'met' if over is None else f'missed by {beyond}'}"
 
 
-def finer(scale: Scale) -> Scale:
-    """That of a drop."""
-    return replace(scale.gains, digits=scale.digits + 1)
-
-
 def points(lost: float, scale: Scale) -> str:
     """``1.25 points``; hundredths of a score as people read them."""
-    return f"{score(lost / 100, finer(scale))} {scale.steps}"
+    return f"{score(lost / 100, scale.drops)} {scale.steps}"
 
 
 def lost_in_words(lost: float, scale: Scale) -> str:
